@@ -1,0 +1,145 @@
+"""The data set a run trains on, and how it is chosen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.data.digits import load_digits
+from training.data.errors import DataError, MnistAbsentError
+from training.data.mnist import MNIST, Collection, Place, find_place, load_mnist
+from training.data.resize import resize_bilinear
+
+CHOICES = ("auto", "mnist", "digits")
+MAX_IMAGE_SIZE = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels for training and testing; every array is C-contiguous and read-only.
+
+    Arguments:
+        name: "mnist" or "digits".
+        train_images: uint8 (N, H, W), 0 is background and 255 ink.
+        train_labels: int64 (N,), 0 to 9.
+        test_images: uint8 (M, H, W).
+        test_labels: int64 (M,).
+        source: where the images come from, in one line.
+        note: what a reader of results must know beside them, in one line; may be empty.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    source: str
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for field, dtype, dimensions in (
+            ("train_images", np.uint8, 3),
+            ("train_labels", np.int64, 1),
+            ("test_images", np.uint8, 3),
+            ("test_labels", np.int64, 1),
+        ):
+            array = getattr(self, field)
+            assert array.dtype == dtype, (field, array.dtype)
+            assert array.ndim == dimensions, (field, array.shape)
+            frozen = np.ascontiguousarray(array).view()
+            frozen.flags.writeable = False
+            object.__setattr__(self, field, frozen)
+        assert len(self.train_images) == len(self.train_labels)
+        assert len(self.test_images) == len(self.test_labels)
+
+
+def load_dataset(
+    choice: str = "auto",
+    root: str | os.PathLike[str] | None = None,
+    download: bool = True,
+    image_size: int = 28,
+    announce: Callable[[str], object] = print,
+    *,
+    collection: Collection = MNIST,
+) -> Dataset:
+    """Load MNIST or scikit-learn's digits, and say which.
+
+    Arguments:
+        choice: "mnist" never stands for anything else. "digits" needs no network. "auto" is MNIST
+            where it is there or can be downloaded within seconds, otherwise digits. MNIST that is
+            there but damaged or incomplete is an error under "auto" too: digits in its place
+            would hide it.
+        root: folder of MNIST's files; by default a user cache directory. The environment variable
+            MNIST_ROOT overrides it and is never written into.
+        download: whether missing files of MNIST may be downloaded.
+        image_size: height and width of the images; other than 28, they are resized (bilinear).
+        announce: is given one line that says which data are used, and one before a download.
+        collection: names, sums and mirrors of the files.
+
+    Raises:
+        DataError: an unknown choice, an image size outside 1..128, or MNIST that is damaged,
+            incomplete, or asked for and not to be had.
+    """
+    if choice not in CHOICES:
+        raise DataError(f"data={choice}", "there are no such data", f"choose {_either(CHOICES)}")
+    if not 1 <= image_size <= MAX_IMAGE_SIZE:
+        raise DataError(
+            f"image size {image_size}", "it is out of range", f"choose 1 to {MAX_IMAGE_SIZE}"
+        )
+    if choice == "digits":
+        dataset = _digits(image_size)
+    else:
+        place = find_place(root)
+        try:
+            patient = choice == "mnist"
+            arrays = load_mnist(
+                place, download=download, patient=patient, collection=collection, announce=announce
+            )
+            dataset = _mnist(arrays, place, image_size)
+        except MnistAbsentError as error:
+            if choice == "mnist":
+                raise
+            dataset = _digits(image_size, because=f"MNIST is {error.reason}")
+    announce(
+        f"data: {dataset.name}, {len(dataset.train_labels):,} training and "
+        f"{len(dataset.test_labels):,} test images from {dataset.source}"
+        + (f" ({dataset.note})" if dataset.note else "")
+    )
+    return dataset
+
+
+def _mnist(arrays: Sequence[np.ndarray], place: Place, image_size: int) -> Dataset:
+    train_images, train_labels, test_images, test_labels = arrays
+    return Dataset(
+        name="mnist",
+        train_images=_fit(train_images, image_size),
+        train_labels=train_labels.astype(np.int64),
+        test_images=_fit(test_images, image_size),
+        test_labels=test_labels.astype(np.int64),
+        source=f"the MNIST files in {place.root}",
+    )
+
+
+def _digits(image_size: int, because: str = "") -> Dataset:
+    train_images, train_labels, test_images, test_labels = load_digits()
+    note = "accuracies on digits are not accuracies on MNIST"
+    return Dataset(
+        name="digits",
+        train_images=_fit(train_images, image_size),
+        train_labels=train_labels,
+        test_images=_fit(test_images, image_size),
+        test_labels=test_labels,
+        source="scikit-learn's 8×8 digits brought to 28×28",
+        note=f"{note}; {because}" if because else note,
+    )
+
+
+def _fit(images: np.ndarray, size: int) -> np.ndarray:
+    return images if images.shape[1:] == (size, size) else resize_bilinear(images, size, size)
+
+
+def _either(choices: Sequence[str]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"

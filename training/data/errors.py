@@ -1,0 +1,25 @@
+"""The one exception for data that a user can put right."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class DataError(ValueError):
+    """Data that cannot be used, told in one sentence: what is at fault, why, and what to do.
+
+    Arguments: the culprit (a file, a folder, a setting), the reason, and the remedy.
+    """
+
+    def __init__(self, culprit: str | PathLike[str], reason: str, remedy: str) -> None:
+        self.culprit = str(culprit)
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"{self.culprit}: {reason}; {remedy}.")
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, str, str]]:
+        return type(self), (self.culprit, self.reason, self.remedy)
+
+
+class MnistAbsentError(DataError):
+    """No file of MNIST is there and none can be had: the one case in which `auto` takes digits."""

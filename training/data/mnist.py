@@ -1,0 +1,224 @@
+"""MNIST: where its four files are, whether they are the real ones, and what they hold.
+
+Files are looked for in `root/MNIST/raw/` (torchvision's layout) and in `root` itself, archives
+before raw files. An archive must have the canonical MD5 sum; archive or raw, the decoded content
+must have the SHA-256 sum below, so both are held to the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.data import idx
+from training.data.errors import DataError, MnistAbsentError
+
+ROOT_VARIABLE = "MNIST_ROOT"
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the four files.
+
+    Arguments:
+        name: the raw file's name; the archive's has `.gz` behind it.
+        shape: of the array inside; one dimension for labels, three for images.
+        archive_bytes: size of the archive.
+        md5: of the archive.
+        sha256: of the decoded content, IDX header included (what `sha256sum` gives for the raw
+            file).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    archive_bytes: int
+    md5: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Four parts (training images and labels, test images and labels) and where to get them."""
+
+    parts: tuple[Part, Part, Part, Part]
+    mirrors: tuple[str, ...]
+
+
+MNIST = Collection(
+    parts=(
+        Part(
+            "train-images-idx3-ubyte",
+            (60_000, 28, 28),
+            9_912_422,
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        ),
+        Part(
+            "train-labels-idx1-ubyte",
+            (60_000,),
+            28_881,
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        ),
+        Part(
+            "t10k-images-idx3-ubyte",
+            (10_000, 28, 28),
+            1_648_877,
+            "9fb629c4189551a2d022fa330f9573f3",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        ),
+        Part(
+            "t10k-labels-idx1-ubyte",
+            (10_000,),
+            4_542,
+            "ec29112dd5afa0611ce80d1b7f02629c",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "http://yann.lecun.com/exdb/mnist/",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A root folder, and whether files may be downloaded into it."""
+
+    root: Path
+    writable: bool
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a damaged file here."""
+        if self.writable:
+            return "delete it, and the next run downloads it again"
+        return f"put the original file there, or unset {ROOT_VARIABLE}"
+
+
+def find_place(root: str | os.PathLike[str] | None) -> Place:
+    """Return where MNIST is to be found.
+
+    The environment variable MNIST_ROOT comes first and is never written into; then `root`; then
+    `lenet-twins` in the user's cache directory ($XDG_CACHE_HOME or ~/.cache).
+
+    Raises:
+        DataError: the home directory in the path cannot be determined.
+    """
+    named = os.environ.get(ROOT_VARIABLE)
+    try:
+        if named:
+            return Place(Path(named).expanduser(), writable=False)
+        if root is not None and str(root):
+            return Place(Path(root).expanduser(), writable=True)
+        cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        cache = cache if cache.is_absolute() else Path.home() / ".cache"
+        return Place(cache / "lenet-twins", writable=True)
+    except RuntimeError as error:
+        raise DataError(named or root or "~/.cache", str(error), "give a full path") from error
+
+
+def load_mnist(
+    place: Place,
+    *,
+    download: bool = True,
+    patient: bool = True,
+    collection: Collection = MNIST,
+    announce: Callable[[str], object] = print,
+) -> list[np.ndarray]:
+    """Find or download the four files, verify them and return their arrays.
+
+    Arguments:
+        place: from `find_place`.
+        download: whether missing files may be fetched.
+        patient: whether to wait for a slow mirror, or to give up within seconds.
+        collection: names, sums and mirrors.
+        announce: is told before a download starts.
+
+    Returns:
+        Read-only uint8 arrays: training images (60000, 28, 28), training labels (60000,), test
+        images (10000, 28, 28), test labels (10000,).
+
+    Raises:
+        MnistAbsentError: none of the files is there, and they cannot be had.
+        DataError: a file is damaged, or only some of the four are there.
+    """
+    found = {part: _find(part, place) for part in collection.parts}
+    missing = [part for part, path in found.items() if path is None]
+    if missing:
+        error = MnistAbsentError if len(missing) == len(collection.parts) else DataError
+        where = ", ".join(part.name + ".gz" for part in missing)
+        where = "MNIST" if error is MnistAbsentError else where
+        if not place.writable or not download:
+            barred = "downloading is switched off" if place.writable else "nothing is put there"
+            raise error(
+                where,
+                f"not found in {place.root} or its MNIST/raw, and {barred}",
+                f"put the archive{'s' * (len(missing) > 1)} there, or choose data=digits",
+            )
+        from training.data.download import DownloadError, fetch_parts
+
+        size = sum(part.archive_bytes for part in missing) / 1e6
+        announce(f"data: {where} is not in {place.root}; trying to download it ({size:.1f} MB)")
+        try:
+            found |= fetch_parts(missing, collection.mirrors, _folder(place), patient=patient)
+        except DownloadError as failure:
+            raise error(
+                where,
+                f"not found in {place.root} and not to be had ({failure})",
+                "try again later, point MNIST_ROOT at a copy, or choose data=digits",
+            ) from failure
+    return [verify_part(part, path, place.remedy) for part, path in found.items() if path]
+
+
+def verify_part(part: Part, path: Path, remedy: str) -> np.ndarray:
+    """Read one file and return its array if it is the real one, otherwise raise `DataError`."""
+    data = idx.read_bytes(path, remedy=remedy)
+    archive = data.startswith(idx.GZIP_MAGIC)
+    intact = not archive or hashlib.md5(data, usedforsecurity=False).hexdigest() == part.md5
+    content = idx.decode(data, path, remedy=remedy)
+    array = idx.parse(content, path, remedy=remedy)
+    if hashlib.sha256(content).hexdigest() != part.sha256:
+        raise DataError(path, _difference(part, array), remedy)
+    if not intact:
+        raise DataError(path, f"its MD5 sum is not the original's {part.md5}", remedy)
+    return array
+
+
+def _difference(part: Part, array: np.ndarray) -> str:
+    """Say how an array differs from the one that a part should hold."""
+    if array.shape != part.shape or array.dtype != np.uint8:
+        return (
+            f"it holds {array.dtype} of shape {array.shape} where MNIST has uint8 of {part.shape}"
+        )
+    if array.ndim == 1 and array.max() >= CLASSES:
+        where = int(np.argmax(array >= CLASSES))
+        return f"label {where} is {array[where]}, which is not a digit"
+    return f"its content is not MNIST's (SHA-256 differs from {part.sha256})"
+
+
+def _folder(place: Place) -> Path:
+    return place.root / "MNIST" / "raw"
+
+
+def _find(part: Part, place: Place) -> Path | None:
+    """Return the first of the places where a part may be that holds something of its name."""
+    for folder in (_folder(place), place.root):
+        for name in (part.name + ".gz", part.name):
+            path = folder / name
+            try:
+                path.lstat()
+                return path
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except (OSError, ValueError) as error:
+                reason = f"it cannot be looked up ({getattr(error, 'strerror', None) or error})"
+                raise DataError(repr(str(path)), reason, "give another data.root") from error
+    return None
