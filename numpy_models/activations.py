@@ -1,0 +1,72 @@
+"""Element-wise activations, and the flattening of images into features."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numpy_models.layer import Array, Layer, Shape
+
+
+class ReLU(Layer):
+    """y = max(x, 0); the derivative at 0 is 0 and NaN passes through, as in torch."""
+
+    def forward(self, x: Array) -> Array:
+        y = np.maximum(x, 0, out=self._buffer("y", x.shape, x.dtype))
+        self._saved = y  # the output: it tells where the input was positive
+        return y
+
+    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        y = self._recall()
+        if not input_gradient:
+            return None
+        dx = self._buffer("dx", dy.shape, dy.dtype)
+        blocked = np.less_equal(y, 0, out=self._buffer("blocked", y.shape, bool))
+        np.copyto(dx, dy)
+        np.copyto(dx, 0, where=blocked)
+        return dx
+
+
+class Tanh(Layer):
+    """y = tanh(x), with dy/dx = 1 - y²."""
+
+    def forward(self, x: Array) -> Array:
+        y = np.tanh(x, out=self._buffer("y", x.shape, x.dtype))
+        self._saved = y  # the output: the derivative is a function of it
+        return y
+
+    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        y = self._recall()
+        if not input_gradient:
+            return None
+        dx = np.multiply(y, y, out=self._buffer("dx", dy.shape, dy.dtype))
+        np.subtract(1, dx, out=dx)
+        return np.multiply(dx, dy, out=dx)
+
+
+class Flatten(Layer):
+    """Images (C, H, W) to features (C * H * W,), in torch's order; features stay as they are."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (math.prod(shape),)
+
+    def forward(self, x: Array) -> Array:
+        self._saved = x.shape  # only the shape, to fold the gradient back
+        if x.ndim == 2:
+            return x
+        height, channels, width, n = x.shape
+        y = self._buffer("y", (channels, height, width, n), x.dtype)
+        y[...] = x.transpose(1, 0, 2, 3)
+        return y.reshape(-1, n)
+
+    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        shape = self._recall()
+        if not input_gradient:
+            return None
+        if len(shape) == 2:
+            return dy
+        height, channels, width, n = shape
+        dx = self._buffer("dx", shape, dy.dtype)
+        dx[...] = dy.reshape(channels, height, width, n).transpose(1, 0, 2, 3)
+        return dx

@@ -1,0 +1,129 @@
+"""Two-dimensional convolution (cross-correlation, as in torch)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpy_models import row_windows
+from numpy_models.geometry import Pair, Windows, as_pair, require_image
+from numpy_models.layer import Array, Layer, Shape, uniform_fan_in
+
+
+class Conv2d(Layer):
+    """Cross-correlation of images with a bank of kernels, as ``torch.nn.Conv2d``.
+
+    y[f, r, c] = bias[f] + sum over (ch, i, j) of weight[f, ch, i, j] * x[ch, r*sh + i, c*sw + j],
+    with x padded by zeros.
+
+    Arguments:
+        in_channels, out_channels: C and F.
+        kernel_size, stride, padding: an integer or a (height, width) pair.
+        bias: whether a bias per output channel is added.
+
+    Parameters: ``weight`` (F, C, kh, kw), ``bias`` (F,).
+
+    Raises:
+        ValueError: for sizes that are not positive, another number of channels than
+            ``in_channels``, or a geometry that would give an empty output.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = as_pair(
+            (in_channels, out_channels), "(in_channels, out_channels)", 1
+        )
+        self.windows = Windows(
+            as_pair(kernel_size, "kernel_size", 1),
+            as_pair(stride, "stride", 1),
+            as_pair(padding, "padding", 0),
+        )
+        self._add_parameter("weight", (out_channels, in_channels, *self.windows.kernel))
+        if bias:
+            self._add_parameter("bias", (out_channels,))
+
+    def describe(self) -> str:
+        k, s, p = self.windows.kernel, self.windows.stride, self.windows.padding
+        return (
+            f"Conv2d({self.in_channels}, {self.out_channels}, kernel_size={k}, stride={s}, "
+            f"padding={p})"
+        )
+
+    def reset_parameters(self, rng: np.random.Generator) -> None:
+        fan_in = self.in_channels * self.windows.kernel[0] * self.windows.kernel[1]
+        for array in self.parameters.values():
+            array[...] = uniform_fan_in(rng, array.shape, fan_in)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels, height, width = require_image(shape, "Conv2d")
+        if channels != self.in_channels:
+            raise ValueError(
+                f"Conv2d expects {self.in_channels} input channels, got {channels} in samples of "
+                f"shape {shape}"
+            )
+        return (self.out_channels, *self.windows.output_size(height, width, "Conv2d"))
+
+    def forward(self, x: Array) -> Array:
+        height, channels, width, n = x.shape
+        oh, ow = self.windows.output_size(height, width, "Conv2d")
+        y = self._buffer("y", (oh, self.out_channels, ow, n), x.dtype)
+        weight, bias = self.parameters["weight"], self.parameters.get("bias")
+        if self.windows.stride == (1, 1):
+            kw = self.windows.kernel[1]
+            unrolled = self._buffer("unrolled", (height, channels, kw, ow, n), x.dtype, fill=0)
+            row_windows.unroll_columns(x, self.windows.padding[1], unrolled)
+            row_windows.forward(unrolled, weight, bias, self.windows.padding[0], y)
+            self._saved = (x.shape, unrolled)  # the unrolled image, for the weight gradient
+        else:
+            padded = self._padded(x)
+            y[...] = 0 if bias is None else bias[:, None, None]
+            for i, j, window in self.windows.offsets(padded, oh, ow):
+                y += np.matmul(weight[:, :, i, j], window.reshape(oh, channels, ow * n)).reshape(
+                    y.shape
+                )
+            self._saved = (x.shape, padded)  # the padded image, for the weight gradient
+        return y
+
+    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        shape, image = self._recall()
+        if "bias" in self.gradients:
+            np.sum(dy.sum(axis=3).sum(axis=2), axis=0, out=self.gradients["bias"])
+        if self.windows.stride == (1, 1):
+            return self._backward_row_windows(shape, image, dy, input_gradient)
+        weight, gradient = self.parameters["weight"], self.gradients["weight"]
+        oh, _, ow, _ = dy.shape
+        d_padded = np.zeros_like(image)
+        for i, j, window in self.windows.offsets(image, oh, ow):
+            gradient[:, :, i, j] = np.einsum("hfwn,hcwn->fc", dy, window, optimize=True)
+        if not input_gradient:
+            return None
+        for i, j, d_window in self.windows.offsets(d_padded, oh, ow):
+            d_window += np.einsum("fc,hfwn->hcwn", weight[:, :, i, j], dy, optimize=True)
+        (ph, pw), (height, _, width, _) = self.windows.padding, shape
+        return d_padded[ph : ph + height, :, pw : pw + width]
+
+    def _backward_row_windows(
+        self, shape: Shape, unrolled: Array, dy: Array, input_gradient: bool
+    ) -> Array | None:
+        padding = self.windows.padding
+        row_windows.weight_gradient(unrolled, dy, padding[0], self.gradients["weight"])
+        if not input_gradient:
+            return None
+        dx = self._buffer("dx", shape, dy.dtype)
+        row = self._buffer("row", unrolled.shape[1:], dy.dtype)
+        row_windows.input_gradient(dy, self.parameters["weight"], padding, row, dx)
+        return dx
+
+    def _padded(self, x: Array) -> Array:
+        (ph, pw), (height, channels, width, n) = self.windows.padding, x.shape
+        shape = (height + 2 * ph, channels, width + 2 * pw, n)
+        padded = self._buffer("padded", shape, x.dtype, fill=0)
+        padded[ph : ph + height, :, pw : pw + width] = x
+        return padded

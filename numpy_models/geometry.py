@@ -1,0 +1,87 @@
+"""Sizes of windows over images: (height, width) pairs and output shapes as torch computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from numpy_models.layer import Array
+
+Pair = tuple[int, int]
+
+
+def as_pair(value: int | Pair, name: str, minimum: int) -> Pair:
+    """``value`` as a (height, width) pair of integers that are at least ``minimum``.
+
+    Raises:
+        ValueError: if it is neither an integer nor a pair of them, or too small.
+    """
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= minimum for v in pair)
+    if len(pair) != 2 or not whole:
+        raise ValueError(
+            f"{name} must be an integer or a (height, width) pair of integers >= {minimum}, "
+            f"got {value!r}"
+        )
+    return pair
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A kernel moving over an image: sizes, strides and paddings as (height, width) pairs."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    ceil_mode: bool = False
+
+    def output_size(self, height: int, width: int, layer: str) -> Pair:
+        """Output (height, width): floor((L + 2p - k) / s) + 1, or torch's ceiling form.
+
+        Raises:
+            ValueError: if no window fits, with every dimension in the message.
+        """
+        rows = self.along(0, height)
+        columns = self.along(1, width)
+        if rows < 1 or columns < 1:
+            raise ValueError(
+                f"{layer} would give an empty output: input {height}x{width}, kernel "
+                f"{self.kernel[0]}x{self.kernel[1]}, stride {self.stride[0]}x{self.stride[1]}, "
+                f"padding {self.padding[0]}x{self.padding[1]} -> output {rows}x{columns}; "
+                "use a larger input or padding, or a smaller kernel"
+            )
+        return rows, columns
+
+    def along(self, axis: int, length: int) -> int:
+        """Number of windows along ``axis`` (0 height, 1 width) of an image of ``length``."""
+        kernel, stride, padding = self.kernel[axis], self.stride[axis], self.padding[axis]
+        span = length + 2 * padding - kernel
+        if span < 0:
+            return 0
+        if not self.ceil_mode:
+            return span // stride + 1
+        size = -(-span // stride) + 1
+        # A last window that would begin in the right-hand padding does not count.
+        return size - 1 if (size - 1) * stride >= length + padding else size
+
+    def offsets(self, image: Array, oh: int, ow: int) -> Iterator[tuple[int, int, Array]]:
+        """Each kernel offset (i, j) with the view of ``image`` that the windows meet there.
+
+        ``image`` is padded and batch last, (H, C, W, N); the views are (oh, C, ow, N).
+        """
+        (kh, kw), (sh, sw) = self.kernel, self.stride
+        for i in range(kh):
+            rows = slice(i, i + sh * (oh - 1) + 1, sh)
+            for j in range(kw):
+                yield i, j, image[rows, :, j : j + sw * (ow - 1) + 1 : sw]
+
+
+def require_image(shape: tuple[int, ...], layer: str) -> tuple[int, int, int]:
+    """``shape`` as (C, H, W).
+
+    Raises:
+        ValueError: if it has another number of axes.
+    """
+    if len(shape) != 3:
+        raise ValueError(f"{layer} takes images (N, C, H, W), got a batch of samples {shape}")
+    return shape

@@ -1,0 +1,223 @@
+"""Optimizers over a network's flat parameter vector: a handful of array operations a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from numpy_models.layer import Array
+from numpy_models.sequential import Sequential
+
+EpsMode = Literal["torch", "uncorrected", "inside_root"]
+
+
+class Optimizer:
+    """Base: the learning rate, the step count and named views of the state.
+
+    ``state_dict`` is flat: ``step``, ``lr`` and, for each state of each parameter,
+    ``<state>.<parameter>`` such as ``exp_avg.c1.weight``.
+    """
+
+    def __init__(self, net: Sequential, lr: float, weight_decay: float) -> None:
+        _require("lr", lr, 0 <= lr < math.inf, "a finite number >= 0")
+        _require("weight_decay", weight_decay, weight_decay >= 0, "a number >= 0")
+        self.net, self.lr, self.weight_decay = net, lr, weight_decay
+        self.steps = 0
+        self._state: dict[str, Array] = {}
+        self._scratch = (np.empty_like(net.flat_parameters), np.empty_like(net.flat_parameters))
+
+    def step(self) -> None:
+        """Move the parameters by one step along the network's current gradients."""
+        parameters = self.net.flat_parameters
+        if parameters.dtype != self._scratch[0].dtype:
+            raise ValueError(
+                f"the network became {parameters.dtype} after its optimizer was made for "
+                f"{self._scratch[0].dtype}; make the optimizer after net.to(...)"
+            )
+        self.steps += 1
+        gradients = self.net.flat_gradients
+        if self.weight_decay:
+            gradients = gradients + self.weight_decay * parameters
+        self._update(parameters, gradients)
+
+    def _update(self, parameters: Array, gradients: Array) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of the state."""
+        named = {
+            f"{kind}.{name}": view.copy()
+            for kind, flat in self._state.items()
+            for name, view in self._named(flat)
+        }
+        return {"step": self.steps, "lr": self.lr, **named}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy ``state`` in.
+
+        Raises:
+            ValueError: for a missing or extra key or another shape; then nothing has changed.
+        """
+        expected = self.state_dict()
+        missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected)
+        if missing or extra:
+            raise ValueError(f"state does not fit the optimizer: missing {missing}, extra {extra}")
+        for name, value in expected.items():
+            if np.shape(state[name]) != np.shape(value):
+                raise ValueError(
+                    f"{name}: expected shape {np.shape(value)}, got {np.shape(state[name])}"
+                )
+        self.steps, self.lr = int(state["step"]), float(state["lr"])
+        for kind, flat in self._state.items():
+            for name, view in self._named(flat):
+                view[...] = state[f"{kind}.{name}"]
+
+    def _named(self, flat: Array):
+        start = 0
+        for name, parameter in self.net.parameters().items():
+            yield name, flat[start : start + parameter.size].reshape(parameter.shape)
+            start += parameter.size
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, as ``torch.optim.SGD``.
+
+    b <- momentum * b + (1 - dampening) * g (b <- g at the first step);
+    theta <- theta - lr * b, or - lr * (g + momentum * b) with ``nesterov``.
+
+    Raises:
+        ValueError: for values out of range, or nesterov without momentum or with dampening.
+    """
+
+    def __init__(
+        self,
+        net: Sequential,
+        lr: float,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(net, lr, weight_decay)
+        _require("momentum", momentum, momentum >= 0, "a number >= 0")
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("nesterov needs a momentum > 0 and a dampening of 0")
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+        if momentum:
+            self._state["momentum_buffer"] = np.zeros_like(net.flat_parameters)
+
+    def _update(self, parameters: Array, gradients: Array) -> None:
+        if self.momentum:
+            velocity = self._state["momentum_buffer"]
+            if self.steps == 1:
+                velocity[...] = gradients
+            else:
+                velocity *= self.momentum
+                velocity += (1 - self.dampening) * gradients
+            gradients = gradients + self.momentum * velocity if self.nesterov else velocity
+        parameters -= np.multiply(gradients, self.lr, out=self._scratch[0])
+
+
+class Adagrad(Optimizer):
+    """h <- h + g²; theta <- theta - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(h) + eps).
+
+    As ``torch.optim.Adagrad`` (Duchi, Hazan & Singer 2011); report R2 uses eps = 1e-7.
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    def __init__(
+        self,
+        net: Sequential,
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+    ) -> None:
+        super().__init__(net, lr, weight_decay)
+        _require("lr_decay", lr_decay, lr_decay >= 0, "a number >= 0")
+        _require("eps", eps, eps >= 0, "a number >= 0")
+        self.lr_decay, self.eps = lr_decay, eps
+        self._state["sum"] = np.full_like(net.flat_parameters, initial_accumulator_value)
+
+    def _update(self, parameters: Array, gradients: Array) -> None:
+        total, (a, b) = self._state["sum"], self._scratch
+        total += np.multiply(gradients, gradients, out=a)
+        np.sqrt(total, out=a)
+        a += self.eps
+        np.divide(gradients, a, out=b)
+        b *= self.lr / (1 + (self.steps - 1) * self.lr_decay)
+        parameters -= b
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015), with each of the three places for eps that the reports use.
+
+    m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g², mh = m / (1 - b1^t), vh = v / (1 - b2^t);
+
+    * ``eps_mode="torch"``: theta <- theta - lr * mh / (sqrt(vh) + eps);
+    * ``"uncorrected"`` (R0): theta <- theta - a * m / (sqrt(v) + eps) with
+      a = lr * sqrt(1 - b2^t) / (1 - b1^t);
+    * ``"inside_root"`` (R3): theta <- theta - lr * mh / sqrt(vh + eps).
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    def __init__(
+        self,
+        net: Sequential,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        eps_mode: EpsMode = "torch",
+    ) -> None:
+        super().__init__(net, lr, weight_decay)
+        for beta in betas:
+            _require("betas", betas, 0 <= beta < 1, "two numbers in [0, 1)")
+        _require("eps", eps, eps >= 0, "a number >= 0")
+        if eps_mode not in ("torch", "uncorrected", "inside_root"):
+            raise ValueError(
+                f'eps_mode must be "torch", "uncorrected" or "inside_root", got {eps_mode!r}'
+            )
+        self.betas, self.eps, self.eps_mode = (float(betas[0]), float(betas[1])), eps, eps_mode
+        self._state["exp_avg"] = np.zeros_like(net.flat_parameters)
+        self._state["exp_avg_sq"] = np.zeros_like(net.flat_parameters)
+
+    def _update(self, parameters: Array, gradients: Array) -> None:
+        m, v = self._state["exp_avg"], self._state["exp_avg_sq"]
+        (b1, b2), (a, b) = self.betas, self._scratch
+        np.subtract(gradients, m, out=a)
+        a *= 1 - b1
+        m += a
+        np.multiply(gradients, gradients, out=a)
+        a *= 1 - b2
+        v *= b2
+        v += a
+        first, second = 1 - b1**self.steps, 1 - b2**self.steps
+        if self.eps_mode == "inside_root":
+            np.divide(v, second, out=a)
+            a += self.eps
+            np.sqrt(a, out=a)
+            rate = self.lr / first
+        else:
+            # sqrt(vh) + eps is (sqrt(v) + eps * sqrt(1 - b2^t)) / sqrt(1 - b2^t): the two forms
+            # differ only in whether eps is scaled along.
+            corrected = self.eps_mode == "torch"
+            np.sqrt(v, out=a)
+            a += self.eps * math.sqrt(second) if corrected else self.eps
+            rate = self.lr * math.sqrt(second) / first
+        np.divide(m, a, out=b)
+        b *= rate
+        parameters -= b
+
+
+def _require(name: str, value: object, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {expected}, got {value!r}")

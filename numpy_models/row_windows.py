@@ -1,0 +1,108 @@
+r"""Stride-1 convolution by row windows: exact products, a k-fold copy, no transposes.
+
+With images as (H, C, W, N) the kh input rows under one output row are already one contiguous
+block. Only the columns have to be unrolled, so one copy of the image kw times (im2col would make
+it kh * kw times) turns the block into a ready matrix::
+
+    unrolled (H, C, kw, OW, N)                     weights (F, kh * C * kw)
+    row 0  [ C * kw, OW * N ]  \
+    row 1  [ C * kw, OW * N ]   > rows 0..kh-1 = one (kh * C * kw, OW * N) matrix -> output row 0
+    row 2  [ C * kw, OW * N ]  /   \
+    row 3  [ C * kw, OW * N ]       > rows 1..kh                                  -> output row 1
+
+* forward: ``y[r] = weights @ unrolled[r : r + kh]``, one matrix product per output row.
+* weight gradient: input row h meets the output rows h-kh+1 .. h, again one contiguous block:
+  ``g += dy[h - kh + 1 : h + 1] @ unrolled[h].T`` with kernel rows in reverse order. Every
+  unrolled row is read once instead of kh times.
+* input gradient: ``d_unrolled[h] = weights' @ dy[h - kh + 1 : h + 1]``, then its kw column
+  shifts are added up.
+
+Padding above and below costs nothing (windows are clipped to the image); padding left and right
+is a border of zeros inside the unrolled copy.
+
+Cost per sample, P = OH * OW output positions: F * C * kh * kw * P multiplications in each of the
+three products, as in the direct form, none wasted. Bytes copied: 4 * kw * C * H * OW, against
+4 * kh * kw * C * P for im2col. No product meets a number outside its window, so NaN and infinity
+spread exactly as in the direct form.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpy_models.layer import Array
+
+
+def column_span(offset: int, width: int, outputs: int) -> tuple[slice, slice]:
+    """Slices (of the outputs, of the input's columns) that meet at column offset ``offset``."""
+    first = max(0, -offset)
+    last = max(first, min(outputs, width - offset))
+    return slice(first, last), slice(first + offset, last + offset)
+
+
+def unroll_columns(x: Array, padding: int, out: Array) -> None:
+    """Fill ``out`` (H, C, kw, OW, N) from ``x`` (H, C, W, N); its zero borders stay untouched."""
+    for j in range(out.shape[2]):
+        outputs, columns = column_span(j - padding, x.shape[2], out.shape[3])
+        out[:, :, j, outputs] = x[:, :, columns]
+
+
+def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int, out: Array) -> None:
+    """Output rows ``out`` (OH, F, OW, N) from ``unrolled`` and ``weight`` (F, C, kh, kw)."""
+    height, channels, kw, ow, n = unrolled.shape
+    filters, _, kh, _ = weight.shape
+    depth = channels * kw
+    kernel = np.ascontiguousarray(weight.transpose(0, 2, 1, 3)).reshape(filters, kh * depth)
+    rows = unrolled.reshape(height * depth, ow * n)
+    flat = out.reshape(out.shape[0], filters, ow * n)
+    for r in range(out.shape[0]):
+        top, bottom = max(0, r - padding), min(height, r - padding + kh)
+        skipped = (top - (r - padding)) * depth
+        used = max(0, bottom - top) * depth
+        np.matmul(
+            kernel[:, skipped : skipped + used],
+            rows[top * depth : top * depth + used],
+            out=flat[r],
+        )
+        if bias is not None:
+            flat[r] += bias[:, None]
+
+
+def weight_gradient(unrolled: Array, dy: Array, padding: int, out: Array) -> None:
+    """Write the gradient of the kernel, (F, C, kh, kw), into ``out``."""
+    height, channels, kw, ow, n = unrolled.shape
+    filters, _, kh, _ = out.shape
+    depth = channels * kw
+    rows = unrolled.reshape(height, depth, ow * n)
+    blocks = dy.reshape(dy.shape[0] * filters, ow * n)
+    reverse = np.zeros((kh * filters, depth), dy.dtype)
+    for h in range(height):
+        first = h + padding - kh + 1
+        top, bottom = max(0, first), min(dy.shape[0], h + padding + 1)
+        if bottom > top:
+            met = slice((top - first) * filters, (bottom - first) * filters)
+            reverse[met] += blocks[top * filters : bottom * filters] @ rows[h].T
+    by_row = reverse.reshape(kh, filters, channels, kw)[::-1]
+    out[...] = by_row.transpose(1, 2, 0, 3)
+
+
+def input_gradient(dy: Array, weight: Array, padding: tuple[int, int], row: Array, out: Array):
+    """Write the gradient of the image (H, C, W, N) into ``out``; ``row`` is (C, kw, OW, N)."""
+    height, channels, width, n = out.shape
+    oh, filters, ow, _ = dy.shape
+    _, _, kh, kw = weight.shape
+    turned = weight[:, :, ::-1].transpose(1, 3, 2, 0)  # (C, kw, kh reversed, F)
+    kernel = np.ascontiguousarray(turned).reshape(channels * kw, kh * filters)
+    blocks = dy.reshape(oh * filters, ow * n)
+    flat = row.reshape(channels * kw, ow * n)
+    out[...] = 0
+    for h in range(height):
+        first = h + padding[0] - kh + 1
+        top, bottom = max(0, first), min(oh, h + padding[0] + 1)
+        if bottom <= top:
+            continue
+        met = slice((top - first) * filters, (bottom - first) * filters)
+        np.matmul(kernel[:, met], blocks[top * filters : bottom * filters], out=flat)
+        for j in range(kw):
+            outputs, columns = column_span(j - padding[1], width, ow)
+            out[h, :, columns] += row[:, j, outputs]

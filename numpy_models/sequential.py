@@ -1,0 +1,365 @@
+"""A stack of layers: the public face of a NumPy network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Self
+
+import numpy as np
+
+from numpy_models.batchnorm import BatchNorm2d
+from numpy_models.dropout import Dropout
+from numpy_models.layer import Array, Layer, Shape
+from numpy_models.sharding import Rendezvous, ShardThreads, shard_bounds
+
+
+class Sequential:
+    """Layers run one after the other, with torch's face: (N, C, H, W) in, (N, ...) out.
+
+    Arguments:
+        *layers: layers named "0", "1", ... as torch names them.
+        **named_layers: layers under their own names.
+
+    ``backward`` overwrites the gradients; it never accumulates and never changes a parameter.
+    All parameters live in one flat vector, ``flat_parameters``, and all gradients in
+    ``flat_gradients``; the dictionaries hold views into them.
+
+    Raises:
+        ValueError: if a layer already belongs to another network, or there is no layer.
+    """
+
+    def __init__(self, *layers: Layer, **named_layers: Layer) -> None:
+        named = {str(i): layer for i, layer in enumerate(layers)} | named_layers
+        if not named:
+            raise ValueError("Sequential needs at least one layer")
+        for name, layer in named.items():
+            if not isinstance(layer, Layer):
+                raise ValueError(f"Sequential takes layers, got {layer!r} as {name}")
+            if layer.owned:
+                raise ValueError(
+                    f"layer {name} ({layer.describe()}) already belongs to a network; "
+                    "give this one layer.copy()"
+                )
+            layer.owned = True
+        self.layers: dict[str, Layer] = named
+        self.training = True
+        self._threads = 1
+        self._pack(np.dtype(np.float32))
+        self.reset_parameters(np.random.default_rng())
+
+    # Running
+
+    def forward(self, x: Array) -> Array:
+        """Output for the batch ``x`` (N, C, H, W) or (N, F), of the network's dtype.
+
+        Raises:
+            ValueError: if shape or dtype do not fit, naming the layer that refuses.
+        """
+        x = np.asarray(x)
+        shape = self._checked_output_shape(x)
+        bounds = shard_bounds(len(x), self._threads, self._synchronises)
+        self._make_shards(len(bounds))
+        uniforms = self._draw_masks(x.shape)
+        y = np.empty((len(x), *shape), self.dtype)
+
+        def run(shard: int) -> None:
+            start, stop = bounds[shard]
+            stack = self._shards[shard]
+            for name, masks in uniforms.items():
+                stack[name].uniforms = _batch_last(masks[start:stop])  # type: ignore[attr-defined]
+            value = self._entry(shard, "x", x[start:stop])
+            for layer in stack.values():
+                value = layer.forward(value)
+            y[start:stop] = _batch_first(value)
+
+        self._run(run, len(bounds))
+        self._batch = (x.shape, y.shape, bounds)
+        return y
+
+    __call__ = forward
+
+    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        """Gradient with respect to the last ``forward``'s input, and all parameters' gradients.
+
+        Arguments:
+            dy: gradient with respect to the output, of the output's shape.
+            input_gradient: False skips the input's gradient and returns None.
+
+        Raises:
+            RuntimeError: if there was no ``forward``.
+            ValueError: if ``dy`` has another shape than the output.
+        """
+        if self._batch is None:
+            raise RuntimeError("backward was called before forward; run forward first")
+        x_shape, y_shape, bounds = self._batch
+        dy = np.asarray(dy, self.dtype)
+        if dy.shape != y_shape:
+            raise ValueError(f"backward takes a gradient of shape {y_shape}, got {dy.shape}")
+        dx = np.empty(x_shape, self.dtype) if input_gradient else None
+
+        def run(shard: int) -> None:
+            start, stop = bounds[shard]
+            stack = list(self._shards[shard].values())
+            value = self._entry(shard, "dy", dy[start:stop])
+            for layer in reversed(stack[1:]):
+                value = layer.backward(value)  # type: ignore[assignment]
+            result = stack[0].backward(value, input_gradient)
+            if dx is not None and result is not None:
+                dx[start:stop] = _batch_first(result)
+
+        self._run(run, len(bounds))
+        for other in self._shard_gradients[1 : len(bounds)]:
+            self.flat_gradients += other
+        return dx
+
+    def predict(self, x: Array, batch_size: int = 1000) -> Array:
+        """Class indices (N,) for ``x``, in evaluation mode, ``batch_size`` samples at a time."""
+        was_training = self.training
+        self.eval()
+        try:
+            parts = [
+                self.forward(x[i : i + batch_size]).argmax(axis=1)
+                for i in range(0, len(x), batch_size)
+            ]
+        finally:
+            self.train(was_training)
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    # State
+
+    def parameters(self) -> dict[str, Array]:
+        """Live parameters by torch's names, such as ``c1.weight``."""
+        return self._named("parameters")
+
+    def gradients(self) -> dict[str, Array]:
+        """Live gradients of the last ``backward``, under the parameters' names."""
+        return self._named("gradients")
+
+    def buffers(self) -> dict[str, Array]:
+        """Live buffers (batch-norm statistics) by torch's names."""
+        return self._named("buffers")
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers, in torch's order and under torch's keys."""
+        return {name: array.copy() for name, array in self._live_state().items()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Copy ``state`` in.
+
+        Raises:
+            ValueError: for a missing or extra key, or another shape or dtype; then nothing at
+                all has been changed.
+        """
+        live = self._live_state()
+        missing, extra = sorted(live.keys() - state.keys()), sorted(state.keys() - live.keys())
+        if missing or extra:
+            raise ValueError(f"state does not fit the network: missing {missing}, extra {extra}")
+        for name, array in live.items():
+            given = np.asarray(state[name])
+            if given.shape != array.shape or given.dtype != array.dtype:
+                raise ValueError(
+                    f"{name}: expected shape {array.shape} {array.dtype}, got {given.shape} "
+                    f"{given.dtype}"
+                )
+        for name, array in live.items():
+            array[...] = state[name]
+
+    def reset_parameters(self, seed: int | np.random.Generator) -> None:
+        """New parameters from torch's default distributions, drawn layer by layer."""
+        rng = np.random.default_rng(seed)
+        for layer in self.layers.values():
+            layer.reset_parameters(rng)
+
+    def to(self, dtype: type | np.dtype) -> Self:
+        """Convert parameters and statistics to float32 or float64 in place; returns the network.
+
+        Raises:
+            ValueError: for any other dtype.
+        """
+        if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise ValueError(f"a network is float32 or float64, not {np.dtype(dtype)}")
+        self._pack(np.dtype(dtype))
+        return self
+
+    def copy(self) -> Self:
+        """An independent network with the same layers, state and options."""
+        twin = copy.copy(self)
+        twin.layers = {name: layer.copy() for name, layer in self.layers.items()}
+        for layer in twin.layers.values():
+            layer.owned = True
+        twin._pack(self.dtype)
+        return twin
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self.copy()
+
+    # Modes
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode (or evaluation, if ``mode`` is False); returns the network."""
+        self.training = mode
+        for stack in (self.layers, *self._shards):
+            for layer in stack.values():
+                layer.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Evaluation mode: no dropout, running statistics; returns the network."""
+        return self.train(False)
+
+    @property
+    def threads(self) -> int:
+        """Threads over which a batch is split; with more than one, BLAS should use one."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"threads must be a whole number of at least 1, got {count!r}")
+        self._threads = count
+        self._forget_shards()
+
+    # Description
+
+    def output_shapes(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
+        """(name, layer, shape of one sample's output) for samples of shape ``input_shape``.
+
+        Raises:
+            ValueError: naming the first layer that cannot take its input.
+        """
+        rows = []
+        shape = tuple(input_shape)
+        for name, layer in self.layers.items():
+            try:
+                shape = layer.output_shape(shape)
+            except ValueError as error:
+                raise ValueError(f"{type(self).__name__}, layer {name}: {error}") from None
+            rows.append((name, layer, shape))
+        return rows
+
+    def __repr__(self) -> str:
+        rows = "".join(f"  ({n}): {layer.describe()}\n" for n, layer in self.layers.items())
+        return f"{type(self).__name__}(\n{rows})"
+
+    # Inside
+
+    def _pack(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        size = sum(p.size for p in self.parameters().values())
+        self.flat_parameters = np.empty(size, dtype)
+        self.flat_gradients = np.zeros(size, dtype)
+        for layer, name, view, gradient in self._views(self.flat_parameters, self.flat_gradients):
+            view[...] = layer.parameters[name]
+            layer.parameters[name], layer.gradients[name] = view, gradient
+        for layer in self.layers.values():
+            layer._saved, layer._work = None, {}
+            for name, array in layer.buffers.items():
+                if np.issubdtype(array.dtype, np.floating):
+                    layer.buffers[name] = array.astype(dtype)
+        self._synchronises = any(layer.synchronises for layer in self.layers.values())
+        self._forget_shards()
+
+    def _views(self, flat: Array, flat_gradients: Array):
+        """Each parameter's place in the flat vectors: (layer, name, view, gradient's view)."""
+        start = 0
+        for layer in self.layers.values():
+            for name, array in layer.parameters.items():
+                place = slice(start, start + array.size)
+                start += array.size
+                shape = array.shape
+                yield layer, name, flat[place].reshape(shape), flat_gradients[place].reshape(shape)
+
+    def _forget_shards(self) -> None:
+        self._shards: list[dict[str, Layer]] = []
+        self._shard_gradients: list[Array] = []
+        self._runner = ShardThreads(self._threads)
+        self._rendezvous: Rendezvous | None = None
+        self._entries: dict[tuple[int, str], Array] = {}
+        self._batch: tuple[Shape, Shape, list[tuple[int, int]]] | None = None
+
+    def _make_shards(self, count: int) -> None:
+        """At least ``count`` stacks of layers; the first is the network's own."""
+        if not self._shards:
+            self._shards, self._shard_gradients = [self.layers], [self.flat_gradients]
+        while len(self._shards) < count:
+            flat = np.zeros_like(self.flat_gradients)
+            own: dict[int, dict[str, Array]] = {}
+            for layer, name, _, gradient in self._views(self.flat_parameters, flat):
+                own.setdefault(id(layer), {})[name] = gradient
+            stack = {n: layer.replica(own.get(id(layer), {})) for n, layer in self.layers.items()}
+            self._shards.append(stack)
+            self._shard_gradients.append(flat)
+        if self._synchronises:
+            self._rendezvous = Rendezvous(count)
+            for shard, stack in enumerate(self._shards[:count]):
+                for layer in stack.values():
+                    if isinstance(layer, BatchNorm2d):
+                        layer.primary = shard == 0
+                        layer.exchange = self._exchange(shard, count)
+
+    def _exchange(self, shard: int, count: int) -> Callable[[tuple], list[tuple]]:
+        assert self._rendezvous is not None
+        if count == 1:
+            return lambda part: [part]
+        return partial(self._rendezvous.exchange, shard)
+
+    def _run(self, task: Callable[[int], None], shards: int) -> None:
+        rendezvous = self._rendezvous
+        self._runner.run(task, shards, rendezvous.abort if rendezvous else lambda: None)
+
+    def _draw_masks(self, input_shape: Shape) -> dict[str, Array]:
+        if not self.training or not any(isinstance(la, Dropout) for la in self.layers.values()):
+            return {}
+        return {
+            name: layer.draw_uniforms((input_shape[0], *shape))
+            for name, layer, shape in self.output_shapes(input_shape[1:])
+            if isinstance(layer, Dropout)
+        }
+
+    def _entry(self, shard: int, name: str, public: Array) -> Array:
+        """``public`` batch last, in a work array of its own: the caller's stays untouched."""
+        turned = _batch_last(public)
+        held = self._entries.get((shard, name))
+        if held is None or held.shape != turned.shape:
+            held = self._entries[shard, name] = np.empty(turned.shape, self.dtype)
+        held[...] = turned
+        return held
+
+    def _checked_output_shape(self, x: Array) -> Shape:
+        if x.ndim not in (2, 4) or len(x) == 0:
+            raise ValueError(
+                f"{type(self).__name__} takes a batch (N, C, H, W) or (N, F) with N >= 1, got "
+                f"shape {x.shape}"
+            )
+        if x.dtype != self.dtype:
+            raise ValueError(
+                f"{type(self).__name__} is {self.dtype}, got input of {x.dtype}; convert one with "
+                f"x.astype({self.dtype}) or net.to({x.dtype})"
+            )
+        return self.output_shapes(x.shape[1:])[-1][2]
+
+    def _named(self, kind: str) -> dict[str, Array]:
+        return {
+            f"{layer_name}.{name}": array
+            for layer_name, layer in self.layers.items()
+            for name, array in getattr(layer, kind).items()
+        }
+
+    def _live_state(self) -> dict[str, Array]:
+        return {
+            f"{layer_name}.{name}": array
+            for layer_name, layer in self.layers.items()
+            for name, array in (layer.parameters | layer.buffers).items()
+        }
+
+
+def _batch_last(public: Array) -> Array:
+    """(N, C, H, W) -> (H, C, W, N), (N, F) -> (F, N); a view."""
+    return public.transpose(2, 1, 3, 0) if public.ndim == 4 else public.T
+
+
+def _batch_first(inside: Array) -> Array:
+    """(H, C, W, N) -> (N, C, H, W), (F, N) -> (N, F); a view."""
+    return inside.transpose(3, 1, 0, 2) if inside.ndim == 4 else inside.T
