@@ -68,16 +68,6 @@ class _Pool2d(Layer):
         columns = max(width + 2 * w.padding[1], (ow - 1) * w.stride[1] + w.kernel[1])
         return rows, columns
 
-    def _offsets(self, framed: Array, oh: int, ow: int) -> Iterator[tuple[int, int, Array]]:
-        (kh, kw), (sh, sw) = self.windows.kernel, self.windows.stride
-        for i in range(kh):
-            for j in range(kw):
-                yield (
-                    i,
-                    j,
-                    framed[i : i + sh * (oh - 1) + 1 : sh, :, j : j + sw * (ow - 1) + 1 : sw],
-                )
-
     def _gradient_frame(self, shape: Shape, dtype: np.dtype) -> Array:
         """A zeroed gradient for the framed image of an input of ``shape``."""
         height, channels, width, n = shape

@@ -46,6 +46,7 @@ class Sequential:
         self.layers: dict[str, Layer] = named
         self.training = True
         self._threads = 1
+        self._batch: tuple[Shape, Shape, list[tuple[int, int]]] | None = None
         self._pack(np.dtype(np.float32))
         self.reset_parameters(np.random.default_rng())
 
@@ -277,7 +278,7 @@ class Sequential:
         self._runner = ShardThreads(self._threads)
         self._rendezvous: Rendezvous | None = None
         self._entries: dict[tuple[int, str], Array] = {}
-        self._batch: tuple[Shape, Shape, list[tuple[int, int]]] | None = None
+        self._batch = None
 
     def _make_shards(self, count: int) -> None:
         """At least ``count`` stacks of layers; the first is the network's own."""

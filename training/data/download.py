@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from training.data.mnist import Part
@@ -80,7 +81,6 @@ def fetch_parts(
     deadline = time.monotonic() + limits.total
     waiting, temporary, failures = list(parts), {}, []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for mirror in mirrors:
             for part in list(waiting):
                 path = folder / f".{part.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
@@ -90,7 +90,7 @@ def fetch_parts(
                     waiting.remove(part)
                 except _MirrorError as error:
                     path.unlink(missing_ok=True)
-                    failures.append(f"{mirror}{part.name}.gz {error}")
+                    failures.append(_failure(mirror, part, error))
                     if error.fatal:
                         break
             if not waiting:
@@ -102,6 +102,11 @@ def fetch_parts(
             with suppress(OSError):
                 path.unlink(missing_ok=True)
     raise DownloadError("; ".join(failures) or "there is no mirror")
+
+
+def _failure(mirror: str, part: Part, error: _MirrorError) -> str:
+    host = urlsplit(mirror).netloc
+    return f"{host} {error}" if error.fatal else f"{host} {error} for {part.name}.gz"
 
 
 def _publish(temporary: dict[Part, Path], folder: Path) -> dict[Part, Path]:
@@ -122,7 +127,9 @@ def _publish(temporary: dict[Part, Path], folder: Path) -> dict[Part, Path]:
 def _fetch(url: str, part: Part, path: Path, silence: float, deadline: float) -> None:
     """Write what `url` gives to `path` if it is the part's archive."""
     digest, received, start = hashlib.md5(usedforsecurity=False), 0, b""
-    with _open(url, min(silence, deadline - time.monotonic())) as response, path.open("xb") as file:
+    response = _open(url, min(silence, deadline - time.monotonic()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with response, path.open("xb") as file:
         while piece := _receive(response, deadline):
             start = start or piece[:64]
             received += len(piece)

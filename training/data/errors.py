@@ -12,7 +12,8 @@ class DataError(ValueError):
     """
 
     def __init__(self, culprit: str | PathLike[str], reason: str, remedy: str) -> None:
-        self.culprit = str(culprit)
+        name = str(culprit)
+        self.culprit = name if name.isprintable() else repr(name)
         self.reason = reason
         self.remedy = remedy
         super().__init__(f"{self.culprit}: {reason}; {remedy}.")

@@ -65,15 +65,15 @@ def read_bytes(path: str | os.PathLike[str], *, remedy: str = REMEDY) -> bytes:
             reason = f"its {status.st_size:,} bytes exceed the limit of {MAX_BYTES:,}"
             raise DataError(path, reason, remedy)
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(status.st_size + 1)
     except OSError as error:
         raise DataError(path, f"it cannot be read ({error.strerror or error})", remedy) from error
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(repr(str(path)), f"it cannot be a path ({error})", remedy) from error
-    if len(data) > MAX_BYTES:
-        raise DataError(path, f"it grew past the limit of {MAX_BYTES:,} bytes", remedy)
+        raise DataError(path, f"it cannot be a path ({error})", remedy) from error
+    if len(data) != status.st_size:
+        raise DataError(path, "its size changed while it was read", "try again")
     return data
 
 

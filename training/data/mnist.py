@@ -95,12 +95,11 @@ class Place:
     root: Path
     writable: bool
 
-    @property
-    def remedy(self) -> str:
+    def remedy(self, download: bool) -> str:
         """What to do about a damaged file here."""
-        if self.writable:
+        if self.writable and download:
             return "delete it, and the next run downloads it again"
-        return f"put the original file there, or unset {ROOT_VARIABLE}"
+        return "put the original file in its place, or choose data=digits"
 
 
 def find_place(root: str | os.PathLike[str] | None) -> Place:
@@ -150,32 +149,44 @@ def load_mnist(
         MnistAbsentError: none of the files is there, and they cannot be had.
         DataError: a file is damaged, or only some of the four are there.
     """
-    found = {part: _find(part, place) for part in collection.parts}
-    missing = [part for part, path in found.items() if path is None]
+    paths = {part: _find(part, place) for part in collection.parts}
+    missing = [part for part, path in paths.items() if path is None]
     if missing:
-        error = MnistAbsentError if len(missing) == len(collection.parts) else DataError
-        where = ", ".join(part.name + ".gz" for part in missing)
-        where = "MNIST" if error is MnistAbsentError else where
-        if not place.writable or not download:
-            barred = "downloading is switched off" if place.writable else "nothing is put there"
-            raise error(
-                where,
-                f"not found in {place.root} or its MNIST/raw, and {barred}",
-                f"put the archive{'s' * (len(missing) > 1)} there, or choose data=digits",
-            )
-        from training.data.download import DownloadError, fetch_parts
+        paths |= _obtain(missing, place, collection, download, patient, announce)
+    remedy = place.remedy(download)
+    return [verify_part(part, path, remedy) for part, path in paths.items() if path]
 
-        size = sum(part.archive_bytes for part in missing) / 1e6
-        announce(f"data: {where} is not in {place.root}; trying to download it ({size:.1f} MB)")
-        try:
-            found |= fetch_parts(missing, collection.mirrors, _folder(place), patient=patient)
-        except DownloadError as failure:
-            raise error(
-                where,
-                f"not found in {place.root} and not to be had ({failure})",
-                "try again later, point MNIST_ROOT at a copy, or choose data=digits",
-            ) from failure
-    return [verify_part(part, path, place.remedy) for part, path in found.items() if path]
+
+def _obtain(
+    missing: list[Part],
+    place: Place,
+    collection: Collection,
+    download: bool,
+    patient: bool,
+    announce: Callable[[str], object],
+) -> dict[Part, Path]:
+    """Download the missing files, or say why they cannot be had."""
+    if len(missing) == len(collection.parts):
+        error, what = MnistAbsentError, "MNIST"
+    else:
+        error, what = DataError, ", ".join(part.name + ".gz" for part in missing)
+    if not (place.writable and download):
+        barred = f"{ROOT_VARIABLE} is never downloaded into"
+        if place.writable:
+            barred = "downloading is switched off"
+        reason = f"not found in {place.root} or its MNIST/raw, and {barred}"
+        raise error(what, reason, "put the missing files there, or choose data=digits")
+
+    from training.data.download import DownloadError, fetch_parts
+
+    size = sum(part.archive_bytes for part in missing) / 1e6
+    announce(f"data: {what} is not in {place.root}; trying to download it ({size:.1f} MB)")
+    try:
+        return fetch_parts(missing, collection.mirrors, _folder(place), patient=patient)
+    except DownloadError as failure:
+        reason = f"not found in {place.root} and not to be had ({failure})"
+        remedy = f"try again later, point {ROOT_VARIABLE} at a copy, or choose data=digits"
+        raise error(what, reason, remedy) from failure
 
 
 def verify_part(part: Part, path: Path, remedy: str) -> np.ndarray:
@@ -220,5 +231,5 @@ def _find(part: Part, place: Place) -> Path | None:
                 continue
             except (OSError, ValueError) as error:
                 reason = f"it cannot be looked up ({getattr(error, 'strerror', None) or error})"
-                raise DataError(repr(str(path)), reason, "give another data.root") from error
+                raise DataError(path, reason, "give another folder") from error
     return None

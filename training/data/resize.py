@@ -64,7 +64,9 @@ def bilinear_weights(size: int, new_size: int) -> np.ndarray:
         # Sums and products in Pillow's order: a weight's last bit may decide its rounding.
         distances = [abs((x - centre + 0.5) * (1.0 / support)) for x in range(first, last)]
         weights = [max(1.0 - distance, 0.0) for distance in distances]
-        total = sum(weights)
+        total = 0.0
+        for weight in weights:  # not sum(), which compensates from Python 3.12 on
+            total += weight
         for x, weight in zip(range(first, last), weights, strict=True):
             matrix[row, x] = math.floor(weight / total * 2**_PRECISION_BITS + 0.5)
     return matrix / 2**_PRECISION_BITS
