@@ -1,0 +1,1 @@
+"""Data, loop, records and command line: what the two backends share."""

@@ -1,0 +1,33 @@
+"""A folder of its own for every run, also for two that start in the same second."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+from training.errors import ConfigError
+
+
+def claim(wanted: Path) -> Path:
+    """Make and return `wanted`, or `wanted_2`, `wanted_3`, ... where another run holds it.
+
+    The folder `.hydra`, which every run needs anyway, marks the claim: making a folder either
+    succeeds or fails, so of two processes exactly one gets it. An empty folder can be claimed.
+
+    Raises:
+        ConfigError: if the folder cannot be made.
+    """
+    for number in itertools.count(1):
+        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            os.mkdir(directory / ".hydra")
+        except FileExistsError:
+            if directory.is_dir():
+                continue
+            raise ConfigError(f"{directory} is a file: results need a folder") from None
+        except OSError as error:
+            raise ConfigError(f"cannot write results to {directory}: {error.strerror}") from error
+        return directory
+    raise AssertionError("unreachable")

@@ -1,0 +1,97 @@
+"""A run's pictures: curves, confusion matrix, and the surest mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from training.artefacts import RunLabel
+from training.data import Dataset
+from training.evaluation import Scores, confusion_matrix, most_confident_errors
+from training.loop import Row
+
+TRAIN, TEST = "#3b6fb6", "#d1495b"
+WORST = 20
+
+
+def curves(path: Path, rows: list[Row], label: RunLabel) -> None:
+    """Draw loss and accuracy of both sets over the epochs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    epochs = [row.epoch for row in rows]
+    for axes, quantity in ((left, "loss"), (right, "accuracy")):
+        for part, colour in (("train", TRAIN), ("test", TEST)):
+            values = [getattr(row, f"{part}_{quantity}") for row in rows]
+            name = "training" if part == "train" else "test"
+            axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=name)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"{quantity}, {label.dataset}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.set_ylim(bottom=0)
+    left.legend(frameon=False)
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    final = f"final test accuracy {rows[-1].test_accuracy * 100:.2f} %"
+    figure.suptitle(f"{label}: {final}")
+    _save(figure, path)
+
+
+def confusion(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> None:
+    """Draw how often each true digit was taken for each other; the colour shows mistakes only."""
+    counts = confusion_matrix(dataset.test_labels, scores.predictions)
+    mistakes = counts.copy()
+    np.fill_diagonal(mistakes, 0)
+    figure, axes = plt.subplots(figsize=(6.4, 6), layout="constrained")
+    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(1, mistakes.max()))
+    for (true, predicted), count in np.ndenumerate(counts):
+        strong = mistakes[true, predicted] > mistakes.max() / 2
+        colour = "white" if strong else "black" if count else "#bbbbbb"
+        weight = "bold" if true == predicted else "normal"
+        axes.text(
+            predicted, true, str(count), ha="center", va="center", color=colour, weight=weight
+        )
+    axes.set_xticks(range(10))
+    axes.set_yticks(range(10))
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    wrong = int(mistakes.sum())
+    figure.suptitle(f"{label}: {wrong} mistakes in {len(dataset.test_labels)} test images")
+    _save(figure, path)
+
+
+def worst(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> None:
+    """Draw the test images that were wrong with the greatest confidence."""
+    chosen = most_confident_errors(scores, dataset.test_labels, WORST)
+    columns = 5
+    lines = max(1, -(-len(chosen) // columns))
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(8, 1.85 * lines + 0.6), layout="constrained", squeeze=False
+    )
+    for panel in axes.flat:
+        panel.set_axis_off()
+    for panel, position in zip(axes.flat, chosen, strict=False):
+        predicted = scores.predictions[position]
+        share = scores.probabilities[position, predicted]
+        panel.imshow(dataset.test_images[position], cmap="gray_r", vmin=0, vmax=255)
+        panel.set_title(
+            f"{dataset.test_labels[position]} taken for {predicted}\n{share * 100:.1f} % sure",
+            fontsize=9,
+        )
+    if len(chosen):
+        figure.suptitle(f"{label}: the {len(chosen)} surest mistakes on test images")
+    else:
+        figure.suptitle(f"{label}: no mistake on {len(dataset.test_labels)} test images")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
