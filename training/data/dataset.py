@@ -138,7 +138,7 @@ def _digits(image_size: int, because: str = "") -> Dataset:
 
 
 def _fit(images: np.ndarray, size: int) -> np.ndarray:
-    return images if images.shape[1:] == (size, size) else resize_bilinear(images, size, size)
+    return images if images.shape[1:] == (size, size) else resize_bilinear(images, size)
 
 
 def _either(choices: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
     grey, labels = load_bundled(return_X_y=True)  # (1797, 64) in 0..16, (1797,)
     pixels = np.floor(grey.reshape(-1, 8, 8) * (255 / 16) + 0.5).astype(np.uint8)
-    boxes = resize_bilinear(pixels, _BOX, _BOX)
+    boxes = resize_bilinear(pixels, _BOX)
     images = np.pad(boxes, ((0, 0), (_BORDER, _BORDER), (_BORDER, _BORDER)))
     labels = labels.astype(np.int64)
     in_test = np.zeros(len(labels), bool)

@@ -167,7 +167,8 @@ def _obtain(
 ) -> dict[Part, Path]:
     """Download the missing files, or say why they cannot be had."""
     if len(missing) == len(collection.parts):
-        error, what = MnistAbsentError, "MNIST"
+        error: type[DataError] = MnistAbsentError
+        what = "MNIST"
     else:
         error, what = DataError, ", ".join(part.name + ".gz" for part in missing)
     if not (place.writable and download):

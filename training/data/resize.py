@@ -1,9 +1,10 @@
-"""Bilinear resizing of uint8 images, bit for bit Pillow's (and so torchvision's on PIL images).
+"""Bilinear resizing of square uint8 images, bit for bit Pillow's (and torchvision's on PIL images).
 
-Pillow resizes in two passes, first along the width and then along the height, each rounding to
-uint8. Sample centres lie half a pixel in, weights are normalised at the edges and rounded to 22
-fractional bits, and when shrinking the triangle widens with the scale (antialiasing). Each pass
-is one matrix product here: in float64 every sum is exact, a multiple of 2^-22 below 256.
+Pillow resizes in two passes, here first along the width and then along the height (for images
+that are not square its order depends on the version), each rounding to uint8. Sample centres lie
+half a pixel in, weights are normalised at the edges and rounded to 22 fractional bits, and when
+shrinking the triangle widens with the scale (antialiasing). Each pass is one matrix product here:
+in float64 every sum is exact, a multiple of 2^-22 below 256.
 """
 
 from __future__ import annotations
@@ -16,40 +17,37 @@ _PRECISION_BITS = 22
 _CHUNK = 2048
 
 
-def resize_bilinear(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize images to `height` by `width` pixels.
+def resize_bilinear(images: np.ndarray, size: int) -> np.ndarray:
+    """Resize square images.
 
     Arguments:
-        images: uint8 (..., H, W); left unchanged.
-        height: rows of the result, at least 1.
-        width: columns of the result, at least 1.
+        images: uint8 (..., S, S); left unchanged.
+        size: height and width of the result in pixels, at least 1.
 
     Returns:
-        A new uint8 array (..., height, width).
+        A new uint8 array (..., size, size).
 
     Raises:
-        ValueError: the images are not uint8, have fewer than two axes, or a size is below 1.
+        ValueError: the images are not uint8, not square or empty, or the size is below 1.
     """
-    if images.dtype != np.uint8 or images.ndim < 2:
+    if images.dtype != np.uint8 or images.ndim < 2 or images.shape[-1] != images.shape[-2]:
         raise ValueError(
-            f"images must be uint8 with axes (..., height, width), "
+            f"images must be uint8 of shape (..., size, size), "
             f"but they are {images.dtype} of shape {images.shape}"
         )
-    if min(height, width, *images.shape[-2:]) < 1:
-        raise ValueError(f"cannot resize {images.shape[-2:]} pixels to {(height, width)}")
-    rows, columns = images.shape[-2:]
-    flat = images.reshape(-1, rows, columns)
-    result = np.empty((len(flat), height, width), np.uint8)
-    across = bilinear_weights(columns, width).T  # (W, width)
-    down = bilinear_weights(rows, height)  # (height, H)
+    old = images.shape[-1]
+    if min(old, size) < 1:
+        raise ValueError(f"cannot resize images of {old}×{old} pixels to {size}×{size}")
+    if old == size:
+        return images.copy()
+    flat = images.reshape(-1, old, old)
+    result = np.empty((len(flat), size, size), np.uint8)
+    weights = bilinear_weights(old, size)
     for start in range(0, len(flat), _CHUNK):
-        chunk = flat[start : start + _CHUNK]  # (n, H, W)
-        if width != columns:
-            chunk = _round(chunk.reshape(-1, columns) @ across).reshape(-1, rows, width)
-        if height != rows:
-            chunk = _round(down @ chunk)  # (n, height, width)
-        result[start : start + _CHUNK] = chunk
-    return result.reshape(*images.shape[:-2], height, width)
+        chunk = flat[start : start + _CHUNK]  # (n, S, S)
+        chunk = _round(chunk.reshape(-1, old) @ weights.T).reshape(-1, old, size)
+        result[start : start + _CHUNK] = _round(weights @ chunk)  # (n, size, size)
+    return result.reshape(*images.shape[:-2], size, size)
 
 
 def bilinear_weights(size: int, new_size: int) -> np.ndarray:

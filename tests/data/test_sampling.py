@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.data import epoch_batches
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_shuffle_visits_every_image_once_and_keeps_the_rest():
+    batches = epoch_batches(60_000, 128, "shuffle", generator())
+    assert [len(batch) for batch in batches] == [128] * 468 + [96]
+    order = np.concatenate(batches)
+    assert order.dtype == np.int64
+    assert (np.sort(order) == np.arange(60_000)).all()
+    assert (order != np.arange(60_000)).mean() > 0.99
+
+
+def test_replacement_draws_r0s_234_batches_of_256():
+    batches = epoch_batches(60_000, 256, "replacement", generator())
+    assert [len(batch) for batch in batches] == [256] * 234
+    drawn = np.concatenate(batches)
+    assert drawn.dtype == np.int64
+    assert drawn.min() >= 0
+    assert drawn.max() < 60_000
+    seen = len(np.unique(drawn)) / 60_000
+    assert abs(seen - (1 - np.exp(-len(drawn) / 60_000))) < 0.01  # 63 %, not all of them
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
+def test_the_order_depends_on_the_generator_alone(sampling):
+    first, same, other = (epoch_batches(50, 7, sampling, generator(seed)) for seed in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(first, same, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_a_batch_larger_than_the_set():
+    assert [len(batch) for batch in epoch_batches(5, 8, "shuffle", generator())] == [5]
+    with pytest.raises(ValueError, match=r"batch_size=8 leaves no batch .* use 5 or less"):
+        epoch_batches(5, 8, "replacement", generator())
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sampling", "reason"),
+    [
+        (0, 4, "shuffle", "0 images"),
+        (4, 0, "shuffle", "batch_size=0"),
+        (4, 2, "sorted", "shuffle, replacement"),
+    ],
+)
+def test_bad_arguments(count, batch_size, sampling, reason):
+    with pytest.raises(ValueError, match=reason):
+        epoch_batches(count, batch_size, sampling, generator())
