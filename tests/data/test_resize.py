@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.data import resize_bilinear
+from training.data import load_dataset, resize_bilinear
 from training.data.resize import bilinear_weights
 
 SIZES = [(28, 32), (8, 20), (28, 28), (28, 13), (28, 7), (5, 4), (1, 3), (9, 64), (31, 1)]
@@ -36,8 +36,6 @@ def test_equals_torchvision_on_pil_images_bit_for_bit(old, new):
 
 
 def test_real_digits_equal_torchvision_on_pil_images_bit_for_bit(real_root, monkeypatch):
-    from training.data import load_dataset
-
     monkeypatch.setenv("MNIST_ROOT", str(real_root))
     plain = load_dataset("mnist", announce=lambda _: None).test_images[:1000]
     resized = load_dataset("mnist", image_size=32, announce=lambda _: None).test_images[:1000]
