@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from numpy_models.bits import select
 from numpy_models.layer import Array, Layer, Shape
 
 
@@ -21,11 +22,9 @@ class ReLU(Layer):
         y = self._recall()
         if not input_gradient:
             return None
-        dx = self._buffer("dx", dy.shape, dy.dtype)
         blocked = np.less_equal(y, 0, out=self._buffer("blocked", y.shape, bool))
-        np.copyto(dx, dy)
-        np.copyto(dx, 0, where=blocked)
-        return dx
+        passed = np.logical_not(blocked, out=blocked)
+        return select(dy, passed, out=self._buffer("dx", dy.shape, dy.dtype))
 
 
 class Tanh(Layer):

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from numpy_models import tiles
 from numpy_models.geometry import Pair, Windows, as_pair, require_image
 from numpy_models.layer import Array, Layer, Shape
 
@@ -114,19 +115,28 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         oh, ow = self.windows.output_size(x.shape[0], x.shape[2], "MaxPool2d")
+        if self._tiles() and self.ties == "first":
+            y, by_row = tiles.reduce(np.maximum, x, self.windows.kernel, self._buffer)
+            self._saved = (x.shape, x, y, by_row)
+            return y
         framed = self._framed(x, -np.inf)
         views = [view for _, _, view in self.windows.offsets(framed, oh, ow)]
         y = self._buffer("y", (oh, x.shape[1], ow, x.shape[3]), x.dtype)
         y[...] = views[0]
         for view in views[1:]:
             np.maximum(y, view, out=y)
-        self._saved = (x.shape, framed, y)  # input and maxima: equality finds the winners
+        # Input and maxima (of windows, and of tiles' rows): equality finds the winners.
+        self._saved = (x.shape, framed, y, None)
         return y
 
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        shape, framed, y = self._recall()
+        shape, framed, y, by_row = self._recall()
         if not input_gradient:
             return None
+        if by_row is not None and not np.isnan(y).any():
+            dx = self._buffer("dx", shape, dy.dtype, fill=0)
+            tiles.max_backward(dy, framed, by_row, y, self.windows.kernel, self._buffer, dx)
+            return dx
         frame = self._gradient_frame(shape, dy.dtype)
         oh, _, ow, _ = y.shape
         views = list(self.windows.offsets(framed, oh, ow))
@@ -183,6 +193,10 @@ class AvgPool2d(_Pool2d):
     def forward(self, x: Array) -> Array:
         oh, ow = self.windows.output_size(x.shape[0], x.shape[2], "AvgPool2d")
         self._saved = x.shape  # only the shape: the derivative does not depend on the values
+        if self._tiles():
+            y, _ = tiles.reduce(np.add, x, self.windows.kernel, self._buffer)
+            y *= 1 / (self.windows.kernel[0] * self.windows.kernel[1])
+            return y
         views = [view for _, _, view in self.windows.offsets(self._framed(x, 0), oh, ow)]
         y = self._buffer("y", (oh, x.shape[1], ow, x.shape[3]), x.dtype)
         y[...] = views[0]
@@ -196,6 +210,14 @@ class AvgPool2d(_Pool2d):
         if not input_gradient:
             return None
         share = self._buffer("share", dy.shape, dy.dtype)
+        if self._tiles():
+            kh, kw = self.windows.kernel
+            np.multiply(dy, 1 / (kh * kw), out=share)
+            dx = self._buffer("dx", shape, dy.dtype, fill=0)
+            for column in tiles.column_parts(dx, (kh, kw)):
+                for part in tiles.row_parts(column, (kh, kw)):
+                    part[...] = share
+            return dx
         np.divide(dy, self._divisor(shape, dy.dtype), out=share)
         frame = self._gradient_frame(shape, dy.dtype)
         for _, _, gradient in self.windows.offsets(frame, dy.shape[0], dy.shape[2]):

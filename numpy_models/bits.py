@@ -1,0 +1,31 @@
+"""Choosing array elements through their bits.
+
+NumPy's masked copies (``where=``, boolean indexing) take some twenty times as long as a plain
+pass over the array, and multiplying by a 0/1 mask turns infinities and NaN into NaN. Seen as
+integers, ``value & -1`` keeps a number and ``value & 0`` clears it, for every number there is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpy_models.layer import Array
+
+
+def as_integers(values: Array) -> Array:
+    """The same memory seen as signed integers of the same width."""
+    return values.view(np.int32 if values.itemsize == 4 else np.int64)
+
+
+def select(values: Array, chosen: Array, out: Array) -> Array:
+    """``out = values where chosen else +0``; the boolean array ``chosen`` is used up."""
+    mask = chosen.view(np.int8)
+    np.negative(mask, out=mask)
+    np.bitwise_and(as_integers(values), mask, out=as_integers(out))
+    return out
+
+
+def without(values: Array, selected: Array, out: Array) -> Array:
+    """``out = values`` with +0 where :func:`select` put them into ``selected``."""
+    np.bitwise_xor(as_integers(values), as_integers(selected), out=as_integers(out))
+    return out
