@@ -1,4 +1,4 @@
-"""Train one of the networks: `python train.py model=lenet5_tanh backend=numpy`; `--help` for all."""
+"""Train a network: `python train.py model=lenet5_tanh backend=numpy`; see `--help`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ step or many without returning to Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -64,7 +64,8 @@ class Backend(Protocol):
 
     `state` and `load_state` speak one format on either side, under torch's names and layouts:
     "model.<parameter or buffer>", "optimizer.<state>.<parameter>", "optimizer.step",
-    "optimizer.lr" and "scheduler.last_epoch". A state of one backend loads into the other.
+    "optimizer.lr" and "scheduler.last_epoch". The optimizer's arrays are there from its first step
+    on. A state of one backend loads into the other.
     """
 
     name: str
@@ -124,15 +125,54 @@ def pixel_scale(scaling: str) -> tuple[np.float32, np.float32]:
     }[scaling]
 
 
+def check_state(
+    state: Mapping[str, NDArray],
+    weights: Mapping[str, NDArray],
+    parameters: Iterable[str],
+    kinds: Iterable[str],
+) -> None:
+    """Hold a state against the network that is to take it.
+
+    Args:
+        state: in the format of `Backend.state`.
+        weights: the network's parameters and buffers, for their names, shapes and dtypes.
+        parameters: the names in weights that are parameters.
+        kinds: the optimizer's arrays per parameter, for example exp_avg; none before step 1.
+
+    Raises:
+        ValueError: naming what is missing, unknown, or of another shape or dtype.
+    """
+    expected = {f"model.{name}": array for name, array in weights.items()}
+    scalars = {"optimizer.step", "optimizer.lr", "scheduler.last_epoch"}
+    if "optimizer.step" in state and int(state["optimizer.step"]) > 0:
+        for name in parameters:
+            expected |= {f"optimizer.{kind}.{name}": weights[name] for kind in kinds}
+    missing = sorted((expected.keys() | scalars) - state.keys())
+    unknown = sorted(state.keys() - expected.keys() - scalars)
+    if missing or unknown:
+        raise ValueError(
+            f"this state is not of this network and optimizer: missing {missing or 'nothing'}, "
+            f"unknown {unknown or 'nothing'}"
+        )
+    for name, array in expected.items():
+        given = state[name]
+        if given.shape != array.shape or given.dtype != array.dtype:
+            raise ValueError(
+                f"{name} has shape {given.shape} and dtype {given.dtype}, "
+                f"expected {array.shape} and {array.dtype}"
+            )
+
+
 def open_backend(config: Config) -> Backend:
     """Build the configured network on the configured side, with its initial weights.
 
     Raises:
         ConfigError: if the network, one of its arguments or the device cannot be had.
     """
-    opener: Callable[[Config], Backend]
     if config.backend.name == "torch":
-        from training.torch_backend import TorchBackend as opener
-    else:
-        from training.numpy_backend import NumpyBackend as opener
-    return opener(config)
+        from training.torch_backend import TorchBackend
+
+        return TorchBackend(config)
+    from training.numpy_backend import NumpyBackend
+
+    return NumpyBackend(config)

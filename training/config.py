@@ -66,7 +66,7 @@ class DataConfig:
     name: str = MISSING
     root: str | None = None
     download: bool = True
-    scaling: str = "unit"
+    scaling: str = "standard"
     sampling: str = "shuffle"
     flip: float = 0.0
 
@@ -158,7 +158,7 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
-DEFAULT_EPOCHS = {"mnist": 10, "digits": 30}
+DEFAULT_EPOCHS = {"mnist": 10, "digits": 40}
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu", "cuda"),
@@ -170,6 +170,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer.eps_mode": ("torch", "uncorrected", "inside_root"),
     "init.name": ("torch", "he", "xavier", "normal"),
 }
+
+_SYNONYMS = {"gpu": "cuda", "pytorch": "torch"}
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "backend": {"torch": TorchBackendConfig, "numpy": NumpyBackendConfig},
@@ -187,8 +189,6 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "data.flip": (0, 1, True),
     "optimizer.lr": (0, math.inf, False),
     "optimizer.weight_decay": (0, math.inf, True),
-    "optimizer.betas.0": (0, 1, True),
-    "optimizer.betas.1": (0, 1, True),
     "optimizer.eps": (0, math.inf, True),
     "optimizer.momentum": (0, math.inf, True),
     "optimizer.dampening": (0, math.inf, True),
@@ -222,16 +222,21 @@ def check(config: DictConfig) -> Config:
     for key, choices in CHOICES.items():
         value = OmegaConf.select(config, key)
         if value is not None and value not in choices:
-            hint = did_you_mean(str(value), choices)
+            hint = did_you_mean(_SYNONYMS.get(value, str(value)), choices)
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{hint}")
     for key, (least, greatest, closed) in _RANGES.items():
         _check_range(key, OmegaConf.select(config, key), least, greatest, closed)
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, Config)
-    if isinstance(typed.optimizer, AdamConfig) and max(typed.optimizer.betas) >= 1:
-        raise ConfigError(f"optimizer.betas must be below 1, not {typed.optimizer.betas}")
-    if isinstance(typed.optimizer, SGDConfig) and typed.optimizer.nesterov:
-        if typed.optimizer.momentum == 0 or typed.optimizer.dampening != 0:
+    if isinstance(typed.optimizer, AdamConfig):
+        betas = list(typed.optimizer.betas)
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ConfigError(
+                f"optimizer.betas must be two numbers, each at least 0 and below 1, not {betas}"
+            )
+    if isinstance(typed.optimizer, SGDConfig):
+        plain = typed.optimizer.momentum == 0 or typed.optimizer.dampening != 0
+        if typed.optimizer.nesterov and plain:
             raise ConfigError(
                 "optimizer.nesterov needs optimizer.momentum above 0 and optimizer.dampening=0"
             )

@@ -89,9 +89,10 @@ def make_plan(args: argparse.Namespace) -> Plan:
                     f"{override.input_line} gives several values: add --multirun to run them all"
                 )
         if not multirun:
-            jobs = [[override.input_line for override in overrides]]
+            jobs = [[str(override.input_line) for override in overrides]]
         else:
-            swept = composer.parse([f"{k}={v}" for k, v in whole.hydra.sweeper.params.items()])
+            params = OmegaConf.select(whole, "hydra.sweeper.params")
+            swept = composer.parse([f"{k}={v}" for k, v in (params or {}).items()])
             # The sweeper's own order: the command line wins over the file's parameters.
             jobs = BasicSweeper.split_arguments([*swept, *overrides], None)[0]
         checked = tuple(check(composer.compose(job)) for job in jobs)

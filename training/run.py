@@ -26,12 +26,6 @@ def check_job(config: Config) -> None:
     Raises:
         ConfigError: with what is missing or does not fit.
     """
-    count = len(_load(config).train_labels)
-    if config.data.sampling == "replacement" and config.trainer.batch_size > count:
-        raise ConfigError(
-            f"trainer.batch_size={config.trainer.batch_size} is more than the {count} training "
-            "images: data.sampling=replacement takes full batches only"
-        )
     backend = open_backend(config)
     size = config.model.image_size
     try:
@@ -42,6 +36,12 @@ def check_job(config: Config) -> None:
             f"model.image_size={size}: {config.model.name} cannot take {size}×{size} images "
             f"({reason})"
         ) from error
+    count = len(_load(config).train_labels)
+    if config.data.sampling == "replacement" and config.trainer.batch_size > count:
+        raise ConfigError(
+            f"trainer.batch_size={config.trainer.batch_size} is more than the {count} training "
+            "images: data.sampling=replacement takes full batches only"
+        )
 
 
 def run(config: Config, directory: Path) -> Summary:
@@ -61,9 +61,10 @@ def run(config: Config, directory: Path) -> Summary:
     backend = open_backend(config)
     backend.place(dataset)
     OmegaConf.save(OmegaConf.structured(config), directory / "config.yaml")
+    threads = _plural(backend.threads, "thread")
     print(
-        f"{config.model.name} on {backend.name} ({backend.device}, {backend.threads} threads), "
-        f"seed {config.seed}, {config.trainer.epochs} epochs ({chosen})"
+        f"{config.model.name} on {backend.name} ({backend.device}, {threads}), "
+        f"seed {config.seed}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})"
     )
     for note in backend.notes:
         print(note)
@@ -149,6 +150,10 @@ def _save(
     plots.confusion(directory / "confusion.png", scores, dataset, label)
     plots.worst(directory / "worst.png", scores, dataset, label)
     summary.save(directory / "summary.json")
+
+
+def _plural(count: int | None, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _load(config: Config) -> Dataset:

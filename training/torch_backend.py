@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import StepLR
 
 import torch_models
-from training.backend import EpochPlan, LayerRow, State, Totals, pixel_scale
+from training.backend import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
 from training.config import AdagradConfig, AdamConfig, Config, OptimizerConfig, SGDConfig
 from training.data import Dataset
 from training.environment import available_cores
@@ -22,6 +23,12 @@ from training.models import build_network
 from training.random import stream
 
 EVALUATION_BATCH = 1000
+
+_STATE_KINDS: dict[str, tuple[str, ...]] = {
+    "adam": ("exp_avg", "exp_avg_sq"),
+    "adagrad": ("sum",),
+    "sgd": ("momentum_buffer",),
+}
 
 
 class TorchBackend:
@@ -51,11 +58,14 @@ class TorchBackend:
                 parameter.copy_(torch.from_numpy(start[name]))
         self._image_shape = (1, 1, config.model.image_size, config.model.image_size)
         self._optimizer = _optimizer(self._net, config.optimizer)
+        self._kinds = _STATE_KINDS[config.optimizer.name]
+        if isinstance(config.optimizer, SGDConfig) and not config.optimizer.momentum:
+            self._kinds = ()
         step_size = config.scheduler.step_size
         self._scheduler = (
             StepLR(self._optimizer, step_size, config.scheduler.gamma) if step_size else None
         )
-        self._epoch = 0
+        self._epoch = self._steps = 0
         self._dropouts = [m for m in self._net.modules() if isinstance(m, torch_models.Dropout)]
 
     def place(self, dataset: Dataset) -> None:
@@ -77,7 +87,7 @@ class TorchBackend:
     def train(self, first: int, last: int) -> None:
         """Take the plan's steps first..last-1."""
         offsets = self._plan.offsets[first : last + 1].tolist()
-        for step, (start, stop) in enumerate(zip(offsets, offsets[1:], strict=False), first):
+        for step, (start, stop) in enumerate(pairwise(offsets), first):
             if self._dropouts:
                 self._draw_masks(self._plan.first_step + step)
             indices = self._indices[start:stop]
@@ -94,6 +104,7 @@ class TorchBackend:
             self._loss_sum.add_(loss.detach(), alpha=stop - start)
             self._correct.add_((logits.detach().argmax(1) == labels).sum())
             self._images_seen += stop - start
+            self._steps += 1
 
     def totals(self) -> Totals:
         """Return the epoch's sums so far."""
@@ -126,19 +137,36 @@ class TorchBackend:
     def state(self) -> State:
         """Return the network's, the optimizer's and the schedule's state."""
         state = {f"model.{name}": value for name, value in self.weights().items()}
+        state["optimizer.step"] = np.asarray(self._steps)
         state["optimizer.lr"] = np.asarray(self.lr)
         state["scheduler.last_epoch"] = np.asarray(self._epoch)
         for name, parameter in self._net.named_parameters():
             for key, value in self._optimizer.state.get(parameter, {}).items():
-                if key == "step":
-                    state["optimizer.step"] = np.asarray(int(value))
-                elif value is not None:
+                if key in self._kinds:
                     state[f"optimizer.{key}.{name}"] = _copy(value)
         return state
 
     def load_state(self, state: State) -> None:
         """Continue from a state of either backend."""
-        raise NotImplementedError
+        names = [name for name, _ in self._net.named_parameters()]
+        check_state(state, self.weights(), names, self._kinds)
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+        self._net.load_state_dict(
+            {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+        )
+        self._steps, self._epoch = (
+            int(tensors["optimizer.step"]),
+            int(tensors["scheduler.last_epoch"]),
+        )
+        optimizer = self._optimizer.state_dict()
+        optimizer["param_groups"][0]["lr"] = lr = float(tensors["optimizer.lr"])
+        for number, name in enumerate(names if self._steps else []):
+            arrays = {kind: tensors[f"optimizer.{kind}.{name}"] for kind in self._kinds}
+            optimizer["state"][number] = {"step": torch.tensor(float(self._steps)), **arrays}
+        self._optimizer.load_state_dict(optimizer)
+        if self._scheduler:
+            schedule = {"last_epoch": self._epoch, "_last_lr": [lr]}
+            self._scheduler.load_state_dict(self._scheduler.state_dict() | schedule)
 
     @torch.inference_mode()
     def layer_table(self) -> list[LayerRow]:
@@ -186,7 +214,7 @@ def _optimizer(net: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer
         case AdamConfig():
             return torch_models.Adam(
                 net.parameters(),
-                betas=tuple(config.betas),
+                betas=(config.betas[0], config.betas[1]),
                 eps=config.eps,
                 eps_mode=config.eps_mode,  # type: ignore[arg-type]
                 fused=config.eps_mode == "torch",
