@@ -26,7 +26,7 @@ class Dropout(nn.Module):
     ======== ================ ===========
 
     Args:
-        p: probability of dropping an element, 0 <= p < 1.
+        p: probability of dropping an element, 0 <= p <= 1.
         kind: "original" (report R2) or "inverted" (torch's).
 
     Attributes:
@@ -41,8 +41,8 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float = 0.5, kind: Kind = "inverted") -> None:
         super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout needs a probability p with 0 <= p < 1, not {p!r}")
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout needs a probability p with 0 <= p <= 1, not {p!r}")
         if kind not in ("original", "inverted"):
             raise ValueError(f'Dropout\'s kind is "original" or "inverted", not {kind!r}')
         self.p = p
@@ -62,7 +62,9 @@ class Dropout(nn.Module):
                     f"Dropout.draw returned shape {tuple(uniforms.shape)} for {tuple(x.shape)}"
                 )
         mask = (uniforms > self.p).to(x.dtype)
-        return x * mask if self.kind == "original" else x * mask / (1 - self.p)
+        if self.kind == "original" or self.p == 1:  # p = 1 keeps nothing, so there is no scale
+            return x * mask
+        return x * mask / (1 - self.p)
 
     def extra_repr(self) -> str:
         """Return the arguments for ``print(module)``."""

@@ -1,0 +1,172 @@
+"""Tell the layer that is wrong by itself from those that inherit its error."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from parity import tape
+from parity.comparison import Comparison, checks_of, compare, compare_loss
+from parity.noise import layers_of
+from parity.protocol import Criterion, Network, ParityError
+from parity.runs import Task, clone, torch_dtype, torch_targets
+
+
+@dataclass(frozen=True)
+class LayerProbe:
+    """One layer run alone on torch's own input and upstream gradient.
+
+    Attributes:
+        layer: the layer's name.
+        kind: its class on the torch side.
+        comparison: the verdict on this layer alone.
+    """
+
+    layer: str
+    kind: str
+    comparison: Comparison
+
+
+def localise(
+    torch_module: nn.Module,
+    numpy_network: Network,
+    inputs: np.ndarray,
+    targets: np.ndarray | None = None,
+    *,
+    torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
+    numpy_criterion: Criterion | None = None,
+    train: bool = True,
+    seed: int = 0,
+    name: str | None = None,
+    layers: Mapping[str, Any] | None = None,
+) -> list[LayerProbe]:
+    """Run every layer alone, and the loss, fed what torch gave that layer forward and backward.
+
+    Args:
+        layers: NumPy layer by torch's attribute name; by default ``numpy_network.layers``. Each is
+            an object of `parity.protocol.Network`, or a layer of `numpy_models`.
+
+    The other arguments are those of `parity.comparison.compare`.
+
+    Returns:
+        One probe per layer that both sides have, in torch's calling order, then the loss.
+    """
+    members = _members(numpy_network, layers)
+    name = name or type(torch_module).__name__
+    torch_module = clone(torch_module, torch_dtype(inputs), train)
+    task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
+    traffic, output = _traffic(torch_module, task)
+    probes = []
+    for layer, (x, dy) in traffic.items():
+        if layer not in members:
+            continue
+        module = torch_module.get_submodule(layer)
+        network, wrapped = _alone(members[layer], inputs.dtype)
+        alone = replace(task, inputs=x, upstream=dy, torch_criterion=None, numpy_criterion=None)
+        pair = nn.Sequential(module) if wrapped else module
+        checks = checks_of(f"{name}, {layer} alone", pair, network, alone)
+        comparison = Comparison(f"{name}, {layer} alone", inputs.dtype.name, train, checks)
+        probes.append(LayerProbe(layer, type(module).__name__, comparison))
+    if torch_criterion is not None and numpy_criterion is not None and targets is not None:
+        loss = compare_loss(torch_criterion, numpy_criterion, output, targets, name=f"{name}, loss")
+        probes.append(LayerProbe("loss", type(numpy_criterion).__name__, loss))
+    return probes
+
+
+def assert_parity(
+    torch_module: nn.Module,
+    numpy_network: Network,
+    inputs: np.ndarray,
+    targets: np.ndarray | None = None,
+    *,
+    layers: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Comparison:
+    """Compare, and on a mismatch raise AssertionError that names the guilty layer first.
+
+    Takes the arguments of `parity.comparison.compare` and `localise`; returns the comparison.
+    """
+    comparison = compare(torch_module, numpy_network, inputs, targets, **options)
+    if not comparison.passed:
+        verdict = _verdict(torch_module, numpy_network, inputs, targets, layers, options)
+        raise AssertionError(f"{verdict}\n{comparison}")
+    return comparison
+
+
+def _verdict(
+    torch_module: nn.Module,
+    numpy_network: Network,
+    inputs: np.ndarray,
+    targets: np.ndarray | None,
+    layers: Mapping[str, Any] | None,
+    options: dict[str, Any],
+) -> str:
+    if layers is None and not isinstance(getattr(numpy_network, "layers", None), Mapping):
+        return "culprit: unknown, because the NumPy network has no mapping `layers` to run alone"
+    try:
+        probes = localise(torch_module, numpy_network, inputs, targets, layers=layers, **options)
+    except ParityError as error:
+        return f"culprit: {error}"
+    guilty = [probe for probe in probes if not probe.comparison.passed]
+    if not guilty:
+        return (
+            "culprit: none of the layers, each is right on its own; look at their order, at shapes "
+            f"between them and at layers not run alone (run: {', '.join(p.layer for p in probes)})"
+        )
+    lines = [
+        f"culprit: {p.layer} ({p.kind}), wrong by itself: {p.comparison.worst}" for p in guilty
+    ]
+    return "\n".join(lines)
+
+
+def _members(network: Network, layers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    members = getattr(network, "layers", None) if layers is None else layers
+    if not isinstance(members, Mapping):
+        raise ParityError(
+            f"{type(network).__name__} has no mapping `layers` from torch's attribute names to "
+            "layers: pass layers="
+        )
+    return members
+
+
+def _alone(layer: Any, dtype: np.dtype) -> tuple[Any, bool]:
+    """Return a copy of a layer as a network, and whether it had to be wrapped in a Sequential."""
+    from numpy_models import Sequential
+
+    if callable(getattr(layer, "parameters", None)):
+        return copy.deepcopy(layer), False
+    return Sequential(layer.copy()).to(dtype), True
+
+
+def _traffic(
+    module: nn.Module, task: Task
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Return each layer's input and upstream gradient in a torch run, and the network's output."""
+    module = copy.deepcopy(module)
+    inputs: dict[str, Tensor] = {}
+    upstream: dict[str, Tensor] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], y: Tensor) -> None:
+            inputs[name] = args[0].detach().clone()
+            y.register_hook(lambda dy: upstream.update({name: dy.detach().clone()}))
+
+        return hook
+
+    for name, layer in layers_of(module).items():
+        layer.register_forward_hook(record(name))
+    with tape.on_torch(module, task.seed):
+        y = module(torch.from_numpy(task.inputs.copy()).requires_grad_())
+    if task.torch_criterion is None:
+        dy = np.random.default_rng((task.seed, 1)).standard_normal(tuple(y.shape))
+        y.backward(torch.from_numpy(dy.astype(task.inputs.dtype)))
+    else:
+        task.torch_criterion(y, torch_targets(task.targets, y.dtype)).backward()
+    traffic = {name: (inputs[name].numpy(), dy.numpy()) for name, dy in upstream.items()}
+    return {name: traffic[name] for name in inputs if name in traffic}, y.detach().numpy().copy()

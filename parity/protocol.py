@@ -1,0 +1,90 @@
+"""What parity asks of a NumPy network, a NumPy loss and a NumPy optimizer: the whole contract.
+
+Anything with these methods can be compared; it need not come from `numpy_models`. Parameters are
+named and laid out as in the torch module's ``state_dict`` (convolutions OIHW, linear layers
+(out, in)).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+
+class ParityError(ValueError):
+    """The pair cannot be compared; one sentence says why and what its owner can do."""
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A layer or a stack of layers. Arrays are (N, C, H, W) or (N, F), in the parameters' dtype.
+
+    ``train()`` and ``eval()`` are used where they exist, and so are two optional attributes:
+    ``layers`` (name to layer) to find a guilty layer, ``draw`` on a dropout layer to share masks.
+    """
+
+    def forward(self, x: np.ndarray, /) -> np.ndarray:
+        """Return the output; leave x unchanged."""
+        ...
+
+    def backward(self, dy: np.ndarray, /) -> np.ndarray:
+        """Return the input's gradient and set (never add to) the parameters' gradients."""
+        ...
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return the parameters themselves, not copies: weights are transferred into them."""
+        ...
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return one gradient for each parameter, under the same names."""
+        ...
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        """Return state that is saved but not trained, such as running means; not copies."""
+        ...
+
+
+@runtime_checkable
+class Criterion(Protocol):
+    """A loss with mean reduction."""
+
+    def forward(self, outputs: np.ndarray, targets: Any, /) -> Any:
+        """Return the loss, a scalar."""
+        ...
+
+    def backward(self) -> np.ndarray:
+        """Return the gradient of the last loss with respect to the outputs."""
+        ...
+
+
+class Optimizer(Protocol):
+    """An optimizer bound to a NumPy network."""
+
+    lr: float
+
+    def step(self) -> None:
+        """Update the network's parameters from its gradients."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return "step", "lr" and arrays named "<state>.<parameter>", with torch's state names."""
+        ...
+
+
+def check_network(network: Any) -> None:
+    """Raise ParityError, naming what is missing, unless network has the protocol's methods."""
+    needed = ("forward", "backward", "parameters", "gradients", "buffers")
+    missing = [name for name in needed if not callable(getattr(network, name, None))]
+    if missing:
+        raise ParityError(
+            f"{type(network).__name__} cannot be compared: it needs the method"
+            f"{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        )
+
+
+def set_mode(network: Any, train: bool) -> None:
+    """Put a network in training or evaluation mode if it knows modes."""
+    switch = getattr(network, "train" if train else "eval", None)
+    if callable(switch):
+        switch()

@@ -1,0 +1,158 @@
+"""The tolerance rule.
+
+No tolerance is set by hand. Three computations of the same quantity are made from the same numbers:
+the NumPy result a, torch's result t in the same dtype, and a reference r, the torch module in
+float64. One tensor passes when
+
+    max |a − r|  <=  max(4 · max |t − r|, floor)
+
+that is, when NumPy's rounding error is at most 4 times torch's own, or within a floor that any
+careful implementation must be granted, because torch may be exact by luck where another order of
+summation is not.
+
+The floor is the error that rounding can cause, measured and not guessed. A sum of n products
+computed in any order is the exact sum for operands that are off by a relative √n·ε (the
+probabilistic form of Wilkinson's n·ε: Higham and Mary, SIAM J. Sci. Comput. 41, 2019). So the
+float64 reference is run again with every layer's input, parameters and upstream gradient changed
+by a factor 1 ± √n·ε, where n is that layer's inner dimension (fan-in going forward; batch times
+positions, or fan-out, going back; elements of a channel for batch statistics) and ε the machine
+epsilon of the tested dtype. The floor is the largest movement of the tensor over a few such runs, plus √n·ε·max |r| for
+sums of equal sign, where roundings add up while opposite operand changes cancel.
+
+Consequences. The scale comes from the magnitudes summed, not from the result: a bias before batch
+normalisation, whose true gradient is zero, is allowed the rounding of the gradients it adds up and
+no more. Ill-conditioned layers widen their own budget, well-conditioned ones do not. The signs of
+the operand changes depend on the operands' values, so equal values stay equal, and what is decided
+by exact ties (max pooling, ReLU at zero) is held exactly. In float64 the reference is torch itself:
+the budget is then the floor, a few units in the last place.
+
+Values that are not finite must be so on both sides, in the same places and of the same kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FACTOR = 4.0
+
+
+@dataclass(frozen=True)
+class TensorCheck:
+    """The verdict on one tensor.
+
+    Attributes:
+        network: the network's name.
+        layer: the layer's name; empty for the network's own outputs and input gradient.
+        tensor: which tensor, for example "gradient of weight".
+        index: the element with the worst error.
+        torch_value: torch's value there.
+        numpy_value: NumPy's value there.
+        error: NumPy's distance from the float64 reference there.
+        budget: the error allowed.
+        note: what is wrong besides, or instead of, the error (shape, dtype, non-finite values).
+    """
+
+    network: str
+    layer: str
+    tensor: str
+    index: tuple[int, ...]
+    torch_value: float
+    numpy_value: float
+    error: float
+    budget: float
+    note: str = ""
+
+    @property
+    def share(self) -> float:
+        """The share of the budget used; above 1 is a failure."""
+        if self.error == 0:
+            return 0.0
+        return self.error / self.budget if self.budget > 0 else float("inf")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the tensor is within its budget and has nothing else wrong."""
+        return not self.note and self.share <= 1
+
+    def __str__(self) -> str:
+        place = f"{self.network}, layer {self.layer}" if self.layer else self.network
+        if self.note:
+            return f"{place}, {self.tensor}: {self.note}"
+        return (
+            f"{place}, {self.tensor}: worst at {list(self.index)}: torch {self.torch_value:.9g}, "
+            f"NumPy {self.numpy_value:.9g}, error {self.error:.3g}, tolerance {self.budget:.3g} "
+            f"({self.share:.3g} of it used)"
+        )
+
+
+def largest(values: np.ndarray) -> float:
+    """Return the largest magnitude among the finite values, 0 if there are none."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.max()) if finite.size else 0.0
+
+
+def movement(values: np.ndarray, reference: np.ndarray) -> float:
+    """Return the largest distance between two arrays over the elements finite in both."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return largest(values.astype(np.float64) - reference)
+
+
+def floor(reference: np.ndarray, trials: list[np.ndarray], length: int, epsilon: float) -> float:
+    """Return the rounding error to be granted: see this module's docstring.
+
+    Args:
+        reference: the tensor in float64.
+        trials: the same tensor from runs with changed operands.
+        length: the inner dimension n of the sums behind it.
+        epsilon: machine epsilon of the tested dtype.
+    """
+    moved = max((movement(trial, reference) for trial in trials), default=0.0)
+    return moved + length**0.5 * epsilon * largest(reference.astype(np.float64))
+
+
+def judge(
+    network: str,
+    layer: str,
+    tensor: str,
+    numpy_value: np.ndarray,
+    torch_value: np.ndarray,
+    reference: np.ndarray,
+    floor: float,
+) -> TensorCheck:
+    """Apply the rule in this module's docstring to one tensor."""
+    place = network, layer, tensor
+    if not isinstance(numpy_value, np.ndarray):
+        return fault(*place, f"NumPy gives a {type(numpy_value).__name__}, not an array")
+    if numpy_value.shape != torch_value.shape:
+        return fault(*place, f"shape {torch_value.shape} in torch, {numpy_value.shape} in NumPy")
+    if numpy_value.dtype != torch_value.dtype:
+        return fault(*place, f"dtype {torch_value.dtype} in torch, {numpy_value.dtype} in NumPy")
+    budget = max(FACTOR * movement(torch_value, reference), floor)
+    if not numpy_value.size:
+        return TensorCheck(*place, (), 0.0, 0.0, 0.0, budget)
+    kinds = _kind(numpy_value) != _kind(torch_value)
+    if kinds.any():
+        index = tuple(int(i) for i in np.argwhere(kinds)[0])
+        note = f"at {list(index)} torch has {torch_value[index]} and NumPy {numpy_value[index]}"
+        values = float(torch_value[index]), float(numpy_value[index])
+        return TensorCheck(*place, index, *values, float("inf"), budget, note)
+    with np.errstate(invalid="ignore", over="ignore"):
+        errors = np.abs(numpy_value.astype(np.float64) - reference)
+    errors = np.where(np.isfinite(errors) & np.isfinite(numpy_value), errors, 0.0)
+    index = tuple(int(i) for i in np.unravel_index(int(errors.argmax()), errors.shape))
+    values = float(torch_value[index]), float(numpy_value[index])
+    return TensorCheck(*place, index, *values, float(errors[index]), budget)
+
+
+def fault(network: str, layer: str, tensor: str, note: str) -> TensorCheck:
+    """Return a failed check for something that is wrong other than by its size."""
+    nan = float("nan")
+    return TensorCheck(network, layer, tensor, (), nan, nan, float("inf"), 0.0, note)
+
+
+def _kind(values: np.ndarray) -> np.ndarray:
+    """Return 0 for finite, 1 and −1 for the infinities, 2 for NaN."""
+    infinite = np.sign(values, where=np.isinf(values), out=np.zeros(values.shape, values.dtype))
+    return np.where(np.isnan(values), 2, infinite)

@@ -1,0 +1,68 @@
+"""Weight transfer: the identity map on names, strict in both directions.
+
+Parameters and buffers have one name, shape, layout and dtype on both sides, so nothing is ever
+renamed, transposed or cast; anything that does not match stops the transfer before a single number
+has moved. Values are copied: no array and tensor ever share memory afterwards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from parity.protocol import Network, ParityError
+
+
+def to_numpy(torch_module: nn.Module, numpy_network: Network) -> None:
+    """Copy every parameter and buffer of a torch module into a NumPy network, in place.
+
+    Raises:
+        ParityError: on a missing or extra name or another shape or dtype; nothing is copied.
+    """
+    tensors, arrays = _matched(torch_module, numpy_network)
+    for name, array in arrays.items():
+        array[...] = tensors[name].detach().cpu().numpy()
+
+
+def to_torch(numpy_network: Network, torch_module: nn.Module) -> None:
+    """Copy every parameter and buffer of a NumPy network into a torch module, in place.
+
+    Raises:
+        ParityError: on a missing or extra name or another shape or dtype; nothing is copied.
+    """
+    tensors, arrays = _matched(torch_module, numpy_network)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(torch.from_numpy(np.array(arrays[name])))
+
+
+def _matched(
+    torch_module: nn.Module, numpy_network: Network
+) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
+    """Return both sides' parameters and buffers after checking that they correspond."""
+    tensors = dict(torch_module.state_dict(keep_vars=True))
+    arrays = {**numpy_network.parameters(), **numpy_network.buffers()}
+    faults = [f"{name} is only in torch" for name in tensors if name not in arrays]
+    faults += [f"{name} is only in NumPy" for name in arrays if name not in tensors]
+    for name in tensors:
+        if name in arrays:
+            faults += _difference(name, tensors[name], arrays[name])
+    if faults:
+        raise ParityError(
+            f"torch's {type(torch_module).__name__} and NumPy's {type(numpy_network).__name__} "
+            f"do not match: {'; '.join(faults)}"
+        )
+    return tensors, arrays
+
+
+def _difference(name: str, tensor: Tensor, array: np.ndarray) -> list[str]:
+    if not isinstance(array, np.ndarray):
+        return [f"{name} is a {type(array).__name__} in NumPy, not an array"]
+    shapes = tuple(tensor.shape), array.shape
+    if shapes[0] != shapes[1]:
+        return [f"{name} has shape {shapes[0]} in torch and {shapes[1]} in NumPy"]
+    dtypes = str(tensor.dtype).removeprefix("torch."), array.dtype.name
+    if dtypes[0] != dtypes[1]:
+        return [f"{name} has dtype {dtypes[0]} in torch and {dtypes[1]} in NumPy"]
+    return []

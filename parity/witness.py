@@ -1,0 +1,58 @@
+"""The third witness: layer order, output shapes and parameter counts as the reports give them.
+
+``witness.json`` is transcribed from the reports by hand and computed from neither side. Where a
+report is silent (the hidden width of 50, the layers left out at five and four convolutions) it
+holds the assumption that the networks' docstrings state.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: attribute name, class name, output shape of one sample, number of parameters."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What a report says about its network.
+
+    Attributes:
+        title: unique name of this entry.
+        report: R0 to R4.
+        network: file stem of the network on both sides.
+        arguments: arguments of the network's class.
+        input: shape of one sample, (C, H, W).
+        layers: the layers in order.
+        parameters: total number of trainable parameters.
+    """
+
+    title: str
+    report: str
+    network: str
+    arguments: dict[str, Any]
+    input: tuple[int, ...]
+    layers: list[Row]
+    parameters: int
+
+
+def witnesses() -> list[Witness]:
+    """Return every entry of ``witness.json``."""
+    entries = json.loads((Path(__file__).parent / "witness.json").read_text(encoding="utf-8"))
+    return [_read(title, entry) for title, entry in entries.items()]
+
+
+def _read(title: str, entry: dict[str, Any]) -> Witness:
+    rows = [Row(name, kind, tuple(shape), count) for name, kind, shape, count in entry["layers"]]
+    fields = {key: entry[key] for key in ("report", "network", "arguments", "parameters")}
+    return Witness(title, input=tuple(entry["input"]), layers=rows, **fields)
