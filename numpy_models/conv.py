@@ -94,7 +94,9 @@ class Conv2d(Layer):
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
         shape, image = self._recall()
         if "bias" in self.gradients:
-            np.sum(dy.sum(axis=3).sum(axis=2), axis=0, out=self.gradients["bias"])
+            oh, filters, ow, n = dy.shape
+            by_row = dy.reshape(oh * filters, ow * n) @ np.ones(ow * n, dy.dtype)
+            by_row.reshape(oh, filters).sum(axis=0, out=self.gradients["bias"])
         if self.windows.stride == (1, 1):
             return self._backward_row_windows(shape, image, dy, input_gradient)
         weight, gradient = self.parameters["weight"], self.gradients["weight"]
@@ -117,8 +119,8 @@ class Conv2d(Layer):
         if not input_gradient:
             return None
         dx = self._buffer("dx", shape, dy.dtype)
-        row = self._buffer("row", unrolled.shape[1:], dy.dtype)
-        row_windows.input_gradient(dy, self.parameters["weight"], padding, row, dx)
+        d_unrolled = self._buffer("d_unrolled", unrolled.shape, dy.dtype)
+        row_windows.input_gradient(dy, self.parameters["weight"], padding, d_unrolled, dx)
         return dx
 
     def _padded(self, x: Array) -> Array:
