@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from numpy_models.bits import select
+from numpy_models.bits import bit_mask, select
 from numpy_models.layer import Array, Layer, Shape
 
 
@@ -14,24 +14,24 @@ class ReLU(Layer):
     """y = max(x, 0); the derivative at 0 is 0 and NaN passes through, as in torch."""
 
     def forward(self, x: Array) -> Array:
-        y = np.maximum(x, 0, out=self._buffer("y", x.shape, x.dtype))
-        self._saved = y  # the output: it tells where the input was positive
+        y = np.maximum(x, 0, out=self._output(x, x.shape))
+        blocked = np.less_equal(y, 0, out=self._kept("passed", x.shape, bool))
+        # Where the gradient passes: a byte per element instead of the whole output.
+        self._saved = bit_mask(np.logical_not(blocked, out=blocked))
         return y
 
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        y = self._recall()
+        passed = self._recall()
         if not input_gradient:
             return None
-        blocked = np.less_equal(y, 0, out=self._buffer("blocked", y.shape, bool))
-        passed = np.logical_not(blocked, out=blocked)
-        return select(dy, passed, out=self._buffer("dx", dy.shape, dy.dtype))
+        return select(dy, passed, out=self._gradient(dy, dy.shape))
 
 
 class Tanh(Layer):
     """y = tanh(x), with dy/dx = 1 - y²."""
 
     def forward(self, x: Array) -> Array:
-        y = np.tanh(x, out=self._buffer("y", x.shape, x.dtype))
+        y = np.tanh(x, out=self._kept("y", x.shape, x.dtype))
         self._saved = y  # the output: the derivative is a function of it
         return y
 
@@ -39,7 +39,7 @@ class Tanh(Layer):
         y = self._recall()
         if not input_gradient:
             return None
-        dx = np.multiply(y, y, out=self._buffer("dx", dy.shape, dy.dtype))
+        dx = np.multiply(y, y, out=self._gradient(dy, dy.shape))
         np.subtract(1, dx, out=dx)
         return np.multiply(dx, dy, out=dx)
 
@@ -53,9 +53,9 @@ class Flatten(Layer):
     def forward(self, x: Array) -> Array:
         self._saved = x.shape  # only the shape, to fold the gradient back
         if x.ndim == 2:
-            return x
+            x = x[:, None, None]
         height, channels, width, n = x.shape
-        y = self._buffer("y", (channels, height, width, n), x.dtype)
+        y = self._output(x, (channels, height, width, n))
         y[...] = x.transpose(1, 0, 2, 3)
         return y.reshape(-1, n)
 
@@ -66,6 +66,6 @@ class Flatten(Layer):
         if len(shape) == 2:
             return dy
         height, channels, width, n = shape
-        dx = self._buffer("dx", shape, dy.dtype)
+        dx = self._gradient(dy, shape)
         dx[...] = dy.reshape(channels, height, width, n).transpose(1, 0, 2, 3)
         return dx

@@ -82,7 +82,7 @@ class BatchNorm2d(Layer):
 
     def forward(self, x: Array) -> Array:
         batch_statistics = self.training or not self.buffers
-        normalised = self._buffer("normalised", x.shape, x.dtype)
+        normalised = self._kept("normalised", x.shape, x.dtype)
         if batch_statistics:
             count, mean, squares = self._batch_moments(x, normalised)
             variance = squares / count
@@ -99,14 +99,14 @@ class BatchNorm2d(Layer):
         self._saved = (normalised, scale, count)
         if "weight" not in self.parameters:
             return normalised
-        y = self._buffer("y", x.shape, x.dtype)
+        y = self._output(x, x.shape)
         np.multiply(normalised, self.parameters["weight"][:, None, None], out=y)
         y += self.parameters["bias"][:, None, None]
         return y
 
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
         normalised, scale, count = self._recall()
-        product = self._buffer("product", dy.shape, dy.dtype)
+        product = self._gradient(dy, dy.shape)
         d_bias = _sum_per_channel(dy)
         d_weight = _sum_per_channel(np.multiply(dy, normalised, out=product))
         if "weight" in self.gradients:

@@ -17,10 +17,14 @@ def as_integers(values: Array) -> Array:
     return values.view(np.int32 if values.itemsize == 4 else np.int64)
 
 
-def select(values: Array, chosen: Array, out: Array) -> Array:
-    """``out = values where chosen else +0``; the boolean array ``chosen`` is used up."""
+def bit_mask(chosen: Array) -> Array:
+    """``chosen`` turned, in its own memory, from booleans into int8: -1 for True, 0 for False."""
     mask = chosen.view(np.int8)
-    np.negative(mask, out=mask)
+    return np.negative(mask, out=mask)
+
+
+def select(values: Array, mask: Array, out: Array) -> Array:
+    """``out = values`` where the :func:`bit_mask` is -1 and +0 where it is 0."""
     np.bitwise_and(as_integers(values), mask, out=as_integers(out))
     return out
 

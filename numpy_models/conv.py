@@ -27,6 +27,8 @@ class Conv2d(Layer):
             ``in_channels``, or a geometry that would give an empty output.
     """
 
+    saves_input = True
+
     def __init__(
         self,
         in_channels: int,
@@ -71,61 +73,63 @@ class Conv2d(Layer):
         return (self.out_channels, *self.windows.output_size(height, width, "Conv2d"))
 
     def forward(self, x: Array) -> Array:
-        height, channels, width, n = x.shape
+        self._saved = x  # the input, for the weight gradient
+        height, _, width, n = x.shape
         oh, ow = self.windows.output_size(height, width, "Conv2d")
-        y = self._buffer("y", (oh, self.out_channels, ow, n), x.dtype)
+        y = self._output(x, (oh, self.out_channels, ow, n))
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
         if self.windows.stride == (1, 1):
-            kw = self.windows.kernel[1]
-            unrolled = self._buffer("unrolled", (height, channels, kw, ow, n), x.dtype, fill=0)
-            row_windows.unroll_columns(x, self.windows.padding[1], unrolled)
+            unrolled = self._unrolled(x, ow)
             row_windows.forward(unrolled, weight, bias, self.windows.padding[0], y)
-            self._saved = (x.shape, unrolled)  # the unrolled image, for the weight gradient
-        else:
-            padded = self._padded(x)
-            y[...] = 0 if bias is None else bias[:, None, None]
-            for i, j, window in self.windows.offsets(padded, oh, ow):
-                y += np.matmul(weight[:, :, i, j], window.reshape(oh, channels, ow * n)).reshape(
-                    y.shape
-                )
-            self._saved = (x.shape, padded)  # the padded image, for the weight gradient
+            return y
+        y[...] = 0 if bias is None else bias[:, None, None]
+        for i, j, window in self.windows.offsets(self._padded(x), oh, ow):
+            y += np.einsum("fc,hcwn->hfwn", weight[:, :, i, j], window, optimize=True)
         return y
 
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        shape, image = self._recall()
+        x = self._recall()
         if "bias" in self.gradients:
             oh, filters, ow, n = dy.shape
             by_row = dy.reshape(oh * filters, ow * n) @ np.ones(ow * n, dy.dtype)
             by_row.reshape(oh, filters).sum(axis=0, out=self.gradients["bias"])
         if self.windows.stride == (1, 1):
-            return self._backward_row_windows(shape, image, dy, input_gradient)
-        weight, gradient = self.parameters["weight"], self.gradients["weight"]
-        oh, _, ow, _ = dy.shape
-        d_padded = np.zeros_like(image)
-        for i, j, window in self.windows.offsets(image, oh, ow):
-            gradient[:, :, i, j] = np.einsum("hfwn,hcwn->fc", dy, window, optimize=True)
-        if not input_gradient:
-            return None
-        for i, j, d_window in self.windows.offsets(d_padded, oh, ow):
-            d_window += np.einsum("fc,hfwn->hcwn", weight[:, :, i, j], dy, optimize=True)
-        (ph, pw), (height, _, width, _) = self.windows.padding, shape
-        return d_padded[ph : ph + height, :, pw : pw + width]
+            return self._backward_row_windows(x, dy, input_gradient)
+        return self._backward_offsets(x, dy, input_gradient)
 
-    def _backward_row_windows(
-        self, shape: Shape, unrolled: Array, dy: Array, input_gradient: bool
-    ) -> Array | None:
-        padding = self.windows.padding
+    def _backward_row_windows(self, x: Array, dy: Array, input_gradient: bool) -> Array | None:
+        unrolled, padding = self._unrolled(x, dy.shape[2]), self.windows.padding
         row_windows.weight_gradient(unrolled, dy, padding[0], self.gradients["weight"])
         if not input_gradient:
             return None
-        dx = self._buffer("dx", shape, dy.dtype)
-        d_unrolled = self._buffer("d_unrolled", unrolled.shape, dy.dtype)
-        row_windows.input_gradient(dy, self.parameters["weight"], padding, d_unrolled, dx)
+        dx = self._gradient(dy, x.shape)
+        row_windows.input_gradient(dy, self.parameters["weight"], padding, unrolled, dx)
         return dx
+
+    def _backward_offsets(self, x: Array, dy: Array, input_gradient: bool) -> Array | None:
+        weight, gradient = self.parameters["weight"], self.gradients["weight"]
+        padded = self._padded(x)
+        oh, _, ow, _ = dy.shape
+        for i, j, window in self.windows.offsets(padded, oh, ow):
+            gradient[:, :, i, j] = np.einsum("hfwn,hcwn->fc", dy, window, optimize=True)
+        if not input_gradient:
+            return None
+        padded[...] = 0  # from here on its gradient
+        for i, j, window in self.windows.offsets(padded, oh, ow):
+            window += np.einsum("fc,hfwn->hcwn", weight[:, :, i, j], dy, optimize=True)
+        (ph, pw), (height, _, width, _) = self.windows.padding, x.shape
+        return padded[ph : ph + height, :, pw : pw + width]
+
+    def _unrolled(self, x: Array, ow: int) -> Array:
+        """Made anew in ``backward``: copying it again is cheaper than keeping it all the while."""
+        height, channels, _, n = x.shape
+        shape = (height, channels, self.windows.kernel[1], ow, n)
+        unrolled = self._scratch("unrolled", shape, x.dtype)
+        row_windows.unroll_columns(x, self.windows.padding[1], unrolled)
+        return unrolled
 
     def _padded(self, x: Array) -> Array:
         (ph, pw), (height, channels, width, n) = self.windows.padding, x.shape
-        shape = (height + 2 * ph, channels, width + 2 * pw, n)
-        padded = self._buffer("padded", shape, x.dtype, fill=0)
+        padded = np.zeros((height + 2 * ph, channels, width + 2 * pw, n), x.dtype)
         padded[ph : ph + height, :, pw : pw + width] = x
         return padded

@@ -63,15 +63,15 @@ class Dropout(Layer):
             self._saved = np.asarray(factor, x.dtype)  # the factor each element was multiplied by
         else:
             assert self.uniforms is not None, "uniforms are drawn by Sequential before forward"
-            keep = self._buffer("keep", x.shape, x.dtype)
+            keep = self._kept("keep", x.shape, x.dtype)
             np.copyto(keep, self.uniforms > self.p)
             if self.kind == "inverted" and self.p < 1:
                 keep /= 1 - self.p
             self._saved = keep
-        return np.multiply(x, self._saved, out=self._buffer("y", x.shape, x.dtype))
+        return np.multiply(x, self._saved, out=self._output(x, x.shape))
 
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
         factor = self._recall()
         if not input_gradient:
             return None
-        return np.multiply(dy, factor, out=self._buffer("dx", dy.shape, dy.dtype))
+        return np.multiply(dy, factor, out=self._gradient(dy, dy.shape))

@@ -8,7 +8,9 @@ so a window of rows is one contiguous block and element-wise work runs along the
   ``backward`` will need: that one attribute, and nothing else, ties the two calls together.
 * ``backward(dy)`` returns the gradient with respect to ``x``. It *overwrites* ``self.gradients``
   (no accumulation) and changes neither ``dy`` nor the parameters.
-* Returned arrays are the layer's own work buffers, valid until its next call.
+* Returned arrays are work memory (:mod:`numpy_models.workspace`): the next layer reads them at
+  once. A layer that needs its input again in ``backward`` says so with ``saves_input``; then the
+  layer before it keeps its output.
 * ``parameters``, ``gradients`` and ``buffers`` are dictionaries keyed by torch's names, with
   torch's shapes and memory layouts (OIHW convolution kernels, ``(out, in)`` matrices).
 """
@@ -21,8 +23,7 @@ from typing import Any, Self
 
 import numpy as np
 
-Array = np.ndarray
-Shape = tuple[int, ...]
+from numpy_models.workspace import Array, Shape, Workspace
 
 
 class Layer:
@@ -30,6 +31,8 @@ class Layer:
 
     #: Whether statistics must be exchanged between the shards of a batch.
     synchronises = False
+    #: Whether ``backward`` reads ``forward``'s input again.
+    saves_input = False
 
     def __init__(self) -> None:
         self.parameters: dict[str, Array] = {}
@@ -37,8 +40,10 @@ class Layer:
         self.buffers: dict[str, Array] = {}
         self.training = True
         self.owned = False
+        self.keeps_output = True
+        self.workspace = Workspace()
         self._saved: Any = None
-        self._work: dict[str, Array] = {}
+        self._kept_arrays: dict[str, Array] = {}
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of one sample's output, in public order, for one sample of shape ``shape``.
@@ -73,7 +78,8 @@ class Layer:
         twin.parameters = {name: array.copy() for name, array in self.parameters.items()}
         twin.gradients = {name: array.copy() for name, array in self.gradients.items()}
         twin.buffers = {name: array.copy() for name, array in self.buffers.items()}
-        twin.owned, twin._saved, twin._work = False, None, {}
+        twin.owned, twin.workspace = False, Workspace()
+        twin.forget()
         return twin
 
     def replica(self, gradients: dict[str, Array]) -> Self:
@@ -83,20 +89,37 @@ class Layer:
         """
         twin = copy.copy(self)
         twin.gradients = gradients
-        twin._saved, twin._work = None, {}
+        twin.forget()
         return twin
+
+    def forget(self) -> None:
+        """Drop what the last ``forward`` saved."""
+        self._saved, self._kept_arrays = None, {}
 
     def _add_parameter(self, name: str, shape: Shape) -> None:
         self.parameters[name] = np.zeros(shape, np.float32)
         self.gradients[name] = np.zeros(shape, np.float32)
 
-    def _buffer(self, name: str, shape: Shape, dtype: Any, fill: float | None = None) -> Array:
-        """A work array kept between calls; ``fill`` is written once, when it is made."""
-        held = self._work.get(name)
+    def _kept(self, name: str, shape: Shape, dtype: np.dtype | type) -> Array:
+        """An array of this layer's own, kept until its next ``forward``."""
+        held = self._kept_arrays.get(name)
         if held is None or held.shape != shape or held.dtype != dtype:
-            held = np.empty(shape, dtype) if fill is None else np.full(shape, fill, dtype)
-            self._work[name] = held
+            held = self._kept_arrays[name] = np.empty(shape, dtype)
         return held
+
+    def _scratch(self, name: str, shape: Shape, dtype: np.dtype | type) -> Array:
+        """An array for the current call alone."""
+        return self.workspace.scratch(name, shape, dtype)
+
+    def _output(self, x: Array, shape: Shape) -> Array:
+        """Memory for the output computed from ``x``."""
+        if self.keeps_output:
+            return self._kept("output", shape, x.dtype)
+        return self.workspace.beside(x, shape, x.dtype)
+
+    def _gradient(self, dy: Array, shape: Shape) -> Array:
+        """Memory for the input's gradient computed from ``dy``."""
+        return self.workspace.beside(dy, shape, dy.dtype)
 
     def _recall(self) -> Any:
         if self._saved is None:

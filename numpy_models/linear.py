@@ -17,6 +17,8 @@ class Linear(Layer):
         ValueError: if the input is not (N, in_features).
     """
 
+    saves_input = True
+
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
         self.in_features, self.out_features = as_pair(
@@ -43,7 +45,7 @@ class Linear(Layer):
 
     def forward(self, x: Array) -> Array:
         self._saved = x  # the input, for the weight gradient
-        y = self._buffer("y", (self.out_features, x.shape[1]), x.dtype)
+        y = self._output(x, (self.out_features, x.shape[1]))
         np.matmul(self.parameters["weight"], x, out=y)
         if "bias" in self.parameters:
             y += self.parameters["bias"][:, None]
@@ -56,4 +58,4 @@ class Linear(Layer):
             dy.sum(axis=1, out=self.gradients["bias"])
         if not input_gradient:
             return None
-        return np.matmul(self.parameters["weight"].T, dy, out=self._buffer("dx", x.shape, x.dtype))
+        return np.matmul(self.parameters["weight"].T, dy, out=self._gradient(dy, x.shape))

@@ -57,7 +57,7 @@ class _Pool2d(Layer):
             return x
         (ph, pw), (height, channels, width, n) = self.windows.padding, x.shape
         rows, columns = self._framed_size(height, width)
-        framed = self._buffer("framed", (rows, channels, columns, n), x.dtype)
+        framed = self._scratch("framed", (rows, channels, columns, n), x.dtype)
         framed[...] = fill
         framed[ph : ph + height, :, pw : pw + width] = x
         return framed
@@ -69,11 +69,11 @@ class _Pool2d(Layer):
         columns = max(width + 2 * w.padding[1], (ow - 1) * w.stride[1] + w.kernel[1])
         return rows, columns
 
-    def _gradient_frame(self, shape: Shape, dtype: np.dtype) -> Array:
+    def _gradient_frame(self, shape: Shape, dy: Array) -> Array:
         """A zeroed gradient for the framed image of an input of ``shape``."""
         height, channels, width, n = shape
         rows, columns = (height, width) if self._tiles() else self._framed_size(height, width)
-        frame = self._buffer("d_framed", (rows, channels, columns, n), dtype)
+        frame = self._gradient(dy, (rows, channels, columns, n))
         frame[...] = 0
         return frame
 
@@ -114,43 +114,66 @@ class MaxPool2d(_Pool2d):
         self.ties = ties
 
     def forward(self, x: Array) -> Array:
-        oh, ow = self.windows.output_size(x.shape[0], x.shape[2], "MaxPool2d")
         if self._tiles() and self.ties == "first":
-            y, by_row = tiles.reduce(np.maximum, x, self.windows.kernel, self._buffer)
-            self._saved = (x.shape, x, y, by_row)
-            return y
-        framed = self._framed(x, -np.inf)
-        views = [view for _, _, view in self.windows.offsets(framed, oh, ow)]
-        y = self._buffer("y", (oh, x.shape[1], ow, x.shape[3]), x.dtype)
-        y[...] = views[0]
-        for view in views[1:]:
-            np.maximum(y, view, out=y)
-        # Input and maxima (of windows, and of tiles' rows): equality finds the winners.
-        self._saved = (x.shape, framed, y, None)
+            y, won = self._forward_tiles(x)
+            if not np.isnan(y).any():
+                self._saved = (x.shape, None, *won)  # masks of the winners, a byte per element
+                return y
+        oh, ow = self.windows.output_size(x.shape[0], x.shape[2], "MaxPool2d")
+        views = list(self.windows.offsets(self._framed(x, -np.inf), oh, ow))
+        y = self._output(x, (oh, x.shape[1], ow, x.shape[3]))
+        tiles.reduce(np.maximum, [view for _, _, view in views], y)
+        if self.ties == "all":
+            receives = [view == y for _, _, view in views]
+        else:
+            winner = self._first_winner(views, y)
+            receives = [winner == index for index in range(len(views))]
+        self._saved = (
+            x.shape,
+            receives,
+        )  # per kernel offset, the windows whose gradient it receives
         return y
 
+    def _forward_tiles(self, x: Array) -> tuple[Array, tuple[list[Array], list[Array]]]:
+        kernel = self.windows.kernel
+        columns = tiles.column_parts(x, kernel)
+        by_row = tiles.reduce(
+            np.maximum, columns, self._scratch("by_row", columns[0].shape, x.dtype)
+        )
+        rows = tiles.row_parts(by_row, kernel)
+        y = tiles.reduce(np.maximum, rows, self._output(x, rows[0].shape))
+        return y, (
+            tiles.winners(columns, by_row, self._kept, "column"),
+            tiles.winners(rows, y, self._kept, "row"),
+        )
+
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        shape, framed, y, by_row = self._recall()
+        shape, receives, *tile_masks = self._recall()
         if not input_gradient:
             return None
-        if by_row is not None and not np.isnan(y).any():
-            dx = self._buffer("dx", shape, dy.dtype, fill=0)
-            tiles.max_backward(dy, framed, by_row, y, self.windows.kernel, self._buffer, dx)
-            return dx
-        frame = self._gradient_frame(shape, dy.dtype)
-        oh, _, ow, _ = y.shape
-        views = list(self.windows.offsets(framed, oh, ow))
-        gradients = list(self.windows.offsets(frame, oh, ow))
-        if self.ties == "all":
-            for (_, _, view), (_, _, gradient) in zip(views, gradients, strict=True):
-                gradient += np.where(view == y, dy, 0)
-        else:
-            winner = self._winners(views, y, shape)
-            for index, (_, _, gradient) in enumerate(gradients):
-                gradient += np.where(winner == index, dy, 0)
+        if receives is None:
+            return self._backward_tiles(shape, dy, *tile_masks)
+        frame = self._gradient_frame(shape, dy)
+        gradients = self.windows.offsets(frame, dy.shape[0], dy.shape[2])
+        for mask, (_, _, gradient) in zip(receives, gradients, strict=True):
+            gradient += np.where(mask, dy, 0)
         return self._unframed(frame, shape)
 
-    def _winners(self, views: list[tuple[int, int, Array]], y: Array, shape: Shape) -> Array:
+    def _backward_tiles(
+        self, shape: Shape, dy: Array, columns: list[Array], rows: list[Array]
+    ) -> Array:
+        kernel = self.windows.kernel
+        dx = self._gradient(dy, shape)
+        tiles.clear_rest(dx, kernel)
+        parts = tiles.column_parts(dx, kernel)
+        by_row = self._scratch("by_row", parts[0].shape, dy.dtype)
+        left = self._scratch("left", parts[0].shape, dy.dtype)
+        rest = left[: dy.shape[0]]
+        tiles.route(dy, rows, tiles.row_parts(by_row, kernel), rest)
+        tiles.route(by_row, columns, parts, left)
+        return dx
+
+    def _first_winner(self, views: list[tuple[int, int, Array]], y: Array) -> Array:
         """Per window the number of the offset that receives the gradient under torch's rule."""
         (sh, sw), (ph, pw) = self.windows.stride, self.windows.padding
         kw = self.windows.kernel[1]
@@ -193,15 +216,17 @@ class AvgPool2d(_Pool2d):
     def forward(self, x: Array) -> Array:
         oh, ow = self.windows.output_size(x.shape[0], x.shape[2], "AvgPool2d")
         self._saved = x.shape  # only the shape: the derivative does not depend on the values
+        y = self._output(x, (oh, x.shape[1], ow, x.shape[3]))
+        kernel = self.windows.kernel
         if self._tiles():
-            y, _ = tiles.reduce(np.add, x, self.windows.kernel, self._buffer)
-            y *= 1 / (self.windows.kernel[0] * self.windows.kernel[1])
+            columns = tiles.column_parts(x, kernel)
+            by_row = self._scratch("by_row", columns[0].shape, x.dtype)
+            tiles.reduce(np.add, columns, by_row)
+            tiles.reduce(np.add, tiles.row_parts(by_row, kernel), y)
+            y /= kernel[0] * kernel[1]
             return y
-        views = [view for _, _, view in self.windows.offsets(self._framed(x, 0), oh, ow)]
-        y = self._buffer("y", (oh, x.shape[1], ow, x.shape[3]), x.dtype)
-        y[...] = views[0]
-        for view in views[1:]:
-            y += view
+        views = self.windows.offsets(self._framed(x, 0), oh, ow)
+        tiles.reduce(np.add, [view for _, _, view in views], y)
         y /= self._divisor(x.shape, x.dtype)
         return y
 
@@ -209,17 +234,18 @@ class AvgPool2d(_Pool2d):
         shape = self._recall()
         if not input_gradient:
             return None
-        share = self._buffer("share", dy.shape, dy.dtype)
+        share = self._scratch("share", dy.shape, dy.dtype)
+        kernel = self.windows.kernel
         if self._tiles():
-            kh, kw = self.windows.kernel
-            np.multiply(dy, 1 / (kh * kw), out=share)
-            dx = self._buffer("dx", shape, dy.dtype, fill=0)
-            for column in tiles.column_parts(dx, (kh, kw)):
-                for part in tiles.row_parts(column, (kh, kw)):
+            np.divide(dy, kernel[0] * kernel[1], out=share)
+            dx = self._gradient(dy, shape)
+            tiles.clear_rest(dx, kernel)
+            for column in tiles.column_parts(dx, kernel):
+                for part in tiles.row_parts(column, kernel):
                     part[...] = share
             return dx
         np.divide(dy, self._divisor(shape, dy.dtype), out=share)
-        frame = self._gradient_frame(shape, dy.dtype)
+        frame = self._gradient_frame(shape, dy)
         for _, _, gradient in self.windows.offsets(frame, dy.shape[0], dy.shape[2]):
             gradient += share
         return self._unframed(frame, shape)

@@ -49,10 +49,12 @@ def column_span(offset: int, width: int, outputs: int) -> tuple[slice, slice]:
 
 
 def unroll_columns(x: Array, padding: int, out: Array) -> None:
-    """Fill ``out`` (H, C, kw, OW, N) from ``x`` (H, C, W, N); its zero borders stay untouched."""
+    """Fill ``out`` (H, C, kw, OW, N) from ``x`` (H, C, W, N), with zeros for the padding."""
     for j in range(out.shape[2]):
         outputs, columns = column_span(j - padding, x.shape[2], out.shape[3])
         out[:, :, j, outputs] = x[:, :, columns]
+        out[:, :, j, : outputs.start] = 0
+        out[:, :, j, outputs.stop :] = 0
 
 
 def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int, out: Array) -> None:

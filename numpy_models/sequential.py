@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy_models.batchnorm import BatchNorm2d
 from numpy_models.dropout import Dropout
 from numpy_models.layer import Array, Layer, Shape
 from numpy_models.sharding import Rendezvous, ShardThreads, shard_bounds
+from numpy_models.workspace import Workspace
 
 
 class Sequential:
@@ -44,6 +46,10 @@ class Sequential:
                 )
             layer.owned = True
         self.layers: dict[str, Layer] = named
+        stack = list(named.values())
+        for layer, following in pairwise(stack):
+            layer.keeps_output = following.saves_input
+        stack[-1].keeps_output = False
         self.training = True
         self._threads = 1
         self._batch: tuple[Shape, Shape, list[tuple[int, int]]] | None = None
@@ -255,7 +261,7 @@ class Sequential:
             view[...] = layer.parameters[name]
             layer.parameters[name], layer.gradients[name] = view, gradient
         for layer in self.layers.values():
-            layer._saved, layer._work = None, {}
+            layer.forget()
             for name, array in layer.buffers.items():
                 if np.issubdtype(array.dtype, np.floating):
                     layer.buffers[name] = array.astype(dtype)
@@ -276,6 +282,7 @@ class Sequential:
         self._shards: list[dict[str, Layer]] = []
         self._shard_gradients: list[Array] = []
         self._runner = ShardThreads(self._threads)
+        self._workspaces = [Workspace() for _ in range(self._threads)]
         self._rendezvous: Rendezvous | None = None
         self._entries: dict[tuple[int, str], Array] = {}
         self._batch = None
@@ -292,6 +299,10 @@ class Sequential:
             stack = {n: layer.replica(own.get(id(layer), {})) for n, layer in self.layers.items()}
             self._shards.append(stack)
             self._shard_gradients.append(flat)
+        for shard, stack in enumerate(self._shards[:count]):
+            workspace = self._workspaces[self._runner.worker_of(shard, count)]
+            for layer in stack.values():
+                layer.workspace = workspace
         if self._synchronises:
             self._rendezvous = Rendezvous(count)
             for shard, stack in enumerate(self._shards[:count]):

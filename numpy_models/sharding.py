@@ -60,6 +60,10 @@ class ShardThreads:
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
+    def worker_of(self, shard: int, shards: int) -> int:
+        """Which thread runs ``shard``: consecutive shards share a thread and its workspace."""
+        return shard * min(self.threads, shards) // shards
+
     def run(self, task: Callable[[int], None], shards: int, abort: Callable[[], None]) -> None:
         """``task(shard)`` for every shard; each thread takes a consecutive block of them.
 
@@ -70,8 +74,9 @@ class ShardThreads:
 
         def work(worker: int) -> None:
             try:
-                for shard in range(shards * worker // workers, shards * (worker + 1) // workers):
-                    task(shard)
+                for shard in range(shards):
+                    if self.worker_of(shard, shards) == worker:
+                        task(shard)
             except BaseException:
                 abort()
                 raise

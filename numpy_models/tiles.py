@@ -20,11 +20,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numpy_models.bits import select, without
+from numpy_models.bits import bit_mask, select, without
 from numpy_models.geometry import Pair
 from numpy_models.layer import Array
 
-Workspace = Callable[[str, tuple[int, ...], object], Array]
+Allocate = Callable[[str, tuple[int, ...], type], Array]
 
 
 def column_parts(x: Array, tile: Pair) -> list[Array]:
@@ -39,24 +39,15 @@ def row_parts(x: Array, tile: Pair) -> list[Array]:
     return [x[i :: tile[0]] for i in range(tile[0])]
 
 
-def reduce(operation: np.ufunc, x: Array, tile: Pair, work: Workspace) -> tuple[Array, Array]:
-    """Every tile's (maximum or sum) and the results of the tiles' single rows."""
-    columns = column_parts(x, tile)
-    by_row = _reduce(operation, columns, work("by_row", columns[0].shape, x.dtype))
-    rows = row_parts(by_row, tile)
-    return _reduce(operation, rows, work("y", rows[0].shape, x.dtype)), by_row
+def clear_rest(x: Array, tile: Pair) -> None:
+    """Zeros into the rows and columns that no tile covers."""
+    (kh, kw), (height, _, width, _) = tile, x.shape
+    x[height // kh * kh :] = 0
+    x[:, :, width // kw * kw :] = 0
 
 
-def max_backward(
-    dy: Array, x: Array, by_row: Array, y: Array, tile: Pair, work: Workspace, dx: Array
-) -> None:
-    """Write the gradient of the tiled part of the image into ``dx``; ``y`` holds no NaN."""
-    d_by_row = work("d_by_row", by_row.shape, dy.dtype)
-    _route(dy, row_parts(by_row, tile), y, row_parts(d_by_row, tile), work)
-    _route(d_by_row, column_parts(x, tile), by_row, column_parts(dx, tile), work)
-
-
-def _reduce(operation: np.ufunc, parts: list[Array], out: Array) -> Array:
+def reduce(operation: np.ufunc, parts: list[Array], out: Array) -> Array:
+    """``out`` = the operation over all parts."""
     if len(parts) == 1:
         out[...] = parts[0]
         return out
@@ -66,15 +57,19 @@ def _reduce(operation: np.ufunc, parts: list[Array], out: Array) -> Array:
     return out
 
 
-def _route(
-    gradient: Array, candidates: list[Array], maximum: Array, outs: list[Array], work: Workspace
-) -> None:
-    """Give ``gradient`` to the first candidate equal to ``maximum``, +0 to the others."""
+def winners(parts: list[Array], maximum: Array, kept: Allocate, name: str) -> list[Array]:
+    """Bit masks of the parts, the last one excepted, that equal the maximum."""
+    return [
+        bit_mask(np.equal(part, maximum, out=kept(f"{name} {i}", maximum.shape, bool)))
+        for i, part in enumerate(parts[:-1])
+    ]
+
+
+def route(gradient: Array, won: list[Array], outs: list[Array], scratch: Array) -> None:
+    """Give ``gradient`` to the first part that won, +0 to the others, and the rest to the last."""
     left = gradient
-    for candidate, out in zip(candidates[:-1], outs[:-1], strict=True):
-        won = np.equal(candidate, maximum, out=work("won", maximum.shape, bool))
-        select(left, won, out=out)
-        last = outs[-1] if out is outs[-2] else work("left", gradient.shape, gradient.dtype)
-        left = without(left, out, out=last)
-    if len(outs) == 1:
+    for mask, out in zip(won, outs[:-1], strict=True):
+        select(left, mask, out=out)
+        left = without(left, out, out=outs[-1] if mask is won[-1] else scratch)
+    if not won:
         outs[0][...] = gradient
