@@ -50,6 +50,7 @@ class Conv2d(Layer):
         self._add_parameter("weight", (out_channels, in_channels, *self.windows.kernel))
         if bias:
             self._add_parameter("bias", (out_channels,))
+        self.reset_parameters(np.random.default_rng())
 
     def describe(self) -> str:
         k, s, p = self.windows.kernel, self.windows.stride, self.windows.padding
@@ -72,13 +73,17 @@ class Conv2d(Layer):
             )
         return (self.out_channels, *self.windows.output_size(height, width, "Conv2d"))
 
+    def _by_row_windows(self) -> bool:
+        """Where the fast path is chosen; the general one goes kernel offset by kernel offset."""
+        return self.windows.stride == (1, 1)
+
     def forward(self, x: Array) -> Array:
         self._saved = x  # the input, for the weight gradient
         height, _, width, n = x.shape
         oh, ow = self.windows.output_size(height, width, "Conv2d")
         y = self._output(x, (oh, self.out_channels, ow, n))
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
-        if self.windows.stride == (1, 1):
+        if self._by_row_windows():
             unrolled = self._unrolled(x, ow)
             row_windows.forward(unrolled, weight, bias, self.windows.padding[0], y)
             return y
@@ -93,7 +98,7 @@ class Conv2d(Layer):
             oh, filters, ow, n = dy.shape
             by_row = dy.reshape(oh * filters, ow * n) @ np.ones(ow * n, dy.dtype)
             by_row.reshape(oh, filters).sum(axis=0, out=self.gradients["bias"])
-        if self.windows.stride == (1, 1):
+        if self._by_row_windows():
             return self._backward_row_windows(x, dy, input_gradient)
         return self._backward_offsets(x, dy, input_gradient)
 

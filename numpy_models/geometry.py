@@ -56,13 +56,10 @@ class Windows:
         """Number of windows along ``axis`` (0 height, 1 width) of an image of ``length``."""
         kernel, stride, padding = self.kernel[axis], self.stride[axis], self.padding[axis]
         span = length + 2 * padding - kernel
-        if span < 0:
-            return 0
-        if not self.ceil_mode:
-            return span // stride + 1
-        size = -(-span // stride) + 1
-        # A last window that would begin in the right-hand padding does not count.
-        return size - 1 if (size - 1) * stride >= length + padding else size
+        size = (-(-span // stride) if self.ceil_mode else span // stride) + 1
+        if self.ceil_mode and (size - 1) * stride >= length + padding:
+            size -= 1  # a last window that would begin in the right-hand padding does not count
+        return max(0, size)
 
     def offsets(self, image: Array, oh: int, ow: int) -> Iterator[tuple[int, int, Array]]:
         """Each kernel offset (i, j) with the view of ``image`` that the windows meet there.

@@ -27,6 +27,7 @@ class Linear(Layer):
         self._add_parameter("weight", (out_features, in_features))
         if bias:
             self._add_parameter("bias", (out_features,))
+        self.reset_parameters(np.random.default_rng())
 
     def describe(self) -> str:
         return f"Linear({self.in_features}, {self.out_features})"

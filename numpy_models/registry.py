@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,16 +19,27 @@ def network_class(name: str) -> type[Sequential]:
     """
     path = f"numpy_models.{name}"
     if not name.isidentifier() or find_spec(path) is None:
-        raise ValueError(f"there is no network {name!r}: numpy_models/{name}.py does not exist")
-    module = importlib.import_module(path)
-    found = [
-        member
-        for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Sequential) and member.__module__ == path
-    ]
-    if len(found) != 1 or found[0] is Sequential:
+        raise ValueError(f"no network named {name!r} in numpy_models: choose {', '.join(names())}")
+    found = _networks_in(path)
+    if len(found) != 1:
         raise ValueError(f"numpy_models/{name}.py must define exactly one network class")
     return found[0]
+
+
+def names() -> list[str]:
+    """The names :func:`build` knows: this package's modules that define one network."""
+    package = importlib.import_module("numpy_models")
+    stems = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return sorted(stem for stem in stems if len(_networks_in(f"numpy_models.{stem}")) == 1)
+
+
+def _networks_in(path: str) -> list[type[Sequential]]:
+    module = importlib.import_module(path)
+    return [
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Sequential) and member is not Sequential and member.__module__ == path
+    ]
 
 
 def build(name: str, **arguments: Any) -> Sequential:

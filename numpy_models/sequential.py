@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 
-from numpy_models.batchnorm import BatchNorm2d
 from numpy_models.dropout import Dropout
 from numpy_models.layer import Array, Layer, Shape
-from numpy_models.sharding import Rendezvous, ShardThreads, shard_bounds
-from numpy_models.workspace import Workspace
+from numpy_models.shards import Shards, Stack, batch_first, batch_last
 
 
 class Sequential:
@@ -52,9 +49,8 @@ class Sequential:
         stack[-1].keeps_output = False
         self.training = True
         self._threads = 1
-        self._batch: tuple[Shape, Shape, list[tuple[int, int]]] | None = None
+        self._batch: tuple[Shape, Shape] | None = None
         self._pack(np.dtype(np.float32))
-        self.reset_parameters(np.random.default_rng())
 
     # Running
 
@@ -66,23 +62,22 @@ class Sequential:
         """
         x = np.asarray(x)
         shape = self._checked_output_shape(x)
-        bounds = shard_bounds(len(x), self._threads, self._synchronises)
-        self._make_shards(len(bounds))
-        uniforms = self._draw_masks(x.shape)
         y = np.empty((len(x), *shape), self.dtype)
+        uniforms = self._draw_masks(x.shape)
 
-        def run(shard: int) -> None:
-            start, stop = bounds[shard]
-            stack = self._shards[shard]
+        def run(stack: Stack, start: int, stop: int) -> None:
             for name, masks in uniforms.items():
-                stack[name].uniforms = _batch_last(masks[start:stop])  # type: ignore[attr-defined]
-            value = self._entry(shard, "x", x[start:stop])
-            for layer in stack.values():
+                dropout = cast(Dropout, stack.layers[name])
+                dropout.uniforms = batch_last(masks[start:stop])
+            value = stack.enter("x", batch_last(x[start:stop]))
+            for layer in stack.layers.values():
                 value = layer.forward(value)
-            y[start:stop] = _batch_first(value)
+            y[start:stop] = batch_first(value)
 
-        self._run(run, len(bounds))
-        self._batch = (x.shape, y.shape, bounds)
+        self._batch = None
+        self._shards.split(len(x), self.training)
+        self._shards.run(run)
+        self._batch = (x.shape, y.shape)
         return y
 
     __call__ = forward
@@ -100,25 +95,23 @@ class Sequential:
         """
         if self._batch is None:
             raise RuntimeError("backward was called before forward; run forward first")
-        x_shape, y_shape, bounds = self._batch
+        x_shape, y_shape = self._batch
         dy = np.asarray(dy, self.dtype)
         if dy.shape != y_shape:
             raise ValueError(f"backward takes a gradient of shape {y_shape}, got {dy.shape}")
         dx = np.empty(x_shape, self.dtype) if input_gradient else None
 
-        def run(shard: int) -> None:
-            start, stop = bounds[shard]
-            stack = list(self._shards[shard].values())
-            value = self._entry(shard, "dy", dy[start:stop])
-            for layer in reversed(stack[1:]):
-                value = layer.backward(value)  # type: ignore[assignment]
-            result = stack[0].backward(value, input_gradient)
+        def run(stack: Stack, start: int, stop: int) -> None:
+            first, *others = stack.layers.values()
+            value = stack.enter("dy", batch_last(dy[start:stop]))
+            for layer in reversed(others):
+                value = cast(Array, layer.backward(value))
+            result = first.backward(value, input_gradient)
             if dx is not None and result is not None:
-                dx[start:stop] = _batch_first(result)
+                dx[start:stop] = batch_first(result)
 
-        self._run(run, len(bounds))
-        for other in self._shard_gradients[1 : len(bounds)]:
-            self.flat_gradients += other
+        self._shards.run(run)
+        self._shards.add_up_gradients()
         return dx
 
     def predict(self, x: Array, batch_size: int = 1000) -> Array:
@@ -207,9 +200,8 @@ class Sequential:
     def train(self, mode: bool = True) -> Self:
         """Training mode (or evaluation, if ``mode`` is False); returns the network."""
         self.training = mode
-        for stack in (self.layers, *self._shards):
-            for layer in stack.values():
-                layer.training = mode
+        for layer in self.layers.values():
+            layer.training = mode
         return self
 
     def eval(self) -> Self:
@@ -226,7 +218,7 @@ class Sequential:
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"threads must be a whole number of at least 1, got {count!r}")
         self._threads = count
-        self._forget_shards()
+        self._make_shards()
 
     # Description
 
@@ -265,10 +257,11 @@ class Sequential:
             for name, array in layer.buffers.items():
                 if np.issubdtype(array.dtype, np.floating):
                     layer.buffers[name] = array.astype(dtype)
-        self._synchronises = any(layer.synchronises for layer in self.layers.values())
-        self._forget_shards()
+        self._make_shards()
 
-    def _views(self, flat: Array, flat_gradients: Array):
+    def _views(
+        self, flat: Array, flat_gradients: Array
+    ) -> Iterator[tuple[Layer, str, Array, Array]]:
         """Each parameter's place in the flat vectors: (layer, name, view, gradient's view)."""
         start = 0
         for layer in self.layers.values():
@@ -278,48 +271,9 @@ class Sequential:
                 shape = array.shape
                 yield layer, name, flat[place].reshape(shape), flat_gradients[place].reshape(shape)
 
-    def _forget_shards(self) -> None:
-        self._shards: list[dict[str, Layer]] = []
-        self._shard_gradients: list[Array] = []
-        self._runner = ShardThreads(self._threads)
-        self._workspaces = [Workspace() for _ in range(self._threads)]
-        self._rendezvous: Rendezvous | None = None
-        self._entries: dict[tuple[int, str], Array] = {}
+    def _make_shards(self) -> None:
+        self._shards = Shards(self.layers, self.flat_gradients, self._views, self._threads)
         self._batch = None
-
-    def _make_shards(self, count: int) -> None:
-        """At least ``count`` stacks of layers; the first is the network's own."""
-        if not self._shards:
-            self._shards, self._shard_gradients = [self.layers], [self.flat_gradients]
-        while len(self._shards) < count:
-            flat = np.zeros_like(self.flat_gradients)
-            own: dict[int, dict[str, Array]] = {}
-            for layer, name, _, gradient in self._views(self.flat_parameters, flat):
-                own.setdefault(id(layer), {})[name] = gradient
-            stack = {n: layer.replica(own.get(id(layer), {})) for n, layer in self.layers.items()}
-            self._shards.append(stack)
-            self._shard_gradients.append(flat)
-        for shard, stack in enumerate(self._shards[:count]):
-            workspace = self._workspaces[self._runner.worker_of(shard, count)]
-            for layer in stack.values():
-                layer.workspace = workspace
-        if self._synchronises:
-            self._rendezvous = Rendezvous(count)
-            for shard, stack in enumerate(self._shards[:count]):
-                for layer in stack.values():
-                    if isinstance(layer, BatchNorm2d):
-                        layer.primary = shard == 0
-                        layer.exchange = self._exchange(shard, count)
-
-    def _exchange(self, shard: int, count: int) -> Callable[[tuple], list[tuple]]:
-        assert self._rendezvous is not None
-        if count == 1:
-            return lambda part: [part]
-        return partial(self._rendezvous.exchange, shard)
-
-    def _run(self, task: Callable[[int], None], shards: int) -> None:
-        rendezvous = self._rendezvous
-        self._runner.run(task, shards, rendezvous.abort if rendezvous else lambda: None)
 
     def _draw_masks(self, input_shape: Shape) -> dict[str, Array]:
         if not self.training or not any(isinstance(la, Dropout) for la in self.layers.values()):
@@ -329,15 +283,6 @@ class Sequential:
             for name, layer, shape in self.output_shapes(input_shape[1:])
             if isinstance(layer, Dropout)
         }
-
-    def _entry(self, shard: int, name: str, public: Array) -> Array:
-        """``public`` batch last, in a work array of its own: the caller's stays untouched."""
-        turned = _batch_last(public)
-        held = self._entries.get((shard, name))
-        if held is None or held.shape != turned.shape:
-            held = self._entries[shard, name] = np.empty(turned.shape, self.dtype)
-        held[...] = turned
-        return held
 
     def _checked_output_shape(self, x: Array) -> Shape:
         if x.ndim not in (2, 4) or len(x) == 0:
@@ -365,13 +310,3 @@ class Sequential:
             for layer_name, layer in self.layers.items()
             for name, array in (layer.parameters | layer.buffers).items()
         }
-
-
-def _batch_last(public: Array) -> Array:
-    """(N, C, H, W) -> (H, C, W, N), (N, F) -> (F, N); a view."""
-    return public.transpose(2, 1, 3, 0) if public.ndim == 4 else public.T
-
-
-def _batch_first(inside: Array) -> Array:
-    """(H, C, W, N) -> (N, C, H, W), (F, N) -> (N, F); a view."""
-    return inside.transpose(3, 1, 0, 2) if inside.ndim == 4 else inside.T

@@ -1,0 +1,118 @@
+"""A batch split over threads: same bits every time, same numbers whatever the split."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from numpy_models import Adam, BatchNorm2d, CrossEntropyLoss, Dropout, Linear, Sequential, build
+from numpy_models.sharding import Rendezvous, ShardThreads, shard_bounds
+
+NETWORKS = {"lenet5_relu": 28, "lenet5_tanh": 32, "deepcnn21": 28, "lenet5_bn": 28}
+
+
+def train(name: str, threads: int, steps: int = 3, batch: int = 150) -> dict[str, np.ndarray]:
+    net = build(name)
+    net.reset_parameters(7)
+    net.threads = threads
+    for layer_name, layer in net.layers.items():
+        if isinstance(layer, Dropout):
+            masks = np.random.default_rng(len(layer_name))
+            layer.draw = lambda shape, masks=masks: masks.random(shape, np.float32)
+    optimizer, criterion, rng = Adam(net), CrossEntropyLoss(), np.random.default_rng(1)
+    for _ in range(steps):
+        x = rng.standard_normal((batch, 1, NETWORKS[name], NETWORKS[name]), np.float32)
+        criterion.forward(net.forward(x), rng.integers(0, 10, batch))
+        net.backward(criterion.backward(), input_gradient=False)
+        optimizer.step()
+    return net.state_dict()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_same_thread_count_gives_the_same_bits(name: str, threads: int) -> None:
+    first, second = train(name, threads), train(name, threads)
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_thread_count_changes_no_more_than_rounding(name: str) -> None:
+    alone, split = train(name, 1, steps=1), train(name, 3, steps=1)
+    for key, expected in alone.items():
+        if key.endswith(("bn2.bias", "c1.bias", "c3.bias")) and name == "lenet5_bn":
+            continue  # true gradient zero: Adam turns rounding noise into whole steps
+        scale = np.abs(expected).max() + 1e-3
+        off = np.abs(split[key] - expected) / scale
+        assert np.mean(off < 1e-3) > 0.99, key
+
+
+def test_statistics_and_gradients_are_those_of_the_whole_batch() -> None:
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 50, 3, 5, 4)) * 3 + 100
+    results = []
+    for threads in (1, 4):
+        net = Sequential(BatchNorm2d(3)).to(np.float64)
+        net.threads = threads
+        results.append(
+            (net(x), net.backward(dy), *net.gradients().values(), *net.buffers().values())
+        )
+    for alone, split in zip(*results, strict=True):
+        np.testing.assert_allclose(split, alone, rtol=1e-9, atol=1e-9)
+
+
+def test_masks_do_not_depend_on_the_split() -> None:
+    x = np.ones((9, 20), np.float32)
+    outputs = []
+    for threads in (1, 3):
+        net = Sequential(Dropout(0.5, kind="original"))
+        net.threads = threads
+        net.layers["0"].draw = lambda shape: np.random.default_rng(3).random(shape, np.float32)
+        outputs.append(net(x))
+    assert np.array_equal(*outputs)
+    assert 0 < outputs[0].mean() < 1
+
+
+def test_more_threads_than_samples() -> None:
+    net = Sequential(Linear(4, 2))
+    net.threads = 8
+    assert net(np.ones((3, 4), np.float32)).shape == (3, 2)
+
+
+@pytest.mark.parametrize("samples", [1, 5, 64, 129, 1000])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_bounds_cover_the_batch_without_gaps(samples: int, threads: int) -> None:
+    for synchronised in (False, True):
+        bounds = shard_bounds(samples, threads, synchronised)
+        assert bounds[0][0] == 0
+        assert bounds[-1][1] == samples
+        assert all(a[1] == b[0] for a, b in pairwise(bounds))
+        assert all(stop > start for start, stop in bounds)
+        assert len(bounds) <= threads or not synchronised
+
+
+def test_a_failing_shard_frees_the_others_and_is_the_one_reported() -> None:
+    rendezvous = Rendezvous(3)
+
+    def task(shard: int) -> None:
+        if shard == 1:
+            raise ValueError("shard 1 is broken")
+        rendezvous.exchange(shard, (shard,))
+
+    with pytest.raises(ValueError, match="shard 1 is broken"):
+        ShardThreads(3).run(task, 3, rendezvous.abort)
+
+
+def test_network_still_works_after_a_shard_failed() -> None:
+    net = Sequential(BatchNorm2d(1))
+    net.threads = 2
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        net(np.ones((1, 1, 1, 1), np.float32))
+    assert np.isfinite(net(np.arange(8, dtype=np.float32).reshape(4, 1, 1, 2))).all()
+
+
+@pytest.mark.parametrize("threads", [0, -1, True, 1.5])
+def test_threads_must_be_a_positive_whole_number(threads) -> None:
+    with pytest.raises(ValueError, match="threads must be a whole number"):
+        Sequential(Linear(1, 1)).threads = threads
