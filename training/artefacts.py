@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
+from training.checkpoint import write_atomically
 from training.config import ModelConfig
 from training.loop import Row
 
@@ -53,13 +54,15 @@ class Summary:
 
     def save(self, path: Path) -> None:
         """Write the record as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        write_atomically(path, text.encode())
 
 
 class MetricsLog:
     """metrics.csv in a run's folder: a header, then one line an epoch, each written at once."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self._path = directory / "metrics.csv"
         self._write([field.name for field in fields(Row)], "w")
 
@@ -74,10 +77,10 @@ class MetricsLog:
 
 def save_weights(path: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:
     """Write parameters and buffers under torch's names, with the network they belong to."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     metadata = {"model": model.name, "arguments": json.dumps(model.arguments)}
-    save_file(dict(weights), path, metadata)
+    write_atomically(path, save(dict(weights), metadata))
 
 
 def load_weights(path: Path) -> dict[str, NDArray]:

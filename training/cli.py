@@ -41,10 +41,9 @@ def main() -> None:
 def _main() -> None:
     register()
     args = parse_arguments(sys.argv[1:])
-    prints_only = args.help or args.hydra_help or args.info or args.shell_completion
-    if not prints_only:
+    if not (args.hydra_help or args.shell_completion):
         plan = make_plan(args)
-        if not args.cfg:
+        if not (args.help or args.info or args.cfg):
             names = {job.backend.name for job in plan.jobs}
             environment.prepare_blas("numpy" if "numpy" in names else "torch")
             _check_jobs(plan.jobs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,16 @@ class Progress:
     totals: Totals = field(default_factory=Totals)
     seconds: float = 0.0
     rows: list[Row] = field(default_factory=list)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the same as JSON values."""
+        return asdict(self) | {"totals": list(self.totals)}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Progress:
+        """Return what `to_record` was given."""
+        rows = [Row(**row) for row in record["rows"]]
+        return cls(**(record | {"totals": Totals(*record["totals"]), "rows": rows}))
 
 
 def plan_epoch(config: Config, count: int, epoch: int) -> EpochPlan:

@@ -23,12 +23,15 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from training.config import Config, check
 from training.errors import ConfigError, did_you_mean
 
 CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent / "conf"
 CONFIG_NAME = "config"
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
 _TYPES = {
     "Integer": "a whole number",
@@ -51,7 +54,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse Hydra's options; overrides (key=value) are in `.overrides`.
 
     Raises:
-        ConfigError: if an option is unknown or lacks its value.
+        ConfigError: if an option is unknown, lacks its value, or excludes another one.
     """
 
     def fail(message: str) -> NoReturn:
@@ -63,7 +66,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
     parser = get_args_parser()
     parser.error = fail  # type: ignore[method-assign]
-    return parser.parse_args(list(argv))
+    args = parser.parse_args(list(argv))
+    modes = ("run", "multirun", "cfg", "info", "shell_completion")
+    chosen = [f"--{mode.replace('_', '-')}" for mode in modes if getattr(args, mode)]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} exclude each other: give one of them")
+    if args.resolve and not args.cfg and not args.help:
+        raise ConfigError("--resolve goes with --cfg or --help only")
+    return args
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -73,6 +83,9 @@ def make_plan(args: argparse.Namespace) -> Plan:
         ConfigError: with the argument at fault and what it may be.
     """
     directory = Path(args.config_path or CONFIG_DIRECTORY).resolve()
+    for path in filter(None, (directory, args.config_dir)):
+        if not Path(path).is_dir():
+            raise ConfigError(f"there is no folder {path} of configuration files")
     name = args.config_name or CONFIG_NAME
     extra = []
     if args.config_dir:
@@ -95,7 +108,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
             swept = composer.parse([f"{k}={v}" for k, v in (params or {}).items()])
             # The sweeper's own order: the command line wins over the file's parameters.
             jobs = BasicSweeper.split_arguments([*swept, *overrides], None)[0]
-        checked = tuple(check(composer.compose(job)) for job in jobs)
+        checked = tuple(composer.check(job) for job in jobs)
         target = whole.hydra.sweep.dir if multirun else whole.hydra.run.dir
     return Plan(checked, multirun, str(target))
 
@@ -119,10 +132,16 @@ class _Composer:
                 raise ConfigError(f"{argument}: {_first_line(error)}") from error
         return found
 
+    def check(self, overrides: list[str]) -> Config:
+        try:
+            return check(self.compose(overrides))
+        except OmegaConfBaseException as error:
+            raise ConfigError(_first_line(error)) from error
+
     def compose(self, overrides: list[str], with_hydra: bool = False) -> DictConfig:
         try:
             return self._compose(overrides, with_hydra)
-        except (HydraException, OmegaConfBaseException) as error:
+        except COMPOSITION_ERRORS as error:
             raise self._explain(self.parse(overrides), error) from error
 
     def _compose(self, overrides: list[str], with_hydra: bool = False) -> DictConfig:
@@ -131,11 +150,15 @@ class _Composer:
     def _explain(self, overrides: list[Override], error: Exception) -> ConfigError:
         """Add the overrides one by one, groups first, and describe the first that fails."""
         accepted: list[str] = []
+        try:
+            self._compose([])
+        except COMPOSITION_ERRORS as basis:
+            return ConfigError(_first_line(basis))
         for override in sorted(overrides, key=lambda o: not _is_group(o.key_or_group)):
             line = str(override.input_line)
             try:
                 self._compose([*accepted, line])
-            except (HydraException, OmegaConfBaseException) as culprit:
+            except COMPOSITION_ERRORS as culprit:
                 return self._describe(override, culprit, accepted)
             accepted.append(line)
         return ConfigError(_first_line(error))

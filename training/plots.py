@@ -38,7 +38,7 @@ def curves(path: Path, rows: list[Row], label: RunLabel) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     left.set_ylim(bottom=0)
     left.legend(frameon=False)
-    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     final = f"final test accuracy {rows[-1].test_accuracy * 100:.2f} %"
     figure.suptitle(f"{label}: {final}")
     _save(figure, path)
@@ -72,9 +72,9 @@ def worst(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> None
     chosen = most_confident_errors(scores, dataset.test_labels, WORST)
     columns = 5
     lines = max(1, -(-len(chosen) // columns))
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(8, 1.85 * lines + 0.6), layout="constrained", squeeze=False
-    )
+    height = 1.9 * lines + 0.5
+    figure, axes = plt.subplots(lines, columns, figsize=(8, height), squeeze=False)
+    figure.subplots_adjust(0.01, 0.15 / height, 0.99, 1 - 0.95 / height, wspace=0, hspace=0.35)
     for panel in axes.flat:
         panel.set_axis_off()
     for panel, position in zip(axes.flat, chosen, strict=False):

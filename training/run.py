@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from training import console, environment
 from training.artefacts import MetricsLog, RunLabel, Summary, save_weights
 from training.backend import Backend, open_backend
+from training.checkpoint import save_checkpoint
 from training.config import DEFAULT_EPOCHS, Config
 from training.data import DataError, Dataset, load_dataset
 from training.errors import ConfigError
@@ -94,6 +96,7 @@ def _train(
 ) -> Scores:
     epochs = config.trainer.epochs
     assert epochs is not None
+    record: dict[str, Any] = {"config": asdict(config), "dataset": dataset.name}
     while progress.epoch < epochs:
         plan = plan_epoch(config, len(dataset.train_labels), progress.epoch)
         label = f"epoch {progress.epoch + 1}/{epochs}"
@@ -101,6 +104,8 @@ def _train(
             train_epoch(backend, plan, progress, advance)
         scores = finish_epoch(backend, dataset, progress)
         log.append(progress.rows[-1])
+        record["progress"] = progress.to_record()
+        save_checkpoint(log.directory / "checkpoint.safetensors", backend.state(), record)
         print(console.epoch_line(progress.rows[-1], epochs), flush=True)
     return scores
 

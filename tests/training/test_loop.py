@@ -1,0 +1,199 @@
+"""Plans, progress, scores, folders, environment: what needs no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from tests.training.support import compose
+from training import console, environment
+from training.backend import LayerRow, Totals, pixel_scale
+from training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from training.directories import claim
+from training.errors import ConfigError, did_you_mean
+from training.evaluation import confusion_matrix, most_confident_errors, score
+from training.loop import Progress, Row, plan_epoch
+
+ROW = Row(1, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
+
+
+def test_plan_visits_every_image_once():
+    plan = plan_epoch(compose("trainer.batch_size=32"), 100, epoch=3)
+    assert sorted(plan.indices) == list(range(100))
+    assert plan.offsets.tolist() == [0, 32, 64, 96, 100]
+    assert plan.steps == 4
+    assert plan.first_step == 12
+    assert plan.flips is None
+
+
+def test_plan_with_replacement_and_flips():
+    config = compose("data.sampling=replacement", "trainer.batch_size=32", "data.flip=0.5")
+    plan = plan_epoch(config, 100, epoch=0)
+    assert plan.offsets.tolist() == [0, 32, 64, 96]
+    assert len(plan.indices) == len(plan.flips) == 96
+    assert 20 < plan.flips.sum() < 76
+    assert len(set(plan.indices)) < 96
+
+
+def test_plans_differ_by_epoch_and_seed_and_repeat():
+    orders = [
+        tuple(plan_epoch(compose(f"seed={seed}"), 100, epoch).indices)
+        for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]
+    ]
+    assert orders[0] == orders[3]
+    assert len(set(orders)) == 3
+
+
+def test_progress_survives_json():
+    progress = Progress(2, 7, Totals(1 / 3, 4, 9), 0.1, [ROW, ROW])
+    assert Progress.from_record(json.loads(json.dumps(progress.to_record()))) == progress
+
+
+def test_score():
+    logits = np.array([[2.0, 0, 0], [0, 3, 1], [1000, 0, 999]], np.float32)
+    logits = np.pad(logits, ((0, 0), (0, 7)), constant_values=-np.inf)
+    labels = np.array([0, 1, 2])
+    scores = score(logits, labels)
+    assert scores.accuracy == pytest.approx(2 / 3)
+    assert scores.predictions.tolist() == [0, 1, 0]
+    rows = np.array([[2.0, 0, 0], [0, 3, 1], [1, -999, 0]])
+    softmax = np.exp(rows) / np.exp(rows).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(scores.probabilities[:, :3], softmax, rtol=1e-6)
+    assert scores.loss == pytest.approx(-np.log(softmax[[0, 1, 2], labels]).mean())
+
+
+def test_confusion_and_errors():
+    labels = np.array([0, 1, 1, 9])
+    logits = np.zeros((4, 10), np.float32)
+    for row, (column, height) in enumerate([(0, 5), (2, 1), (3, 4), (9, 1)]):
+        logits[row, column] = height
+    scores = score(logits, labels)
+    counts = confusion_matrix(labels, scores.predictions)
+    assert counts.sum() == 4
+    assert counts[0, 0] == counts[1, 2] == counts[1, 3] == counts[9, 9] == 1
+    assert most_confident_errors(scores, labels, 5).tolist() == [2, 1]
+    assert most_confident_errors(scores, labels, 1).tolist() == [2]
+
+
+def test_no_folder_is_given_twice(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: claim(tmp_path / "day" / "run"), range(24)))
+    assert len(set(folders)) == 24
+    assert {f.name for f in folders} == {"run", *(f"run_{n}" for n in range(2, 25))}
+
+
+def test_claiming_an_empty_folder_and_a_file(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert claim(tmp_path / "mine") == tmp_path / "mine"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        claim(tmp_path / "file")
+
+
+def test_checkpoint_round_trip_and_previous(tmp_path):
+    path = tmp_path / "checkpoint"
+    state = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.asarray(7)}
+    save_checkpoint(path, state, {"epoch": 1})
+    save_checkpoint(path, state, {"epoch": 2})
+    loaded, previous = load_checkpoint(path), load_checkpoint(tmp_path / "checkpoint.previous")
+    assert (previous.record["epoch"], loaded.record["epoch"]) == (1, 2)
+    assert loaded.state["b"].shape == ()
+    np.testing.assert_array_equal(loaded.state["a"], state["a"])
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint", "checkpoint.previous"}
+
+
+def test_every_damage_is_found(tmp_path):
+    path = tmp_path / "checkpoint"
+    save_checkpoint(path, {"a": np.arange(4, dtype=np.float32)}, {"epoch": 1})
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x10
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="checkpoint"):
+            load_checkpoint(path)
+    for length in (0, 7, 100, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="checkpoint"):
+            load_checkpoint(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_layer_table():
+    text = console.layer_table(
+        [LayerRow("c1", "Conv2d", (6, 28, 28), 156), LayerRow("out", "Linear", (10,), 61550)]
+    )
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[1] == ["c1", "Conv2d", "6×28×28", "156"]
+    assert lines[-1] == ["total", "61,706"]
+
+
+def test_bar_only_on_a_terminal(monkeypatch, capsys):
+    with console.progress_bar("epoch 1", 10, 0) as advance:
+        advance(5)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with console.progress_bar("epoch 1", 10, 0) as advance:
+        advance(5)
+    assert "epoch 1" in capsys.readouterr().err
+
+
+def test_pixel_scale_is_float32():
+    for scaling in ("unit", "standard", "raw"):
+        assert all(value.dtype == np.float32 for value in pixel_scale(scaling))
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "given", "expected"),
+    [
+        ("AuthenticAMD", "fpu avx512f sse", {}, {"NUM_THREADS": "1", "CORETYPE": "SkylakeX"}),
+        ("AuthenticAMD", "fpu avx2 sse", {}, {"NUM_THREADS": "1"}),
+        ("GenuineIntel", "fpu avx512f sse", {}, {"NUM_THREADS": "1"}),
+        (
+            "AuthenticAMD",
+            "fpu avx512f sse",
+            {"NUM_THREADS": "2", "CORETYPE": "Zen"},
+            {"NUM_THREADS": "2", "CORETYPE": "Zen"},
+        ),
+    ],
+)
+def test_blas_is_prepared_without_overruling_the_user(vendor, flags, given, expected, monkeypatch):
+    for name in environment.blas_variables():
+        monkeypatch.delenv(name)
+    for name in ("NUM_THREADS", "CORETYPE"):  # so that what is set here is undone afterwards
+        monkeypatch.setenv(f"OPENBLAS_{name}", "")
+        monkeypatch.delenv(f"OPENBLAS_{name}")
+    for name, value in given.items():
+        monkeypatch.setenv(f"OPENBLAS_{name}", value)
+    monkeypatch.setattr(
+        environment, "_cpuinfo", lambda: [f"vendor_id\t: {vendor}", f"flags\t\t: {flags}"]
+    )
+    monkeypatch.delitem(sys.modules, "numpy")
+    assert environment.prepare_blas("torch") == {f"OPENBLAS_{k}": v for k, v in given.items()}
+    found = environment.prepare_blas("numpy")
+    assert found == {f"OPENBLAS_{name}": value for name, value in expected.items()}
+
+
+def test_did_you_mean():
+    known = ["trainer.epochs", "trainer.batch_size", "optimizer.lr"]
+    assert did_you_mean("epoch", known) == " (did you mean trainer.epochs?)"
+    assert did_you_mean("batchsize", known) == " (did you mean trainer.batch_size?)"
+    assert did_you_mean("qqqq", known) == ""

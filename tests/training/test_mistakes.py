@@ -1,0 +1,128 @@
+"""A user's mistake: one line that names it, status 2, nothing written."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import training.run
+from tests.training.support import train_py
+
+CASES = {
+    "epohcs=3": r"epohcs.*did you mean trainer\.epochs",
+    "trainer.epohcs=3": r"trainer\.epohcs.*did you mean trainer\.epochs",
+    "lr=0.1": r"\blr\b.*did you mean optimizer\.lr",
+    "optimizer.momentum=0.9": r"no setting optimizer\.momentum",
+    "modell=lenet5_bn": r"modell.*did you mean model\b",
+    "model=lenet": r"model=lenet.*lenet5_relu.*did you mean lenet5",
+    "model.arguments.tie=all": r"model\.arguments\.tie .*did you mean model\.arguments\.ties",
+    "+model.arguments.tie=all": r"model\.arguments\.tie.*accepts ties.*did you mean ties",
+    "model.arguments.ties=some": r"lenet5_relu.*some",
+    "model.name=lenet6": r"lenet6",
+    "model.image_size=64": r"model\.image_size=64.*lenet5_relu",
+    "trainer=3": r"trainer is a group.*trainer\.epochs",
+    "trainer.epochs=abc": r"trainer\.epochs must be a whole number, not abc",
+    "trainer.epochs=1.5": r"trainer\.epochs must be a whole number",
+    "trainer.epochs=0": r"trainer\.epochs must be at least 1, not 0",
+    "trainer.epochs=-1": r"trainer\.epochs must be at least 1, not -1",
+    "trainer.epochs": r"trainer\.epochs.*key=value",
+    "trainer.epochs=[1": r"trainer\.epochs",
+    "trainer.batch_size=null": r"trainer\.batch_size needs a value",
+    "optimizer.lr=nan": r"optimizer\.lr must be a finite number",
+    "optimizer.lr=inf": r"optimizer\.lr must be a finite number",
+    "optimizer.lr=0": r"optimizer\.lr must be above 0",
+    "optimizer.lr=fast": r"optimizer\.lr must be a number",
+    "optimizer.betas=[0.9]": r"optimizer\.betas must be two numbers",
+    "optimizer.betas=[0.9,1.0]": r"optimizer\.betas must be two numbers",
+    "optimizer.eps_mode=root": r"optimizer\.eps_mode.*inside_root",
+    "backend=jax": r"backend=jax.*numpy, torch",
+    "backend.threads=0": r"backend\.threads must be at least 1",
+    "device=gpu": r"device.*auto, cpu, cuda.*did you mean cuda",
+    "data=minst": r"data=minst.*did you mean mnist",
+    "data.flip=1.5": r"data\.flip must be at least 0 and at most 1",
+    "data.scaling=none": r"data\.scaling.*unit, standard, raw",
+    "data.sampling=all": r"data\.sampling.*shuffle, replacement",
+    "seed=-1": r"seed must be at least 0",
+    "seed=1,2": r"--multirun",
+    "scheduler.step_size=0": r"scheduler\.step_size must be at least 1",
+    "scheduler.gamma=0": r"scheduler\.gamma must be above 0",
+    "init=zero": r"init=zero.*xavier",
+    "experiment=r9": r"experiment=r9",
+    "trainer.epochs=${nowhere}": r"nowhere",
+    "~model": r"\bmodel\b",
+    "--epochs=3": r"--epochs.*did you mean trainer\.epochs",
+    "--config-name=other": r"other",
+    "--config-dir=nowhere": r"nowhere",
+}
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    output = capsys.readouterr().err
+    assert output.startswith("train.py: ")
+    assert output.count("\n") == 1, output
+    return output
+
+
+@pytest.mark.parametrize("argument", CASES)
+def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
+    assert call_main("data.download=false", argument) == 2
+    assert re.search(CASES[argument], one_line(capsys))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        (("backend=numpy", "device=cuda"), r"device=cuda needs backend=torch"),
+        (("optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"), r"nesterov"),
+        (("data=digits", "data.sampling=replacement", "trainer.batch_size=2000"), r"2000.*1437"),
+        (("--multirun", "seed=1,2", "optimizer.lr=0.1,-1"), r"optimizer\.lr must be above 0"),
+        (("--multirun", "model=lenet5_bn,lenet6"), r"model=lenet6"),
+        (("--multirun", "seed=range(1,3)", "trainer.epochs=1,x"), r"trainer\.epochs must be a"),
+        (("--cfg", "job", "epohcs=3"), r"trainer\.epochs"),
+        (("--help", "epohcs=3"), r"trainer\.epochs"),
+        (("--cfg", "job", "--multirun"), r"exclude each other"),
+        (("--cfg", "nonsense"), r"nonsense"),
+        (("data=digits", "hydra.run.dir=/proc/none/run"), r"/proc/none/run"),
+    ],
+)
+def test_combinations(arguments, pattern, call_main, capsys, tmp_path):
+    assert call_main(*arguments) == 2
+    assert re.search(pattern, one_line(capsys))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data(call_main, capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("MNIST_ROOT", raising=False)
+    root = tmp_path / "nowhere"
+    assert call_main("data=mnist", f"data.root={root}", "data.download=false") == 2
+    assert str(root) in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cuda_without_a_device(call_main, capsys, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert call_main("data=digits", "device=cuda") == 2
+    assert "device=cuda" in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_defect_keeps_its_traceback(call_main, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(training.run, "plan_epoch", broken)
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        call_main("data=digits", "backend=numpy", "trainer.epochs=1")
+
+
+def test_the_real_command(tmp_path):
+    result = train_py("epohcs=3", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "train.py: there is no setting epohcs (did you mean trainer.epochs?)\n"
+    )
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
