@@ -13,6 +13,7 @@ _HOME = {
     "Derivative": "parity.finite_differences",
     "LayerProbe": "parity.localisation",
     "ParityError": "parity.protocol",
+    "Recipe": "parity.steps",
     "TensorCheck": "parity.tolerance",
     "Trajectory": "parity.trajectory",
     "assert_derivatives": "parity.finite_differences",

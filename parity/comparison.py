@@ -97,7 +97,8 @@ def compare(
     torch_module = clone(torch_module, torch_dtype(inputs), train)
     task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
     if torch_criterion is None:
-        shape = tuple(run_forward(torch_module, task).shape)
+        dtype = torch_dtype(inputs)
+        shape = tuple(run_forward(clone(torch_module, dtype, train), task, dtype).shape)
         upstream = np.random.default_rng((seed, 1)).standard_normal(shape).astype(inputs.dtype)
         task = replace(task, upstream=upstream)
     return Comparison(

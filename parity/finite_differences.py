@@ -3,8 +3,9 @@
 In float64, with the scalar f = Σ upstream·output and a step h = ε^(1/3), the difference quotient
 (f(x + h) − f(x − h)) / 2h is off by h²·f‴/6 for truncation and ε·|f|/h for rounding, both of order
 ε^(2/3) ≈ 4e-11. The tolerance is 32·ε^(2/3) times the magnitudes summed in f plus the largest
-gradient: eight decimal places. Inputs must stay 1e-4 away from kinks (ReLU at 0, ties in max
-pooling), where no derivative exists.
+gradient: eight decimal places. Where the two still differ, the step may have crossed a kink (ReLU
+at 0, a tie in max pooling): a step 30 times smaller, with the tolerance its rounding asks for,
+decides. At a kink itself no derivative exists, so inputs must stay away from it.
 """
 
 from __future__ import annotations
@@ -41,9 +42,16 @@ class Derivative:
     tolerance: float
 
     @property
+    def share(self) -> float:
+        """The share of the tolerance used; above 1 is a failure."""
+        if self.error == 0:
+            return 0.0
+        return self.error / self.tolerance if self.tolerance > 0 else float("inf")
+
+    @property
     def passed(self) -> bool:
         """Whether the two agree."""
-        return self.error <= self.tolerance
+        return self.share <= 1
 
     def __str__(self) -> str:
         return (
@@ -125,21 +133,27 @@ def _worst(
     worst: Derivative | None = None
     for flat in chosen:
         index = tuple(int(i) for i in np.unravel_index(flat, array.shape))
-        numeric = _quotient(array, index, value)
         backward = float(gradient[index])
-        error = abs(backward - numeric)
-        error = error if np.isfinite(error) else float("inf")
-        if worst is None or error > worst.error:
-            worst = Derivative(name, index, backward, numeric, error, tolerance)
+        for shrink in (1, 30):
+            numeric = _quotient(array, index, value, shrink)
+            error = abs(backward - numeric)
+            error = error if np.isfinite(error) else float("inf")
+            found = Derivative(name, index, backward, numeric, error, tolerance * shrink)
+            if found.passed:
+                break
+        if worst is None or found.share > worst.share:
+            worst = found
     if worst is None:
         raise ParityError(f"{name} has no elements to differentiate")
     return worst
 
 
-def _quotient(array: np.ndarray, index: tuple[int, ...], value: Callable[[], float]) -> float:
+def _quotient(
+    array: np.ndarray, index: tuple[int, ...], value: Callable[[], float], shrink: int
+) -> float:
     """Return (f(x + h) − f(x − h)) / 2h for one element, which is put back afterwards."""
     before = array[index]
-    h = _EPSILON ** (1 / 3) * max(1.0, abs(float(before)))
+    h = _EPSILON ** (1 / 3) * max(1.0, abs(float(before))) / shrink
     array[index] = before + h
     above, upper = value(), float(array[index])
     array[index] = before - h

@@ -89,11 +89,33 @@ def nudge(x: Any, size: float, probe: int) -> Any:
     return x + torch.where(torch.isfinite(change), change, 0)
 
 
-def nudge_gradient(y: Any, size: float, probe: int) -> Any:
-    """Make the gradient that will arrive at y be multiplied by 1 ± size; return y."""
+def nudge_gradient(y: Any, size: float, probe: int, terms: float = 0.0) -> Any:
+    """Make the gradient g that will arrive at y become g ± size·(|g| + terms); return y.
+
+    Args:
+        y: a layer's output; anything but a tensor with a gradient is returned as it is.
+        size: relative change.
+        probe: picks the signs.
+        terms: magnitude of what cancels inside g, where g is a difference.
+    """
+
+    def change(gradient: Tensor) -> Tensor:
+        return nudge(gradient, size, probe) + signs(gradient, probe) * size * terms
+
     if isinstance(y, Tensor) and y.requires_grad:
-        y.register_hook(lambda gradient: nudge(gradient, size, probe))
+        y.register_hook(change)
     return y
+
+
+def nudge_logits(logits: Tensor, targets: Tensor, epsilon: float, probe: int) -> Tensor:
+    """Treat a loss as a layer: change its operand, and the gradient it sends back.
+
+    For class indices the gradient of a mean cross-entropy is a difference (p − q)/N, whose terms
+    are of size 1/N however small it is itself.
+    """
+    size = epsilon * sqrt(logits[:1].numel())
+    terms = 0.0 if targets.is_floating_point() else 1 / max(len(logits), 1)
+    return nudge_gradient(nudge(logits, size, probe), size, probe, terms)
 
 
 def signs(x: Tensor, probe: int) -> Tensor:

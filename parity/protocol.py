@@ -28,8 +28,11 @@ class Network(Protocol):
         """Return the output; leave x unchanged."""
         ...
 
-    def backward(self, dy: np.ndarray, /) -> np.ndarray:
-        """Return the input's gradient and set (never add to) the parameters' gradients."""
+    def backward(self, dy: np.ndarray, /) -> np.ndarray | None:
+        """Return the input's gradient and set (never add to) the parameters' gradients.
+
+        None, for an input whose gradient was not asked for, is for other callers: here it is.
+        """
         ...
 
     def parameters(self) -> dict[str, np.ndarray]:

@@ -73,6 +73,7 @@ def run_torch(
         if probe is not None:
             arguments = probe.dimensions, probe.epsilon, probe.number
             stack.enter_context(noise.perturbed(module, *arguments))
+        gradients: list[Tensor | None]
         y = module(x)
         tensors: Tensors = {("", "output"): _array(y)}
         if task.torch_criterion is None:
@@ -97,7 +98,8 @@ def run_torch(
 def run_numpy(network: Network, task: Task) -> Tensors:
     """Run a NumPy network, as it stands, and return copies of its tensors."""
     set_mode(network, task.train)
-    with tape.on_numpy(network, task.seed):
+    # Non-finite values are compared, and torch does not warn of them either.
+    with tape.on_numpy(network, task.seed), np.errstate(all="ignore"):
         y = network.forward(task.inputs)
         tensors: Tensors = {("", "output"): np.array(y)}
         if task.numpy_criterion is None:
@@ -108,7 +110,10 @@ def run_numpy(network: Network, task: Task) -> Tensors:
             dy = task.numpy_criterion.backward()
             tensors["", "loss"] = np.asarray(loss, dtype=task.inputs.dtype)
             tensors["", "gradient of output"] = np.array(dy)
-        tensors["", "gradient of input"] = np.array(network.backward(dy))
+        dx = network.backward(dy)
+    if dx is None:
+        raise ParityError(f"{type(network).__name__}.backward must return the input's gradient")
+    tensors["", "gradient of input"] = np.array(dx)
     for name, gradient in network.gradients().items():
         tensors[_place(name, "gradient of ")] = np.array(gradient)
     for name, buffer in network.buffers().items():
@@ -120,7 +125,7 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> tuple[Tensors,
     """Return torch's tensors in the task's dtype, the float64 reference, and floors by tensor."""
     dtype = torch_dtype(task.inputs)
     with noise.observed(observer := clone(module, torch.float64, task.train)) as dimensions:
-        run_forward(observer, task)
+        run_forward(observer, task, torch.float64)
     reference = run_torch(module, task, torch.float64)
     own = reference if dtype == torch.float64 else run_torch(module, task, dtype)
     epsilon = float(np.finfo(task.inputs.dtype).eps)
@@ -135,9 +140,8 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> tuple[Tensors,
     return own, reference, floors
 
 
-def run_forward(module: nn.Module, task: Task) -> Tensor:
-    """Run a torch module forward only, on a fresh tape, and return its output."""
-    dtype = next((p.dtype for p in module.parameters()), torch.float64)
+def run_forward(module: nn.Module, task: Task, dtype: torch.dtype) -> Tensor:
+    """Run a torch module of this dtype forward only, on a fresh tape, and return its output."""
     with torch.no_grad(), tape.on_torch(module, task.seed):
         return module(torch.tensor(task.inputs, dtype=dtype))
 
@@ -157,11 +161,9 @@ def _loss_gradients(
     criterion = task.torch_criterion
     if isinstance(criterion, nn.Module):
         criterion = copy.deepcopy(criterion).to(y.dtype)
-    logits = y
-    if probe is not None:
-        size = probe.epsilon * max(y[0].numel(), 1) ** 0.5
-        logits = noise.nudge(noise.nudge_gradient(y, size, probe.number), size, probe.number)
-    loss = criterion(logits, torch_targets(task.targets, y.dtype))
+    targets = torch_targets(task.targets, y.dtype)
+    logits = y if probe is None else noise.nudge_logits(y, targets, probe.epsilon, probe.number)
+    loss = criterion(logits, targets)
     return loss, *torch.autograd.grad(loss, [y, *sources], allow_unused=True)
 
 
@@ -180,8 +182,6 @@ def _longest_sum(
     layer, tensor = place
     if tensor == "loss":  # a mean over all elements of the output
         return output.size
-    if tensor == "gradient of output":  # the softmax's sum over the classes
-        return output[:1].size
     if layer in dimensions and tensor.startswith("gradient of "):
         return dimensions[layer].backward
     if layer in dimensions:

@@ -16,8 +16,9 @@ probabilistic form of Wilkinson's n·ε: Higham and Mary, SIAM J. Sci. Comput. 4
 float64 reference is run again with every layer's input, parameters and upstream gradient changed
 by a factor 1 ± √n·ε, where n is that layer's inner dimension (fan-in going forward; batch times
 positions, or fan-out, going back; elements of a channel for batch statistics) and ε the machine
-epsilon of the tested dtype. The floor is the largest movement of the tensor over a few such runs, plus √n·ε·max |r| for
-sums of equal sign, where roundings add up while opposite operand changes cancel.
+epsilon of the tested dtype. The floor is the largest movement of the tensor over a few such runs,
+plus √n·ε·max |r| for sums of equal sign, where roundings add up while opposite operand changes
+cancel.
 
 Consequences. The scale comes from the magnitudes summed, not from the result: a bias before batch
 normalisation, whose true gradient is zero, is allowed the rounding of the gradients it adds up and

@@ -1,0 +1,142 @@
+"""Training runs of either side, read out step by step as the same named tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from parity import noise, tape
+from parity.protocol import Criterion, Network, Optimizer, set_mode
+from parity.runs import Probe, Tensors, clone, torch_targets
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, said once for each side.
+
+    Attributes:
+        torch_optimizer: makes the optimizer of a module's parameters.
+        numpy_optimizer: makes the optimizer of a NumPy network.
+        torch_criterion: loss on torch's side, mean reduction.
+        numpy_criterion: the same loss on NumPy's side.
+        torch_schedule: makes the schedule of a torch optimizer; None for a constant rate.
+        numpy_schedule: makes the schedule of a NumPy optimizer.
+        epoch_steps: optimizer steps between two steps of the schedule.
+    """
+
+    torch_optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
+    numpy_optimizer: Callable[[Any], Optimizer]
+    torch_criterion: Callable[[Tensor, Tensor], Tensor]
+    numpy_criterion: Criterion
+    torch_schedule: Callable[[Any], Any] | None = None
+    numpy_schedule: Callable[[Any], Any] | None = None
+    epoch_steps: int = 1
+
+
+def torch_steps(
+    module: nn.Module,
+    batches: Sequence[Batch],
+    recipe: Recipe,
+    seed: int,
+    dtype: torch.dtype,
+    probe: Probe | None = None,
+) -> Iterator[Tensors]:
+    """Train a copy of a torch module and give its tensors after each step."""
+    module = clone(module, dtype, train=True)
+    criterion = recipe.torch_criterion
+    if isinstance(criterion, nn.Module):
+        criterion = copy.deepcopy(criterion).to(dtype)
+    optimizer = recipe.torch_optimizer(module.parameters())
+    schedule = recipe.torch_schedule(optimizer) if recipe.torch_schedule else None
+    with ExitStack() as stack:
+        stack.enter_context(tape.on_torch(module, seed))
+        if probe is not None:
+            settings = probe.dimensions, probe.epsilon, probe.number
+            stack.enter_context(noise.perturbed(module, *settings, parameters=False))
+            _move_weights(module, probe)
+        for number, (inputs, targets) in enumerate(batches, start=1):
+            outputs = module(torch.tensor(inputs, dtype=dtype))
+            goals = torch_targets(targets, dtype)
+            if probe is not None:
+                outputs = noise.nudge_logits(outputs, goals, probe.epsilon, probe.number)
+            loss = criterion(outputs, goals)
+            optimizer.zero_grad()
+            loss.backward()
+            rate = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            if schedule is not None and number % recipe.epoch_steps == 0:
+                schedule.step()
+            if probe is not None:
+                _move_weights(module, probe)
+            yield _torch_tensors(module, optimizer, loss, float(rate), dtype)
+
+
+def _move_weights(module: nn.Module, probe: Probe) -> None:
+    """Move every weight by one unit in the last place of the tested dtype, up or down."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(noise.nudge(parameter, probe.epsilon, probe.number))
+
+
+def _torch_tensors(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    rate: float,
+    dtype: torch.dtype,
+) -> Tensors:
+    tensors: Tensors = {
+        ("", "loss"): np.array(loss.detach().numpy()),
+        ("", "learning rate"): np.array(rate),
+    }
+    for name, parameter in module.named_parameters():
+        layer, _, leaf = name.rpartition(".")
+        tensors[layer, leaf] = np.array(parameter.detach().numpy())
+        for kind, value in optimizer.state[parameter].items():
+            if kind != "step" and isinstance(value, Tensor):
+                tensors[layer, f"{kind} of {leaf}"] = np.array(value.numpy())
+    saved = module.state_dict()
+    for name, buffer in module.named_buffers():
+        if name in saved:
+            layer, _, leaf = name.rpartition(".")
+            tensors[layer, leaf] = np.array(buffer.numpy())
+    return tensors
+
+
+def numpy_steps(
+    network: Network, batches: Sequence[Batch], recipe: Recipe, seed: int
+) -> Iterator[Tensors]:
+    """Train a NumPy network in place and give its tensors after each step."""
+    optimizer = recipe.numpy_optimizer(network)
+    schedule = recipe.numpy_schedule(optimizer) if recipe.numpy_schedule else None
+    set_mode(network, train=True)
+    with tape.on_numpy(network, seed):
+        for number, (inputs, targets) in enumerate(batches, start=1):
+            loss = recipe.numpy_criterion.forward(network.forward(inputs), targets)
+            network.backward(recipe.numpy_criterion.backward())
+            rate = optimizer.lr
+            optimizer.step()
+            if schedule is not None and number % recipe.epoch_steps == 0:
+                schedule.step()
+            tensors: Tensors = {
+                ("", "loss"): np.asarray(loss, inputs.dtype),
+                ("", "learning rate"): np.array(float(rate)),
+            }
+            for name, value in {**network.parameters(), **network.buffers()}.items():
+                layer, _, leaf = name.rpartition(".")
+                tensors[layer, leaf] = np.array(value)
+            for key, value in optimizer.state_dict().items():
+                kind, _, name = key.partition(".")
+                if name:
+                    layer, _, leaf = name.rpartition(".")
+                    tensors[layer, f"{kind} of {leaf}"] = np.array(value)
+            yield tensors
