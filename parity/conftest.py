@@ -1,0 +1,38 @@
+"""Fixtures for the parity tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+import parity
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: the tensors are small and the machine may be shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Give torch's and NumPy's default initialisations the same numbers on every run."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that starts anew in every test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def assert_parity():
+    """`parity.assert_parity`, so that a user's own test is two lines."""
+    return parity.assert_parity

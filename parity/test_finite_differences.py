@@ -1,0 +1,83 @@
+"""Every backward against its own forward, without torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import numpy_models
+from numpy_models import Conv2d, CrossEntropyLoss, Linear, MSELoss, Sequential
+from parity.finite_differences import assert_derivatives, derivatives
+from parity.networks import NetworkCase, network_cases
+from parity.pairs import AVG_POOL, BATCH_NORM, CONV, DROPOUT, MAX_POOL, SIMPLE, LayerCase
+from parity.protocol import ParityError
+
+SMOOTH = [c for c in [*CONV, *AVG_POOL, *BATCH_NORM, *SIMPLE] if c.data == "normal"]
+CASES = (
+    SMOOTH + [c for c in MAX_POOL if c.data == "normal"] + [c for c in DROPOUT if c.shape[0] > 1]
+)
+
+
+def fixed_draws(network: Sequential, rng: np.random.Generator) -> None:
+    """Let every dropout layer draw the same uniforms at each call."""
+    for layer in network.layers.values():
+        if hasattr(layer, "draw"):
+            uniforms: dict[tuple[int, ...], np.ndarray] = {}
+            layer.draw = lambda shape, held=uniforms: held.setdefault(
+                shape, rng.random(shape, dtype=np.float32)
+            )
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_layer(case: LayerCase, rng) -> None:
+    network = case.numpy(np.float64)
+    fixed_draws(network, rng)
+    for parameter in network.parameters().values():
+        parameter[...] = rng.standard_normal(parameter.shape)
+    inputs = LayerCase(case.kind, case.shape, case.arguments, "spaced").inputs(rng, np.float64)
+    assert_derivatives(network, inputs)
+
+
+@pytest.mark.parametrize("case", network_cases(), ids=str)
+def test_network_with_its_loss(case: NetworkCase, rng) -> None:
+    network = numpy_models.build(case.name, **case.arguments).to(np.float64)
+    network.reset_parameters(0)
+    fixed_draws(network, rng)
+    inputs = rng.standard_normal((2, *case.input))
+    assert_derivatives(
+        network, inputs, criterion=CrossEntropyLoss(), targets=rng.integers(0, 10, 2), samples=6
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy(smoothing, rng) -> None:
+    network = Sequential(Linear(5, 4)).to(np.float64)
+    options = {"criterion": CrossEntropyLoss(smoothing), "targets": rng.integers(0, 4, 3)}
+    assert_derivatives(network, rng.standard_normal((3, 5)), **options)
+
+
+def test_mean_squared_error(rng) -> None:
+    network = Sequential(Linear(5, 4)).to(np.float64)
+    options = {"criterion": MSELoss(), "targets": rng.standard_normal((3, 4))}
+    assert_derivatives(network, rng.standard_normal((3, 5)), **options)
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_a_gradient_wrong_by_a_thousandth_is_rejected_by_name(name, rng) -> None:
+    class Wrong(Conv2d):
+        def backward(self, dy, input_gradient=True):
+            dx = super().backward(dy, input_gradient)
+            self.gradients[name] *= 1.001
+            return dx
+
+    network = Sequential(Wrong(2, 3, 3)).to(np.float64)
+    wrong = [d for d in derivatives(network, rng.standard_normal((2, 2, 6, 6))) if not d.passed]
+    assert [d.tensor for d in wrong] == [f"0.{name}"]
+    with pytest.raises(AssertionError, match=f"gradient of 0.{name} at"):
+        assert_derivatives(network, rng.standard_normal((2, 2, 6, 6)))
+
+
+def test_float32_is_refused(rng) -> None:
+    network = Sequential(Linear(3, 2)).to(np.float64)
+    with pytest.raises(ParityError, match="need float64, and the input is float32"):
+        derivatives(network, rng.standard_normal((2, 3)).astype(np.float32))

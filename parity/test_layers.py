@@ -1,0 +1,42 @@
+"""Every layer over a table of configurations: outputs, gradients, buffers, nothing mutated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from parity import compare
+from parity.pairs import BATCH_NORM, CONV, DROPOUT, LAYERS, NON_FINITE, LayerCase
+
+MODAL = BATCH_NORM + DROPOUT
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", LAYERS, ids=str)
+def test_training(case: LayerCase, dtype, rng) -> None:
+    module, network, inputs = case.torch(rng), case.numpy(dtype), case.inputs(rng, dtype)
+    comparison = compare(module, network, inputs, train=True, name=str(case))
+    assert comparison.passed, str(comparison)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", MODAL, ids=str)
+def test_evaluation(case: LayerCase, dtype, rng) -> None:
+    module, network, inputs = case.torch(rng), case.numpy(dtype), case.inputs(rng, dtype)
+    comparison = compare(module, network, inputs, train=False, name=str(case))
+    assert comparison.passed, str(comparison)
+
+
+@pytest.mark.parametrize("case", CONV[:3], ids=str)
+def test_blank_images(case: LayerCase, rng) -> None:
+    inputs = np.zeros(case.shape, np.float32)
+    comparison = compare(case.torch(rng), case.numpy(np.float32), inputs, name=str(case))
+    assert comparison.passed, str(comparison)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-30, 1e18])
+@pytest.mark.parametrize("case", [c for c in LAYERS if c not in NON_FINITE][::7], ids=str)
+def test_extreme_magnitudes(case: LayerCase, scale: float, rng) -> None:
+    inputs = (case.inputs(rng, np.float64) * scale).astype(np.float32)
+    comparison = compare(case.torch(rng), case.numpy(np.float32), inputs, name=str(case))
+    assert comparison.passed, str(comparison)

@@ -1,0 +1,103 @@
+"""The tolerance rule itself: what it lets pass and what it must not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from numpy_models import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
+from parity import compare
+from parity.noise import signs
+from parity.tolerance import FACTOR, judge
+
+
+def verdict(a, t, r, floor=0.0):
+    a, t = np.asarray(a, np.float32), np.asarray(t, np.float32)
+    return judge("net", "c1", "weight", a, t, np.asarray(r, np.float64), floor)
+
+
+def test_budget_is_the_stated_factor_of_torchs_own_error() -> None:
+    assert verdict([1 + 2e-6], [1 + 1e-6], [1.0]).share == pytest.approx(2 / FACTOR, rel=0.1)
+    assert verdict([1 + 3e-6], [1 + 1e-6], [1.0]).passed
+    assert not verdict([1 + 6e-6], [1 + 1e-6], [1.0]).passed
+
+
+def test_the_floor_holds_where_torch_is_exact() -> None:
+    assert verdict([2.0 + 1e-6], [2.0], [2.0], floor=2e-6).passed
+    assert not verdict([2.0 + 1e-6], [2.0], [2.0], floor=1e-7).passed
+
+
+def test_the_message_names_everything() -> None:
+    text = str(verdict([[1.0, 5.0]], [[1.0, 2.0]], [[1.0, 2.0]], floor=1e-6))
+    for part in ("net", "layer c1", "weight", "[0, 1]", "torch 2", "NumPy 5", "error 3", "1e-06"):
+        assert part in text
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1.0])
+@pytest.mark.parametrize("right", [np.nan, np.inf, -np.inf, 1.0])
+def test_non_finite_values_must_match_in_place_and_kind(right, wrong) -> None:
+    check = verdict([0.0, wrong], [0.0, right], [0.0, right], floor=1.0)
+    same = right == wrong or (np.isnan(right) and np.isnan(wrong))
+    assert check.passed == same
+    assert check.index == ((0,) if same else (1,))
+
+
+def test_shape_and_dtype_are_held() -> None:
+    r = np.zeros((2, 3))
+    assert "shape" in judge("n", "", "output", np.zeros((3, 2)), r, r, 1.0).note
+    assert "dtype" in judge("n", "", "output", r.astype(np.float32), r, r, 1.0).note
+
+
+def test_equal_values_are_changed_alike_and_others_independently() -> None:
+    x = torch.tensor([[3.0, 3.0, -1.0, 3.0], [3.0, 3.0, 3.0, 3.0]], dtype=torch.float64)
+    assert signs(x, 0)[0, [0, 1, 3]].unique().numel() == 1
+    many = signs(torch.randn(1, 40_000, dtype=torch.float64), 1)
+    assert set(many.unique().tolist()) == {-1.0, 1.0}
+    assert abs(many.mean().item()) < 0.02
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_bias_before_batch_normalisation_is_granted_rounding_only(dtype, rng) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+    inputs = rng.standard_normal((4, 1, 8, 8)).astype(dtype)
+    network = Sequential(Conv2d(1, 3, 3), BatchNorm2d(3)).to(dtype)
+    comparison = compare(module, network, inputs)
+    assert comparison.passed, str(comparison)
+    (bias,) = [c for c in comparison.checks if (c.layer, c.tensor) == ("0", "gradient of bias")]
+    assert 0 < bias.budget < 5e4 * np.finfo(dtype).eps
+
+
+def scaled(kind: type, tensor: str, factor: float) -> type:
+    """Return a layer class whose result or gradient is off by a factor."""
+
+    class Faulty(kind):  # type: ignore[misc, valid-type]
+        def forward(self, x):
+            y = super().forward(x)
+            return y * y.dtype.type(factor) if tensor == "output" else y
+
+        def backward(self, dy, input_gradient=True):
+            dx = super().backward(dy, input_gradient)
+            if tensor == "input":
+                return dx * dx.dtype.type(factor)
+            if tensor in self.gradients:
+                self.gradients[tensor] *= factor
+            return dx
+
+    return Faulty
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("tensor", ["output", "input", "weight", "bias"])
+@pytest.mark.parametrize("kind", [Conv2d, BatchNorm2d, Linear])
+def test_a_thousandth_is_always_rejected(kind, tensor, dtype, rng) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.Flatten())
+    module.append(nn.Linear(4 * 12 * 12, 5))
+    faulty = scaled(kind, tensor, 1.001)
+    classes = [faulty if c is kind else c for c in (Conv2d, BatchNorm2d, Linear)]
+    network = Sequential(
+        classes[0](1, 4, 3), ReLU(), classes[1](4), Flatten(), classes[2](4 * 12 * 12, 5)
+    ).to(dtype)
+    inputs = rng.standard_normal((6, 1, 14, 14)).astype(dtype)
+    assert not compare(module, network, inputs).passed
