@@ -25,6 +25,8 @@ from parity.steps import Batch, Recipe, numpy_steps, torch_steps
 from parity.tolerance import FACTOR, TensorCheck, fault, floor, judge, movement
 from parity.transfer import to_numpy
 
+_ROUNDINGS = 8  # arithmetic operations between a gradient and its weight in one step of Adam
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -94,7 +96,7 @@ def follow(
     epsilon = float(np.finfo(batches[0][0].dtype).eps)
     observer = clone(torch_module, torch.float64, train=True)
     with noise.observed(observer) as dimensions:
-        run_forward(observer, Task(batches[0][0], seed=seed), torch.float64)
+        outputs = run_forward(observer, Task(batches[0][0], seed=seed), torch.float64)
     reference = torch_steps(torch_module, batches, recipe, seed, torch.float64)
     own = torch_steps(torch_module, batches, recipe, seed, dtype)
     twins = [
@@ -109,7 +111,8 @@ def follow(
     for r, t, a, *trials in zip(reference, own, result, *twins, strict=True):
         number = len(steps) + 1
         for place, value in r.items():
-            length = number + _longest_sum(place, dimensions)
+            sums = outputs.numel() if place == ("", "loss") else _longest_sum(place, dimensions)
+            length = _ROUNDINGS * number + sums
             granted = floor(value, [trial[place] for trial in trials], length, epsilon)
             granted = max(granted, FACTOR * movement(t[place], value))
             if place == ("", "learning rate"):  # kept in double precision on both sides
