@@ -20,7 +20,7 @@ it kh * kw times) turns the block into a ready matrix::
 Padding above and below costs nothing (windows are clipped to the image); padding left and right
 is a border of zeros inside the unrolled copy.
 
-The forward products are cut into blocks of columns, see ``SMALL_PRODUCT``.
+Products are cut into blocks of columns, see ``SMALL_PRODUCT`` and ``CACHED``.
 
 Cost per sample, P = OH * OW output positions: F * C * kh * kw * P multiplications in each of the
 three products, as in the direct form, none wasted. Bytes copied: 4 * kw * C * H * OW, against
@@ -37,6 +37,9 @@ from numpy_models.layer import Array
 #: OpenBLAS's AVX-512 kernels multiply straight from memory, without packing, up to this many
 #: multiplications a product; with the few filters of these networks that is a third faster.
 SMALL_PRODUCT = 1_000_000
+#: Numbers that one product may read and stay within a core's second-level cache, 768 KiB of
+#: float32 (a window keeps to a third of it, since its rows are read kh times).
+CACHED = 192 * 1024
 #: Blocks are multiples of this many columns, so that the kernels' vectors stay full.
 COLUMN_STEP = 64
 
@@ -65,7 +68,9 @@ def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int, ou
     kernel = np.ascontiguousarray(weight.transpose(0, 2, 1, 3)).reshape(filters, kh * depth)
     rows = unrolled.reshape(height * depth, ow * n)
     flat = out.reshape(out.shape[0], filters, ow * n)
-    for columns in _column_blocks(ow * n, filters * kh * depth):
+    height_of_window = kh * depth
+    limit = min(SMALL_PRODUCT // (filters * height_of_window), CACHED // (3 * height_of_window))
+    for columns in _column_blocks(ow * n, limit):
         for r in range(out.shape[0]):
             top, bottom = max(0, r - padding), min(height, r - padding + kh)
             skipped = (top - (r - padding)) * depth
@@ -79,11 +84,12 @@ def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int, ou
         out += bias[:, None, None]
 
 
-def _column_blocks(columns: int, products_per_column: int) -> list[slice]:
-    """Blocks of columns just small enough for BLAS to skip packing its operands, if worth it."""
-    block = SMALL_PRODUCT // products_per_column // COLUMN_STEP * COLUMN_STEP
-    if block == 0 or block >= columns:
+def _column_blocks(columns: int, limit: int) -> list[slice]:
+    """Nearly equal blocks of at most ``limit`` columns; one block if the limit is a sliver."""
+    if limit < COLUMN_STEP or columns <= limit:
         return [slice(0, columns)]
+    steps = -(-columns // COLUMN_STEP)
+    block = -(-steps // -(-columns // limit)) * COLUMN_STEP
     return [slice(start, start + block) for start in range(0, columns, block)]
 
 
@@ -95,12 +101,14 @@ def weight_gradient(unrolled: Array, dy: Array, padding: int, out: Array) -> Non
     rows = unrolled.reshape(height, depth, ow * n)
     blocks = dy.reshape(dy.shape[0] * filters, ow * n)
     reverse = np.zeros((kh * filters, depth), dy.dtype)
-    for h in range(height):
-        first = h + padding - kh + 1
-        top, bottom = max(0, first), min(dy.shape[0], h + padding + 1)
-        if bottom > top:
-            met = slice((top - first) * filters, (bottom - first) * filters)
-            reverse[met] += blocks[top * filters : bottom * filters] @ rows[h].T
+    for columns in _column_blocks(ow * n, CACHED // (kh * filters + depth)):
+        for h in range(height):
+            first = h + padding - kh + 1
+            top, bottom = max(0, first), min(dy.shape[0], h + padding + 1)
+            if bottom > top:
+                met = slice((top - first) * filters, (bottom - first) * filters)
+                dy_rows = blocks[top * filters : bottom * filters, columns]
+                reverse[met] += dy_rows @ rows[h, :, columns].T
     by_row = reverse.reshape(kh, filters, channels, kw)[::-1]
     out[...] = by_row.transpose(1, 2, 0, 3)
 
