@@ -1,0 +1,191 @@
+"""What the commands share: options, the environment's record, tables, files, and how they fail."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import BenchmarkError, Implementation, Statistics
+from training.environment import available_cores, processor
+
+#: Above this load average per core, before a measurement starts, its reader is warned.
+QUIET = 0.25
+
+
+def parser(name: str, description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=(description or "").partition("\n")[0]
+    )
+    made.add_argument(
+        "--rounds",
+        type=positive,
+        default=rounds,
+        help="interleaved rounds (default: %(default)s)",
+    )
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    made.add_argument("--picture", type=Path, metavar="FILE", help="draw the results (PNG or SVG)")
+    return made
+
+
+def add_seconds(made: argparse.ArgumentParser, seconds: float) -> None:
+    """Add the option for the length of one measurement."""
+    made.add_argument(
+        "--seconds",
+        type=positive_seconds,
+        default=seconds,
+        help="about how long one measurement lasts (default: %(default)s)",
+    )
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text}")
+    return int(text)
+
+
+def positive_seconds(text: str) -> float:
+    """Parse a number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text}")
+    return value
+
+
+def threads(text: str) -> int:
+    """Parse a number of threads this process can have, or "all"."""
+    if text == "all":
+        return available_cores()
+    count = positive(text)
+    if count > available_cores():
+        raise argparse.ArgumentTypeError(
+            f"this process may use {available_cores()} cores, not {count}: give fewer, or all"
+        )
+    return count
+
+
+def run(name: str, main: Callable[[], None]) -> None:
+    """Run a command's main function; end with status 1 after a failed benchmark."""
+    try:
+        main()
+    except BenchmarkError as error:
+        print(f"benchmarks.{name}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"benchmarks.{name}: interrupted, nothing was written", file=sys.stderr)
+        sys.exit(130)
+
+
+def announce(text: str) -> None:
+    """Say what is being done, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def prepare(options: argparse.Namespace) -> dict[str, Any]:
+    """Make sure the results can be written, and return the environment's record.
+
+    Raises:
+        BenchmarkError: if a file cannot be written; better now than after the measurement.
+    """
+    for path in (options.json, options.picture):
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BenchmarkError(f"cannot write {path}: {error.strerror}") from error
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise BenchmarkError(f"cannot write {path}: choose another place for it")
+    if options.picture and options.picture.suffix not in (".png", ".svg", ".pdf"):
+        raise BenchmarkError(f"--picture {options.picture}: name a .png, .svg or .pdf file")
+    record = environment()
+    if record["load_average"] > QUIET * record["cores"]:
+        announce(
+            f"the machine is busy (load average {record['load_average']:.1f}): "
+            "expect times that vary, and trust ratios only"
+        )
+    for key, value in record["variables"].items():
+        announce(f"{key}={value} is set, and kept")
+    return record
+
+
+def environment() -> dict[str, Any]:
+    """Return what the numbers of a measurement depend on."""
+    prefixes = ("OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "XLA_")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "cores": available_cores(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes)},
+    }
+
+
+def versions(implementations: Sequence[Implementation]) -> dict[str, str]:
+    """Return the version of each implementation's package."""
+    return {one.package: one.version for one in implementations}
+
+
+def heading(record: dict[str, Any]) -> str:
+    """Return the environment in a line or two."""
+    known = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return (
+        f"{record['processor']}, {record['cores']} cores, {record['date'][:10]}\n"
+        f"Python {record['python']}, {known}"
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return rows in aligned columns, the first `left` of them flush left."""
+    lines = [list(header), *map(list, rows)]
+    assert all(len(line) == len(header) for line in lines)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def in_milliseconds(seconds: float) -> str:
+    """Return a time in ms with about three digits, without its unit."""
+    value = 1e3 * seconds
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def milliseconds(sample: Statistics) -> str:
+    """Return "median (lower quartile to upper quartile)" in ms."""
+    median, lower, upper = map(in_milliseconds, (sample.median, sample.lower, sample.upper))
+    return f"{median} ({lower}–{upper})"
+
+
+def ratio(sample: Statistics) -> str:
+    """Return "median (least to greatest)" of a ratio."""
+    digits = 2 if sample.median < 10 else 1
+    return f"{sample.median:.{digits}f} ({sample.least:.{digits}f}–{sample.greatest:.{digits}f})"
+
+
+def save(options: argparse.Namespace, content: dict[str, Any]) -> None:
+    """Write the JSON file, if one was asked for."""
+    if options.json:
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        partial = options.json.with_name(f".{options.json.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(options.json)
+        announce(f"wrote {options.json}")

@@ -1,0 +1,211 @@
+"""How everything here is measured: one fresh process per implementation, in interleaved rounds.
+
+A worker process sets its thread and BLAS settings before it imports anything, then answers calls
+over pipes (`benchmarks.worker`). Rounds go A, B, C, then B, C, A, then C, A, B: whatever slows the
+machine for a while meets every implementation, and the ratio within a round cancels most of it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+ROOT = Path(__file__).resolve().parent.parent
+Value = TypeVar("Value")
+
+
+class BenchmarkError(RuntimeError):
+    """A benchmark that cannot give a result; the message says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One of the things compared.
+
+    Attributes:
+        name: as tables show it.
+        target: "module:Class" of the `benchmarks.task.Task` that the worker makes.
+        package: what has to be installed, and whose version is recorded.
+        blas: threads of NumPy's BLAS: "one", "all" of the worker's threads, or "default" to leave
+            BLAS as it is.
+        pinned: whether the process is confined to as many cores as it has threads, for libraries
+            that have no setting for it.
+    """
+
+    name: str
+    target: str
+    package: str
+    blas: Literal["one", "all", "default"] = "default"
+    pinned: bool = False
+
+    @property
+    def installed(self) -> bool:
+        """Return whether the package can be imported here."""
+        return importlib.util.find_spec(self.package) is not None
+
+    @property
+    def version(self) -> str:
+        """Return the package's version, or "absent"."""
+        try:
+            return importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            return "absent"
+
+
+class Worker:
+    """A process that holds one implementation and answers calls; a context manager.
+
+    Args:
+        implementation: what to run.
+        threads: threads it may use.
+        arguments: of the target's class, JSON values.
+
+    Raises:
+        BenchmarkError: if it cannot start, a call fails in it, or it dies.
+    """
+
+    def __init__(self, implementation: Implementation, threads: int, **arguments: Any) -> None:
+        self.name = implementation.name
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            self._ask(
+                {
+                    "target": implementation.target,
+                    "blas": implementation.blas,
+                    "pinned": implementation.pinned,
+                    "threads": threads,
+                    "arguments": arguments,
+                }
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """Return what the method of the worker's object returns, JSON values both ways."""
+        return self._ask({"method": method, "arguments": arguments})
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            code = self._process.wait()
+            raise BenchmarkError(f"{self.name}: its process ended with status {code}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BenchmarkError(f"{self.name}: {answer['error']}")
+        return answer["value"]
+
+
+def start_workers(
+    stack: ExitStack, implementations: Sequence[Implementation], threads: int, **arguments: Any
+) -> dict[str, Worker]:
+    """Start a worker per implementation, by name; they end with the stack."""
+    return {
+        implementation.name: stack.enter_context(Worker(implementation, threads, **arguments))
+        for implementation in implementations
+    }
+
+
+def interleaved(
+    measurements: Mapping[str, Callable[[], Value]], rounds: int
+) -> dict[str, list[Value]]:
+    """Take each measurement once a round, starting one further along every round."""
+    results: dict[str, list[Value]] = {name: [] for name in measurements}
+    names = list(measurements)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            results[name].append(measurements[name]())
+    return results
+
+
+def measure(
+    workers: Mapping[str, Worker], kind: str, rounds: int, seconds: float
+) -> dict[str, list[float]]:
+    """Return each worker's seconds per run of `kind`, one value a round.
+
+    Args:
+        workers: workers of `benchmarks.task.Task` objects.
+        kind: which of the task's runs, for example "step".
+        rounds: how many interleaved rounds.
+        seconds: about how long one measurement lasts; it is preceded by as much warming up.
+    """
+    counts = {
+        name: worker.call("calibrate", kind=kind, seconds=seconds)
+        for name, worker in workers.items()
+    }
+
+    def measurement(name: str) -> Callable[[], float]:
+        return lambda: workers[name].call("seconds", kind=kind, count=counts[name])
+
+    return interleaved({name: measurement(name) for name in workers}, rounds)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Summary of a sample; quartiles by linear interpolation between the ordered values."""
+
+    median: float
+    lower: float
+    upper: float
+    least: float
+    greatest: float
+    values: list[float] = field(repr=False)
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Statistics:
+        """Return the summary of at least one value."""
+        if not values:
+            raise ValueError("statistics need at least one value")
+        lower, median, upper = (
+            statistics.quantiles(values, n=4, method="inclusive")
+            if len(values) > 1
+            else [values[0]] * 3
+        )
+        return cls(median, lower, upper, min(values), max(values), list(values))
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the same as JSON values."""
+        return asdict(self)
+
+
+def ratios(values: Sequence[float], reference: Sequence[float]) -> Statistics:
+    """Return the summary of value / reference, round by round."""
+    return Statistics.of([a / b for a, b in zip(values, reference, strict=True)])

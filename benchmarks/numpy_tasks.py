@@ -1,0 +1,101 @@
+"""What is timed of the NumPy side."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import numpy_models
+from benchmarks.task import SEED, StepTask, Task
+from training.random import stream
+
+
+class NumpyStep(StepTask):
+    """A network of numpy_models; the batch is split over threads, BLAS keeps to one."""
+
+    def place(self) -> None:
+        """Use the arrays as they are."""
+
+    def start(self, nudge: int) -> None:
+        """Build network and optimizer anew."""
+        self._net = numpy_models.build(self.network)
+        self._net.threads = self.threads
+        parameters = self._net.parameters()
+        start = self.start_weights({name: array.shape for name, array in parameters.items()}, nudge)
+        for name, array in parameters.items():
+            array[...] = start[name]
+        self._criterion = numpy_models.CrossEntropyLoss()
+        self._optimizer = numpy_models.Adam(self._net, self.rate)
+
+    def step(self, start: int, stop: int) -> float:
+        """Take a training step; return its loss."""
+        indices = self.order[start:stop]
+        images = self._input(self.train_images[indices])
+        logits = self._net.forward(images)
+        loss = self._criterion.forward(logits, self.train_labels[indices])
+        self._net.backward(self._criterion.backward(), input_gradient=False)
+        self._optimizer.step()
+        return loss
+
+    def share_masks(self, step: int | None) -> None:
+        """Set every dropout layer's `draw`."""
+        draw = None if step is None else partial(_uniforms, stream(SEED, "dropout", step))
+        for layer in self._net.layers.values():
+            if isinstance(layer, numpy_models.Dropout):
+                layer.draw = draw
+
+    def test_logits(self) -> NDArray[np.float32]:
+        """Return the test images' logits."""
+        self._net.eval()
+        parts = [self._net.forward(self._input(self.test_images[s])) for s in self.test_slices()]
+        self._net.train()
+        return np.concatenate(parts)
+
+    def finish(self, results: Any) -> None:
+        """Nothing is pending."""
+
+    def _input(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        scaled = np.multiply(images[:, None], self.scale, dtype=np.float32)
+        scaled += self.shift
+        return scaled
+
+
+def _uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return generator.random(shape, np.float32)
+
+
+class NumpyConvolution(Task):
+    """One convolution forward and backward, kind "run"; `use` says which."""
+
+    def use(self, channels: int, size: int, kernel: int, batch: int) -> None:
+        """Prepare a layer of equal channels in and out that keeps the image's size."""
+        layer = numpy_models.Conv2d(channels, channels, kernel, padding=kernel // 2)
+        self._net = numpy_models.Sequential(layer)
+        self._net.threads = self.threads
+        generator = np.random.default_rng(SEED)
+        shape = (batch, channels, size, size)
+        self._x, self._dy = (generator.standard_normal(shape, np.float32) for _ in range(2))
+
+    def run(self, kind: str, count: int) -> None:
+        """Run forward, then backward for input, weight and bias."""
+        for _ in range(count):
+            self._net.forward(self._x)
+            self._net.backward(self._dy)
+
+
+class NumpyProduct(Task):
+    """A product of two square float32 matrices, kind "run"."""
+
+    def __init__(self, threads: int, size: int) -> None:
+        super().__init__(threads)
+        generator = np.random.default_rng(SEED)
+        self._a, self._b = (generator.standard_normal((size, size), np.float32) for _ in range(2))
+        self._out = np.empty_like(self._a)
+
+    def run(self, kind: str, count: int) -> None:
+        """Multiply."""
+        for _ in range(count):
+            np.matmul(self._a, self._b, out=self._out)

@@ -1,0 +1,120 @@
+"""What is timed of PyTorch: eager, on the CPU."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import torch_models
+from benchmarks.task import SEED, StepTask, Task
+from training.random import stream
+
+
+class TorchStep(StepTask):
+    """A network of torch_models with the data resident as tensors."""
+
+    def place(self) -> None:
+        """Hold everything as tensors."""
+        torch.set_num_threads(self.threads)
+        self._images = torch.from_numpy(self.train_images).unsqueeze(1)
+        self._labels = torch.from_numpy(self.train_labels)
+        self._order = torch.from_numpy(self.order)
+        self._test = torch.from_numpy(self.test_images).unsqueeze(1)
+        self._pixels = float(self.scale), float(self.shift)
+
+    def start(self, nudge: int) -> None:
+        """Build network and optimizer anew."""
+        self._net = torch_models.build(self.network)
+        shapes = {name: tuple(p.shape) for name, p in self._net.named_parameters()}
+        start = self.start_weights(shapes, nudge)
+        with torch.no_grad():
+            for name, parameter in self._net.named_parameters():
+                parameter.copy_(torch.from_numpy(start[name]))
+        # As training does it; torch's default on the CPU, a loop over the parameters, is slower.
+        self._optimizer = torch_models.Adam(self._net.parameters(), self.rate, fused=True)
+
+    def step(self, start: int, stop: int) -> Tensor:
+        """Take a training step; return its loss."""
+        indices = self._order[start:stop]
+        images = self._input(self._images[indices])
+        loss = F.cross_entropy(self._net(images), self._labels[indices])
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        return loss.detach()
+
+    def share_masks(self, step: int | None) -> None:
+        """Set every dropout module's `draw`."""
+        draw = None if step is None else partial(_uniforms, stream(SEED, "dropout", step))
+        for module in self._net.modules():
+            if isinstance(module, torch_models.Dropout):
+                module.draw = draw
+
+    @torch.inference_mode()
+    def test_logits(self) -> Tensor:
+        """Return the test images' logits."""
+        self._net.eval()
+        parts = [self._net(self._input(self._test[s])) for s in self.test_slices()]
+        self._net.train()
+        return torch.cat(parts)
+
+    def finish(self, results: Any) -> None:
+        """Nothing is pending on the CPU."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what torch says of itself besides."""
+        return super().describe() | describe_torch()
+
+    def _input(self, images: Tensor) -> Tensor:
+        scale, shift = self._pixels
+        return images.to(torch.float32).mul_(scale).add_(shift)
+
+
+def _uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(generator.random(shape, np.float32))
+
+
+class TorchConvolution(Task):
+    """One convolution forward and backward, kind "run"; `use` says which."""
+
+    def use(self, channels: int, size: int, kernel: int, batch: int) -> None:
+        """Prepare a layer of equal channels in and out that keeps the image's size."""
+        torch.set_num_threads(self.threads)
+        self._layer = torch.nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
+        self._x, self._dy = torch.randn(2, batch, channels, size, size)
+        self._x.requires_grad_()
+
+    def run(self, kind: str, count: int) -> None:
+        """Run forward, then backward for input, weight and bias."""
+        inputs = [self._x, *self._layer.parameters()]
+        for _ in range(count):
+            torch.autograd.grad(self._layer(self._x), inputs, self._dy)
+
+
+class TorchProduct(Task):
+    """A product of two square float32 matrices, kind "run"."""
+
+    def __init__(self, threads: int, size: int) -> None:
+        super().__init__(threads)
+        torch.set_num_threads(threads)
+        self._a, self._b, self._out = torch.randn(3, size, size)
+
+    def run(self, kind: str, count: int) -> None:
+        """Multiply."""
+        for _ in range(count):
+            torch.mm(self._a, self._b, out=self._out)
+
+
+def describe_torch() -> dict[str, Any]:
+    """Return the instruction set and the libraries that torch computes with on the CPU."""
+    return {
+        "torch_threads": torch.get_num_threads(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "mkl": torch.backends.mkl.is_available(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+    }
