@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from parity import tape
 from parity.comparison import Comparison, checks_of, compare, compare_loss
 from parity.noise import layers_of
-from parity.protocol import Criterion, Network, ParityError
+from parity.protocol import Criterion, Disagreement, Network, ParityError, check_network
 from parity.runs import Task, clone, torch_dtype, torch_targets
 
 
@@ -49,15 +49,16 @@ def localise(
     """Run every layer alone, and the loss, fed what torch gave that layer forward and backward.
 
     Args:
-        layers: NumPy layer by torch's attribute name; by default ``numpy_network.layers``. Each is
-            an object of `parity.protocol.Network`, or a layer of `numpy_models`.
+        layers: NumPy layer by torch's attribute name; by default ``numpy_network.layers``, or the
+            network's attributes of those names. Each is an object of `parity.protocol.Network`, or
+            a layer of `numpy_models`.
 
     The other arguments are those of `parity.comparison.compare`.
 
     Returns:
         One probe per layer that both sides have, in torch's calling order, then the loss.
     """
-    members = _members(numpy_network, layers)
+    members = _members(torch_module, numpy_network, layers)
     name = name or type(torch_module).__name__
     torch_module = clone(torch_module, torch_dtype(inputs), train)
     task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
@@ -88,60 +89,80 @@ def assert_parity(
     layers: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Comparison:
-    """Compare, and on a mismatch raise AssertionError that names the guilty layer first.
+    """Compare, and on a mismatch raise Disagreement, an AssertionError naming the culprit first.
 
     Takes the arguments of `parity.comparison.compare` and `localise`; returns the comparison.
     """
     comparison = compare(torch_module, numpy_network, inputs, targets, **options)
     if not comparison.passed:
-        verdict = _verdict(torch_module, numpy_network, inputs, targets, layers, options)
-        raise AssertionError(f"{verdict}\n{comparison}")
+        options["layers"] = layers
+        verdict, culprits = accuse(torch_module, numpy_network, inputs, targets, **options)
+        raise Disagreement(f"{verdict}\n{comparison}", culprits, comparison)
     return comparison
 
 
-def _verdict(
+def accuse(
     torch_module: nn.Module,
     numpy_network: Network,
     inputs: np.ndarray,
-    targets: np.ndarray | None,
-    layers: Mapping[str, Any] | None,
-    options: dict[str, Any],
-) -> str:
-    if layers is None and not isinstance(getattr(numpy_network, "layers", None), Mapping):
-        return "culprit: unknown, because the NumPy network has no mapping `layers` to run alone"
+    targets: np.ndarray | None = None,
+    **options: Any,
+) -> tuple[str, list[str]]:
+    """Explain a disagreement: one line for each culprit, and the culprits' names.
+
+    Takes the arguments of `localise`.
+    """
+    if not any(torch_module.children()) and options.get("torch_criterion") is None:
+        kind = type(torch_module).__name__
+        return f"culprit: {kind}, the only layer", [kind]
     try:
-        probes = localise(torch_module, numpy_network, inputs, targets, layers=layers, **options)
+        probes = localise(torch_module, numpy_network, inputs, targets, **options)
     except ParityError as error:
-        return f"culprit: {error}"
+        return f"culprit: unknown, because {error}", []
     guilty = [probe for probe in probes if not probe.comparison.passed]
-    if not guilty:
-        return (
-            "culprit: none of the layers, each is right on its own; look at their order, at shapes "
-            f"between them and at layers not run alone (run: {', '.join(p.layer for p in probes)})"
-        )
-    lines = [
-        f"culprit: {p.layer} ({p.kind}), wrong by itself: {p.comparison.worst}" for p in guilty
-    ]
-    return "\n".join(lines)
+    if guilty:
+        lines = [f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}" for p in guilty]
+        return "\n".join(lines), [p.layer for p in guilty]
+    ran = {probe.layer for probe in probes}
+    rest = [name for name in layers_of(torch_module) if name and name not in ran]
+    return (
+        "culprit: none of the layers that were run alone, each is right on its own "
+        f"({', '.join(p.layer for p in probes)}); look at their order, at shapes between them"
+        + (f", and at what was not run alone ({', '.join(rest)})" if rest else "")
+    ), []
 
 
-def _members(network: Network, layers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _evidence(probe: LayerProbe) -> str:
+    """Return the first wrong tensor; what comes after an output may merely inherit its error."""
+    failures = probe.comparison.failures
+    return str(failures[0] if failures[0].tensor == "output" else probe.comparison.worst)
+
+
+def _members(
+    module: nn.Module, network: Network, layers: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
     members = getattr(network, "layers", None) if layers is None else layers
-    if not isinstance(members, Mapping):
+    if isinstance(members, Mapping):
+        return members
+    names = [name for name in layers_of(module) if name and "." not in name]
+    members = {name: getattr(network, name, None) for name in names}
+    members = {name: layer for name, layer in members.items() if hasattr(layer, "forward")}
+    if not members:
         raise ParityError(
-            f"{type(network).__name__} has no mapping `layers` from torch's attribute names to "
-            "layers: pass layers="
+            f"{type(network).__name__} has neither a mapping `layers` nor attributes under torch's "
+            "names, so no layer can be run alone: pass layers="
         )
     return members
 
 
 def _alone(layer: Any, dtype: np.dtype) -> tuple[Any, bool]:
     """Return a copy of a layer as a network, and whether it had to be wrapped in a Sequential."""
-    from numpy_models import Sequential
+    from numpy_models import Layer, Sequential
 
-    if callable(getattr(layer, "parameters", None)):
-        return copy.deepcopy(layer), False
-    return Sequential(layer.copy()).to(dtype), True
+    if isinstance(layer, Layer):
+        return Sequential(layer.copy()).to(dtype), True
+    check_network(layer)
+    return copy.deepcopy(layer), False
 
 
 def _traffic(

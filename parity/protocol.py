@@ -7,6 +7,7 @@ named and laid out as in the torch module's ``state_dict`` (convolutions OIHW, l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,12 +17,30 @@ class ParityError(ValueError):
     """The pair cannot be compared; one sentence says why and what its owner can do."""
 
 
+class NumpyFailure(ParityError):
+    """The NumPy side raised an exception of its own, which is this one's cause."""
+
+
+class Disagreement(AssertionError):
+    """The two sides differ; the message names the culprit first.
+
+    Attributes:
+        culprits: names of what is wrong by itself: layers, "loss", "optimizer" or "schedule".
+        finding: the `Comparison` or `Trajectory` that failed.
+    """
+
+    def __init__(self, message: str, culprits: Sequence[str], finding: Any) -> None:
+        super().__init__(message)
+        self.culprits, self.finding = list(culprits), finding
+
+
 @runtime_checkable
 class Network(Protocol):
     """A layer or a stack of layers. Arrays are (N, C, H, W) or (N, F), in the parameters' dtype.
 
-    ``train()`` and ``eval()`` are used where they exist, and so are two optional attributes:
-    ``layers`` (name to layer) to find a guilty layer, ``draw`` on a dropout layer to share masks.
+    ``train()`` and ``eval()`` are used where they exist, and so are optional attributes: a mapping
+    ``layers`` (name to layer), or layers as attributes under torch's names, to find a guilty one;
+    ``draw`` on a dropout layer to share masks.
     """
 
     def forward(self, x: np.ndarray, /) -> np.ndarray:

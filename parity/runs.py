@@ -6,13 +6,16 @@ import copy
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from parity import noise, tape
-from parity.protocol import Criterion, Network, ParityError, set_mode
+from parity.protocol import Criterion, Network, NumpyFailure, ParityError, set_mode
 from parity.tolerance import floor
 
 Tensors = dict[tuple[str, str], np.ndarray]
@@ -62,11 +65,15 @@ def clone(module: nn.Module, dtype: torch.dtype, train: bool) -> nn.Module:
 
 
 def run_torch(
-    module: nn.Module, task: Task, dtype: torch.dtype, probe: Probe | None = None
+    module: nn.Module,
+    task: Task,
+    dtype: torch.dtype,
+    probe: Probe | None = None,
+    device: str | torch.device = "cpu",
 ) -> Tensors:
     """Run a copy of a torch module and return its tensors."""
-    module = clone(module, dtype, task.train)
-    x = torch.tensor(task.inputs, dtype=dtype, requires_grad=True)
+    module = clone(module, dtype, task.train).to(device)
+    x = torch.tensor(task.inputs, dtype=dtype, device=device, requires_grad=True)
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
     with ExitStack() as stack:
         stack.enter_context(tape.on_torch(module, task.seed))
@@ -75,9 +82,14 @@ def run_torch(
             stack.enter_context(noise.perturbed(module, *arguments))
         gradients: list[Tensor | None]
         y = module(x)
+        if not y.requires_grad:
+            raise ParityError(
+                f"torch's {type(module).__name__} gives an output without a gradient: parity needs "
+                "one that depends on the input and is not detached"
+            )
         tensors: Tensors = {("", "output"): _array(y)}
         if task.torch_criterion is None:
-            upstream = torch.tensor(task.upstream, dtype=dtype)
+            upstream = torch.tensor(task.upstream, dtype=dtype, device=device)
             sources = [x, *parameters.values()]
             gradients = list(torch.autograd.grad(y, sources, upstream, allow_unused=True))
         else:
@@ -96,25 +108,39 @@ def run_torch(
 
 
 def run_numpy(network: Network, task: Task) -> Tensors:
-    """Run a NumPy network, as it stands, and return copies of its tensors."""
+    """Run a NumPy network, as it stands, and return copies of its tensors.
+
+    Where the output's shape is not the upstream gradient's, it alone is returned.
+
+    Raises:
+        NumpyFailure: if the network or its loss raises an exception.
+        ParityError: if it returns something that cannot be compared.
+    """
     set_mode(network, task.train)
+    kind = type(network).__name__
     # Non-finite values are compared, and torch does not warn of them either.
     with tape.on_numpy(network, task.seed), np.errstate(all="ignore"):
-        y = network.forward(task.inputs)
-        tensors: Tensors = {("", "output"): np.array(y)}
+        y = _array_from(f"{kind}.forward", network.forward, task.inputs)
+        tensors: Tensors = {("", "output"): y.copy()}
+        if task.upstream is not None and y.shape != task.upstream.shape:
+            return tensors
         if task.numpy_criterion is None:
             assert task.upstream is not None
             dy = task.upstream
         else:
-            loss = task.numpy_criterion.forward(y, task.targets)
-            dy = task.numpy_criterion.backward()
+            loss_kind, criterion = type(task.numpy_criterion).__name__, task.numpy_criterion
+            loss = _called(f"{loss_kind}.forward", criterion.forward, y, task.targets)
+            dy = _array_from(f"{loss_kind}.backward", criterion.backward)
             tensors["", "loss"] = np.asarray(loss, dtype=task.inputs.dtype)
-            tensors["", "gradient of output"] = np.array(dy)
-        dx = network.backward(dy)
-    if dx is None:
-        raise ParityError(f"{type(network).__name__}.backward must return the input's gradient")
-    tensors["", "gradient of input"] = np.array(dx)
+            tensors["", "gradient of output"] = dy.copy()
+        dx = _array_from(f"{kind}.backward", network.backward, dy)
+    tensors["", "gradient of input"] = dx.copy()
     for name, gradient in network.gradients().items():
+        if gradient is None:
+            raise ParityError(
+                f"{kind}.gradients() has None for {name}, which torch's gradient is to be compared "
+                "with: let backward set it"
+            )
         tensors[_place(name, "gradient of ")] = np.array(gradient)
     for name, buffer in network.buffers().items():
         tensors[_place(name)] = np.array(buffer)
@@ -141,9 +167,23 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> tuple[Tensors,
 
 
 def run_forward(module: nn.Module, task: Task, dtype: torch.dtype) -> Tensor:
-    """Run a torch module of this dtype forward only, on a fresh tape, and return its output."""
+    """Run a torch module of this dtype forward only, on a fresh tape, and return its output.
+
+    Raises:
+        ParityError: if torch refuses the inputs, or returns anything but a tensor.
+    """
+    kind = type(module).__name__
     with torch.no_grad(), tape.on_torch(module, task.seed):
-        return module(torch.tensor(task.inputs, dtype=dtype))
+        try:
+            y = module(torch.tensor(task.inputs, dtype=dtype))
+        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+            raise ParityError(
+                f"torch's {kind} cannot run on inputs of shape {task.inputs.shape}: "
+                f"{_first_line(error)}"
+            ) from error
+    if not isinstance(y, Tensor):
+        raise ParityError(f"torch's {kind} returns a {type(y).__name__}: parity needs one tensor")
+    return y
 
 
 def shuffled(task: Task) -> Task:
@@ -161,9 +201,15 @@ def _loss_gradients(
     criterion = task.torch_criterion
     if isinstance(criterion, nn.Module):
         criterion = copy.deepcopy(criterion).to(y.dtype)
-    targets = torch_targets(task.targets, y.dtype)
+    targets = torch_targets(task.targets, y.dtype).to(y.device)
     logits = y if probe is None else noise.nudge_logits(y, targets, probe.epsilon, probe.number)
-    loss = criterion(logits, targets)
+    try:
+        loss = criterion(logits, targets)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ParityError(
+            f"torch's loss cannot take outputs of shape {tuple(y.shape)} with targets of shape "
+            f"{tuple(targets.shape)} and {targets.dtype}: {_first_line(error)}"
+        ) from error
     return loss, *torch.autograd.grad(loss, [y, *sources], allow_unused=True)
 
 
@@ -191,6 +237,29 @@ def _longest_sum(
     if tensor == "gradient of input" and dimensions:
         return next(iter(dimensions.values())).backward
     return 1
+
+
+def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the NumPy side; an exception of its own becomes one sentence."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        *_, (frame, line) = walk_tb(error.__traceback__)
+        place = f"{Path(frame.f_code.co_filename).name}:{line}"
+        raise NumpyFailure(
+            f"{what} raised {type(error).__name__} at {place}: {_first_line(error)}"
+        ) from error
+
+
+def _array_from(what: str, function: Callable[..., Any], *arguments: Any) -> np.ndarray:
+    value = _called(what, function, *arguments)
+    if not isinstance(value, np.ndarray):
+        raise ParityError(f"{what} must return an array, and returns a {type(value).__name__}")
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _require(gradients: dict[str, Tensor | None]) -> None:

@@ -42,9 +42,10 @@ def on_torch(module: nn.Module, seed: int) -> Iterator[None]:
                 "masks cannot be shared: use torch_models.Dropout, or compare in evaluation mode"
             )
     layers = [layer for layer in module.modules() if hasattr(layer, "draw")]
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def as_tensors(draw: Draw) -> Callable[[tuple[int, ...]], Tensor]:
-        return lambda shape: torch.from_numpy(draw(shape))
+        return lambda shape: torch.from_numpy(draw(shape)).to(device)
 
     with _drawing(layers, [as_tensors(tape(seed, k)) for k in range(len(layers))]):
         yield

@@ -10,7 +10,7 @@ each tensor. The envelope never narrows from one step to the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,9 @@ import torch
 from torch import nn
 
 from parity import noise
-from parity.protocol import Network, ParityError, check_network
+from parity.comparison import compare
+from parity.localisation import accuse
+from parity.protocol import Disagreement, Network, ParityError, check_network
 from parity.runs import Probe, Task, Tensors, clone, run_forward, torch_dtype
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
 from parity.tolerance import FACTOR, TensorCheck, fault, floor, judge, movement
@@ -124,12 +126,60 @@ def follow(
     return Trajectory(name, steps)
 
 
-def assert_trajectory(*arguments: Any, **options: Any) -> Trajectory:
-    """Do as `follow`, and raise AssertionError naming the first step and tensors that disagree."""
-    trajectory = follow(*arguments, **options)
+def assert_trajectory(
+    torch_module: nn.Module,
+    numpy_network: Network,
+    batches: Sequence[Batch],
+    recipe: Recipe,
+    *,
+    layers: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Trajectory:
+    """Do as `follow`, and raise Disagreement naming the culprit, first step and tensors.
+
+    At the first step that fails, both sides are held against each other as `assert_parity` does,
+    on torch's weights before that step; where all is right, the update is to blame.
+    """
+    trajectory = follow(torch_module, numpy_network, batches, recipe, **options)
     if not trajectory.passed:
-        raise AssertionError(str(trajectory))
+        before = len(trajectory.steps) - 1
+        verdict, culprits = _accuse(torch_module, numpy_network, batches, recipe, before, layers)
+        verdict = verdict or _blame_update(trajectory, culprits)
+        raise Disagreement(f"{verdict}\n{trajectory}", culprits, trajectory)
     return trajectory
+
+
+def _accuse(
+    torch_module: nn.Module,
+    numpy_network: Network,
+    batches: Sequence[Batch],
+    recipe: Recipe,
+    before: int,
+    layers: Mapping[str, Any] | None,
+) -> tuple[str, list[str]]:
+    """Look for the culprit in forward, loss and backward after some steps of torch's training."""
+    dtype = torch_dtype(batches[0][0])
+    trained = clone(torch_module, dtype, train=True)
+    for tensors in torch_steps(torch_module, batches[:before], recipe, 0, dtype):
+        state = {".".join(filter(None, place)): value for place, value in tensors.items()}
+        trained.load_state_dict({name: torch.tensor(state[name]) for name in trained.state_dict()})
+    options: dict[str, Any] = {
+        "torch_criterion": recipe.torch_criterion,
+        "numpy_criterion": recipe.numpy_criterion,
+    }
+    if compare(trained, numpy_network, *batches[before], **options).passed:
+        return "", []
+    return accuse(trained, numpy_network, *batches[before], layers=layers, **options)
+
+
+def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:
+    """Tell a wrong rate from a wrong update, and add the name to culprits."""
+    failed = {check.tensor: check for check in trajectory.failures}
+    culprits.append("schedule" if "learning rate" in failed else "optimizer")
+    first = failed.get("learning rate") or next(
+        (check for check in trajectory.failures if " of " in check.tensor), trajectory.failures[0]
+    )
+    return f"culprit: {culprits[0]}, as loss and gradients are right at this step: {first}"
 
 
 def _longest_sum(place: tuple[str, str], dimensions: dict[str, noise.InnerDimensions]) -> int:

@@ -18,11 +18,19 @@ def to_numpy(torch_module: nn.Module, numpy_network: Network) -> None:
     """Copy every parameter and buffer of a torch module into a NumPy network, in place.
 
     Raises:
-        ParityError: on a missing or extra name or another shape or dtype; nothing is copied.
+        ParityError: on a missing or extra name or another shape or dtype, and then nothing is
+            copied; or if the network hands out copies of its arrays.
     """
     tensors, arrays = _matched(torch_module, numpy_network)
     for name, array in arrays.items():
         array[...] = tensors[name].detach().cpu().numpy()
+    held = {**numpy_network.parameters(), **numpy_network.buffers()}
+    for name, array in arrays.items():
+        if not np.array_equal(held[name], array, equal_nan=True):
+            raise ParityError(
+                f"{type(numpy_network).__name__} did not keep what was transferred into {name}: "
+                "parameters() and buffers() must give the arrays themselves, not copies"
+            )
 
 
 def to_torch(numpy_network: Network, torch_module: nn.Module) -> None:
