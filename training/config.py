@@ -140,7 +140,7 @@ class TrainerConfig:
     """Length of the run; epochs null means DEFAULT_EPOCHS of the data set."""
 
     epochs: int | None = None
-    batch_size: int = 64
+    batch_size: int = 128
 
 
 @dataclass
@@ -158,7 +158,7 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
-DEFAULT_EPOCHS = {"mnist": 10, "digits": 40}
+DEFAULT_EPOCHS = {"mnist": 10, "digits": 60}
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu", "cuda"),
