@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import numpy_models
-from benchmarks.task import SEED, StepTask, Task
+from benchmarks.task import SEED, ConvolutionTask, StepTask, Task
+from numpy_models import Conv2d, Sequential
 from training.random import stream
 
 
@@ -67,23 +68,28 @@ def _uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray
     return generator.random(shape, np.float32)
 
 
-class NumpyConvolution(Task):
-    """One convolution forward and backward, kind "run"; `use` says which."""
+class NumpyConvolution(ConvolutionTask):
+    """A layer of numpy_models alone, its public arrays batch first."""
 
-    def use(self, channels: int, size: int, kernel: int, batch: int) -> None:
-        """Prepare a layer of equal channels in and out that keeps the image's size."""
-        layer = numpy_models.Conv2d(channels, channels, kernel, padding=kernel // 2)
-        self._net = numpy_models.Sequential(layer)
+    def place(self) -> None:
+        """Build a network of the one layer."""
+        layer = Conv2d(self.channels, self.channels, self.kernel, padding=self.kernel // 2)
+        self._net = Sequential(layer)
         self._net.threads = self.threads
-        generator = np.random.default_rng(SEED)
-        shape = (batch, channels, size, size)
-        self._x, self._dy = (generator.standard_normal(shape, np.float32) for _ in range(2))
+        self._net.load_state_dict({"0.weight": self.weight, "0.bias": self.bias})
 
     def run(self, kind: str, count: int) -> None:
         """Run forward, then backward for input, weight and bias."""
         for _ in range(count):
-            self._net.forward(self._x)
-            self._net.backward(self._dy)
+            self._net.forward(self.x)
+            self._net.backward(self.dy)
+
+    def results(self) -> list[NDArray[np.float32]]:
+        """Return the output and the gradients."""
+        y = self._net.forward(self.x)
+        dx = self._net.backward(self.dy)
+        assert dx is not None
+        return [y, dx, *self._net.gradients().values()]
 
 
 class NumpyProduct(Task):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 
@@ -14,9 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.command import announce, heading, in_milliseconds
-
-if TYPE_CHECKING:
-    from benchmarks.step import Result
+from benchmarks.scaling import CONVOLUTION, Limit, Point
+from benchmarks.step import Result
 
 #: Distinguishable also without colour vision and in grey (Okabe and Ito).
 COLOURS = {"numpy": "#0072B2", "torch": "#E69F00", "mygrad": "#999999", "jax": "#009E73"}
@@ -83,6 +84,58 @@ def _bars(panel: Axes, results: list[Result]) -> None:
     panel.invert_yaxis()
     panel.set_xlabel("milliseconds per step (shorter is better)")
     panel.margins(x=0.35)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def draw_scaling(
+    points: list[Point], limits: list[Limit], options: argparse.Namespace, record: dict[str, Any]
+) -> None:
+    """Draw three panels: the convolution by channels and by size, the step by batch."""
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
+    kernel = f"Convolution {options.kernel}×{options.kernel}"
+    for panel, series, title in (
+        (axes[0], "channels", f"{kernel}, {CONVOLUTION['size']}×{CONVOLUTION['size']} images"),
+        (axes[1], "size", f"{kernel}, {CONVOLUTION['channels']} channels"),
+    ):
+        _lines(panel, points, series, Point.rate)
+        for limit in limits:
+            panel.axhline(limit.rate, color="0.5", ls="--", lw=1)
+            panel.annotate(
+                f"square product, {limit.threads} thread{'s' if limit.threads > 1 else ''}",
+                (0.02, limit.rate),
+                xycoords=("axes fraction", "data"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                fontsize=8,
+                color="0.35",
+            )
+        panel.set(title=title, xlabel=series, ylabel="GFLOP/s (higher is better)", ylim=(0, None))
+    _lines(axes[2], points, "batch", _per_image)
+    axes[2].set(
+        title=f"Training step of {options.network}",
+        xlabel="batch size",
+        ylabel="µs per image (lower is better)",
+        ylim=(0, None),
+    )
+    axes[2].legend(frameon=False)
+    save(figure, record, options.picture)
+
+
+def _per_image(point: Point, name: str) -> float:
+    return 1e6 * point.seconds[name].median / point.value
+
+
+def _lines(
+    panel: Axes, points: list[Point], series: str, height: Callable[[Point, str], float]
+) -> None:
+    chosen = [point for point in points if point.series == series]
+    values = [point.value for point in chosen]
+    for name in ("numpy", "torch"):
+        heights = [height(point, name) for point in chosen]
+        panel.plot(values, heights, "o-", color=COLOURS[name], label=LABELS[name])
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(values, [str(value) for value in values])
+    panel.minorticks_off()
     panel.spines[["top", "right"]].set_visible(False)
 
 

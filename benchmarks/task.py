@@ -168,3 +168,37 @@ class StepTask(Task):
             start = 0
         self.position = start + self.batch
         return start, self.position
+
+
+class ConvolutionTask(Task):
+    """One convolution forward and backward, kind "run"; `use` says which."""
+
+    def use(self, channels: int, size: int, kernel: int, batch: int) -> None:
+        """Take a layer with equal channels in and out that keeps the image's size."""
+        generator = stream(SEED, "convolution")
+        self.channels, self.kernel = channels, kernel
+        shape = (batch, channels, size, size)
+        self.weight = generator.standard_normal((channels, channels, kernel, kernel), np.float32)
+        self.bias = generator.standard_normal(channels, np.float32)
+        self.x = generator.standard_normal(shape, np.float32)
+        self.dy = generator.standard_normal(shape, np.float32)
+        self.place()
+
+    @abstractmethod
+    def place(self) -> None:
+        """Build the layer from `weight`, `bias`, `x` and the output's gradient `dy`."""
+
+    @abstractmethod
+    def results(self) -> list[Any]:
+        """Return the output and the gradients of input, weight and bias, of one run."""
+
+    def cosines(self) -> list[float]:
+        """Return the cosines of the angles between the results and fixed random directions."""
+        generator = stream(SEED, "directions")
+        found = []
+        for result in self.results():
+            values = np.asarray(result, np.float64).ravel()
+            direction = generator.standard_normal(values.size)
+            scale = np.linalg.norm(values) * np.linalg.norm(direction)
+            found.append(float(values @ direction / scale))
+        return found

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import torch_models
-from benchmarks.task import SEED, StepTask, Task
+from benchmarks.task import SEED, ConvolutionTask, StepTask, Task
 from training.random import stream
 
 
@@ -79,21 +79,29 @@ def _uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(generator.random(shape, np.float32))
 
 
-class TorchConvolution(Task):
-    """One convolution forward and backward, kind "run"; `use` says which."""
+class TorchConvolution(ConvolutionTask):
+    """torch.nn.Conv2d alone."""
 
-    def use(self, channels: int, size: int, kernel: int, batch: int) -> None:
-        """Prepare a layer of equal channels in and out that keeps the image's size."""
+    def place(self) -> None:
+        """Build the layer."""
         torch.set_num_threads(self.threads)
-        self._layer = torch.nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
-        self._x, self._dy = torch.randn(2, batch, channels, size, size)
+        self._layer = nn.Conv2d(self.channels, self.channels, self.kernel, padding=self.kernel // 2)
+        weight, bias, self._x, self._dy = map(
+            torch.from_numpy, (self.weight, self.bias, self.x, self.dy)
+        )
+        self._layer.load_state_dict({"weight": weight, "bias": bias})
         self._x.requires_grad_()
 
     def run(self, kind: str, count: int) -> None:
         """Run forward, then backward for input, weight and bias."""
-        inputs = [self._x, *self._layer.parameters()]
         for _ in range(count):
-            torch.autograd.grad(self._layer(self._x), inputs, self._dy)
+            self.results()
+
+    def results(self) -> list[Tensor]:
+        """Return the output and the gradients."""
+        y = self._layer(self._x)
+        inputs = [self._x, *self._layer.parameters()]
+        return [y.detach(), *torch.autograd.grad(y, inputs, self._dy)]
 
 
 class TorchProduct(Task):
