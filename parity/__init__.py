@@ -10,10 +10,9 @@ from typing import Any
 
 _HOME = {
     "Comparison": "parity.comparison",
-    "Disagreement": "parity.protocol",
+    "DisagreementError": "parity.protocol",
     "Derivative": "parity.finite_differences",
     "LayerProbe": "parity.localisation",
-    "ParityError": "parity.protocol",
     "ParityError": "parity.protocol",
     "Recipe": "parity.steps",
     "TensorCheck": "parity.tolerance",

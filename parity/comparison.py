@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor, nn
 
-from parity.protocol import Criterion, Network, NumpyFailure, ParityError, check_network
+from parity.protocol import Criterion, Network, NumpyError, ParityError, check_network
 from parity.runs import Task, clone, references, run_forward, run_numpy, shuffled, torch_dtype
 from parity.tolerance import TensorCheck, fault, judge
 from parity.transfer import to_numpy
@@ -121,7 +121,7 @@ def checks_of(
         to_numpy(torch_module, numpy_network)
         before = snapshot(numpy_network, task)
         result = run_numpy(numpy_network, task)
-    except NumpyFailure as error:
+    except NumpyError as error:
         return [fault(name, "", "output", str(error))]
     after = snapshot(numpy_network, task)
     if set(result) == {("", "output")}:
@@ -159,7 +159,7 @@ def compare_loss(
         name: what messages call the pair; the torch class's name by default.
     """
     name = name or type(torch_criterion).__name__
-    identity = _Identity()
+    identity = Identity()
     return compare(
         nn.Identity(),
         identity,
@@ -171,16 +171,19 @@ def compare_loss(
     )
 
 
-class _Identity:
+class Identity:
     """The network whose outputs are its inputs, to run a loss alone."""
 
     def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return a copy of x."""
         return x.copy()
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Return dy."""
         return dy
 
     def parameters(self) -> dict[str, np.ndarray]:
+        """Return no arrays."""
         return {}
 
     gradients = buffers = parameters

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-import parity
+from parity.plugin import assert_parity
+
+__all__ = ["assert_parity"]  # pytest finds the fixture here where the plugin is not installed
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -30,9 +32,3 @@ def _seeded() -> None:
 def rng() -> np.random.Generator:
     """A generator that starts anew in every test."""
     return np.random.default_rng(0)
-
-
-@pytest.fixture
-def assert_parity():
-    """`parity.assert_parity`, so that a user's own test is two lines."""
-    return parity.assert_parity

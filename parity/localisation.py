@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from parity import tape
-from parity.comparison import Comparison, checks_of, compare, compare_loss
+from parity.comparison import Comparison, Identity, checks_of, compare
 from parity.noise import layers_of
-from parity.protocol import Criterion, Disagreement, Network, ParityError, check_network
+from parity.protocol import Criterion, DisagreementError, Network, ParityError, check_network
 from parity.runs import Task, clone, torch_dtype, torch_targets
+
+
+@dataclass(frozen=True)
+class Part:
+    """One layer, or the loss, of both sides with what torch gave it forward and backward."""
+
+    layer: str
+    kind: str
+    module: nn.Module
+    network: Any
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -58,26 +69,40 @@ def localise(
     Returns:
         One probe per layer that both sides have, in torch's calling order, then the loss.
     """
-    members = _members(torch_module, numpy_network, layers)
     name = name or type(torch_module).__name__
     torch_module = clone(torch_module, torch_dtype(inputs), train)
     task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
-    traffic, output = _traffic(torch_module, task)
     probes = []
+    for part in parts(torch_module, numpy_network, task, layers):
+        title = f"{name}, loss" if part.layer == "loss" else f"{name}, {part.layer} alone"
+        checks = checks_of(title, part.module, part.network, part.task)
+        comparison = Comparison(title, inputs.dtype.name, train, checks)
+        probes.append(LayerProbe(part.layer, part.kind, comparison))
+    return probes
+
+
+def parts(
+    torch_module: nn.Module, numpy_network: Network, task: Task, layers: Mapping[str, Any] | None
+) -> Iterator[Part]:
+    """Give every layer that both sides have, in torch's calling order, then the loss.
+
+    The torch module already has the task's dtype and mode.
+    """
+    members = _members(torch_module, numpy_network, layers)
+    traffic, output = _traffic(torch_module, task)
     for layer, (x, dy) in traffic.items():
         if layer not in members:
             continue
         module = torch_module.get_submodule(layer)
-        network, wrapped = _alone(members[layer], inputs.dtype)
-        alone = replace(task, inputs=x, upstream=dy, torch_criterion=None, numpy_criterion=None)
+        network, wrapped = _alone(members[layer], task.inputs.dtype)
+        alone = replace(
+            task, inputs=x, upstream=dy, targets=None, torch_criterion=None, numpy_criterion=None
+        )
         pair = nn.Sequential(module) if wrapped else module
-        checks = checks_of(f"{name}, {layer} alone", pair, network, alone)
-        comparison = Comparison(f"{name}, {layer} alone", inputs.dtype.name, train, checks)
-        probes.append(LayerProbe(layer, type(module).__name__, comparison))
-    if torch_criterion is not None and numpy_criterion is not None and targets is not None:
-        loss = compare_loss(torch_criterion, numpy_criterion, output, targets, name=f"{name}, loss")
-        probes.append(LayerProbe("loss", type(numpy_criterion).__name__, loss))
-    return probes
+        yield Part(layer, type(module).__name__, pair, network, alone)
+    if task.torch_criterion is not None:
+        kind = type(task.numpy_criterion).__name__
+        yield Part("loss", kind, nn.Identity(), Identity(), replace(task, inputs=output))
 
 
 def assert_parity(
@@ -89,7 +114,7 @@ def assert_parity(
     layers: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Comparison:
-    """Compare, and on a mismatch raise Disagreement, an AssertionError naming the culprit first.
+    """Compare; on a mismatch raise DisagreementError, an AssertionError naming the culprit first.
 
     Takes the arguments of `parity.comparison.compare` and `localise`; returns the comparison.
     """
@@ -97,7 +122,7 @@ def assert_parity(
     if not comparison.passed:
         options["layers"] = layers
         verdict, culprits = accuse(torch_module, numpy_network, inputs, targets, **options)
-        raise Disagreement(f"{verdict}\n{comparison}", culprits, comparison)
+        raise DisagreementError(f"{verdict}\n{comparison}", culprits, comparison)
     return comparison
 
 

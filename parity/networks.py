@@ -42,3 +42,33 @@ def network_cases() -> list[NetworkCase]:
         if name not in known:
             cases.append(NetworkCase(name, dict(settings.get("arguments") or {}), (1, size, size)))
     return cases
+
+
+def pair(name: str, dtype: str = "float32", batch: int = 5, **arguments: Any) -> Any:
+    """Return a network's two sides as a `parity.factory.Pair`, with random images and its loss.
+
+    Args:
+        name: file stem on both sides.
+        dtype: "float32" or "float64".
+        batch: number of images.
+        arguments: of the network's class.
+    """
+    import numpy as np
+    import torch
+    from torch import nn
+
+    import numpy_models
+    import torch_models
+    from parity.factory import Pair
+
+    shape = next((case.input for case in network_cases() if case.name == name), (1, 28, 28))
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    return Pair(
+        torch_models.build(name, **arguments),
+        numpy_models.build(name, **arguments).to(np.dtype(dtype)),
+        rng.random((batch, *shape)).astype(dtype),
+        rng.integers(0, 10, batch),
+        nn.CrossEntropyLoss(),
+        numpy_models.CrossEntropyLoss(),
+    )

@@ -17,11 +17,11 @@ class ParityError(ValueError):
     """The pair cannot be compared; one sentence says why and what its owner can do."""
 
 
-class NumpyFailure(ParityError):
+class NumpyError(ParityError):
     """The NumPy side raised an exception of its own, which is this one's cause."""
 
 
-class Disagreement(AssertionError):
+class DisagreementError(AssertionError):
     """The two sides differ; the message names the culprit first.
 
     Attributes:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from parity import noise, tape
-from parity.protocol import Criterion, Network, NumpyFailure, ParityError, set_mode
+from parity.protocol import Criterion, Network, NumpyError, ParityError, set_mode
 from parity.tolerance import floor
 
 Tensors = dict[tuple[str, str], np.ndarray]
@@ -113,7 +113,7 @@ def run_numpy(network: Network, task: Task) -> Tensors:
     Where the output's shape is not the upstream gradient's, it alone is returned.
 
     Raises:
-        NumpyFailure: if the network or its loss raises an exception.
+        NumpyError: if the network or its loss raises an exception.
         ParityError: if it returns something that cannot be compared.
     """
     set_mode(network, task.train)
@@ -246,7 +246,7 @@ def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     except Exception as error:
         *_, (frame, line) = walk_tb(error.__traceback__)
         place = f"{Path(frame.f_code.co_filename).name}:{line}"
-        raise NumpyFailure(
+        raise NumpyError(
             f"{what} raised {type(error).__name__} at {place}: {_first_line(error)}"
         ) from error
 

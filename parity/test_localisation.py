@@ -93,9 +93,7 @@ def test_right_layers_in_a_wrong_order_are_told_apart(rng) -> None:
     module.add_module("relu", nn.ReLU())
     module.add_module("pool", nn.AvgPool2d(2))
     network = numpy_models.Sequential(pool=AvgPool2d(2), relu=ReLU())
-    with pytest.raises(
-        AssertionError, match="none of the layers that were run alone, each is right"
-    ):
+    with pytest.raises(AssertionError, match="each is right on its own"):
         assert_parity(module, network, rng.standard_normal((3, 2, 6, 6)).astype(np.float32))
 
 
@@ -178,7 +176,8 @@ def test_a_strangers_network_with_a_mapping_of_layers(rng) -> None:
         assert_parity(module, network, inputs)
     with pytest.raises(ParityError, match="pass layers="):
         localise(module, network, inputs)
-    network.first, network.second = network.parts
+    for name, layer in layers.items():
+        setattr(network, name, layer)
     with pytest.raises(AssertionError, match=r"\Aculprit: second \(Linear\)"):
         assert_parity(module, network, inputs)
 

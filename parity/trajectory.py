@@ -21,7 +21,7 @@ from torch import nn
 from parity import noise
 from parity.comparison import compare
 from parity.localisation import accuse
-from parity.protocol import Disagreement, Network, ParityError, check_network
+from parity.protocol import DisagreementError, Network, ParityError, check_network
 from parity.runs import Probe, Task, Tensors, clone, run_forward, torch_dtype
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
 from parity.tolerance import FACTOR, TensorCheck, fault, floor, judge, movement
@@ -135,7 +135,7 @@ def assert_trajectory(
     layers: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Trajectory:
-    """Do as `follow`, and raise Disagreement naming the culprit, first step and tensors.
+    """Do as `follow`, and raise DisagreementError naming the culprit, first step and tensors.
 
     At the first step that fails, both sides are held against each other as `assert_parity` does,
     on torch's weights before that step; where all is right, the update is to blame.
@@ -145,7 +145,7 @@ def assert_trajectory(
         before = len(trajectory.steps) - 1
         verdict, culprits = _accuse(torch_module, numpy_network, batches, recipe, before, layers)
         verdict = verdict or _blame_update(trajectory, culprits)
-        raise Disagreement(f"{verdict}\n{trajectory}", culprits, trajectory)
+        raise DisagreementError(f"{verdict}\n{trajectory}", culprits, trajectory)
     return trajectory
 
 

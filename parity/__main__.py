@@ -1,0 +1,65 @@
+"""The command line: ``python -m parity check | replay | faults | report``.
+
+Exit status 0: everything agrees; 1: a disagreement, or a planted fault that survived; 2: something
+that cannot be run, said in one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from parity.protocol import ParityError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command and return the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words[:1] == ["report"]:
+            from parity.report import command
+
+            return command(words[1:])
+        return _run(_parser().parse_args(words))
+    except ParityError as error:
+        print(f"parity: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "faults":
+        from parity.faults.command import command
+
+        return command(options.only, options.json)
+    from parity.check import check, rerun
+
+    if options.command == "replay":
+        return rerun(options.file)
+    return check(options.factory, options.arguments, options.save, options.verbose)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m parity", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="hold a pair of your own together")
+    check.add_argument(
+        "factory",
+        help="package.module:factory, a function that returns (torch_module, numpy_network, "
+        "inputs), or a dict that may also have targets, torch_criterion, numpy_criterion, layers, "
+        "train, seed and name",
+    )
+    check.add_argument("arguments", nargs="*", help="name=value arguments of the factory")
+    check.add_argument("--save", metavar="FILE", help="where a failure's .npz reproduction goes")
+    check.add_argument("--verbose", action="store_true", help="print every tensor's verdict")
+    replay = commands.add_parser("replay", help="run a failure's reproduction again")
+    replay.add_argument("file", help="an .npz file that check wrote; its factory is imported again")
+    faults = commands.add_parser("faults", help="plant every known fault and print the kill matrix")
+    faults.add_argument("--only", metavar="TEXT", default="", help="faults whose name has TEXT")
+    faults.add_argument("--json", metavar="FILE", help="write the matrix there too")
+    commands.add_parser("report", help="write the HTML and JSON report; see report --help")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
