@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -16,74 +16,133 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.command import announce, heading, in_milliseconds
+from benchmarks.epoch import Result as EpochResult
+from benchmarks.harness import Statistics
+from benchmarks.memory import Peak
 from benchmarks.scaling import CONVOLUTION, Limit, Point
-from benchmarks.step import Result
+from benchmarks.step import Result as StepResult
 
 #: Distinguishable also without colour vision and in grey (Okabe and Ito).
 COLOURS = {"numpy": "#0072B2", "torch": "#E69F00", "mygrad": "#999999", "jax": "#009E73"}
-LABELS = {"numpy": "NumPy", "torch": "PyTorch eager", "mygrad": "MyGrad", "jax": "JAX jit"}
+LABELS = {"numpy": "NumPy", "torch": "PyTorch", "mygrad": "MyGrad", "jax": "JAX jit"}
 
 
-def draw_steps(results: list[Result], record: dict[str, Any], path: Path) -> None:
+class Bar(NamedTuple):
+    """A bar: its colour's name, its length and spread, and the text at its end."""
+
+    name: str
+    sample: Statistics
+    text: str
+
+
+#: Bars that belong together, under one label.
+Group = tuple[str, list[Bar]]
+
+
+def draw_steps(results: list[StepResult], record: dict[str, Any], path: Path) -> None:
     """Draw a panel per number of threads: bars of the step's median time, quartiles as lines."""
     steps = [result for result in results if result.kind == "step"]
-    counts = sorted({result.threads for result in steps})
-    rows = max(sum(len(r.seconds) + 0.7 for r in steps if r.threads == count) for count in counts)
+    panels = {
+        f"{count} thread{'s' if count > 1 else ''}": [
+            _step_group(result) for result in steps if result.threads == count
+        ]
+        for count in sorted({result.threads for result in steps})
+    }
+    title = "Training step: gather, forward, loss, backward, Adam (float32)"
+    _draw_bars(panels, title, "milliseconds per step (shorter is better)", record, path)
+
+
+def _step_group(result: StepResult) -> Group:
+    bars = []
+    for name, sample in result.seconds.items():
+        text = f"{in_milliseconds(sample.median)} ms"
+        if name == "numpy":
+            text += f"  ({result.ratios['numpy/torch'].median:.2f} × PyTorch)"
+        bars.append(Bar(name, Statistics.of([1e3 * value for value in sample.values]), text))
+    return f"{result.network}\nbatch {result.batch}", bars
+
+
+def draw_memory(results: list[Peak], data: str, record: dict[str, Any], path: Path) -> None:
+    """Draw the peaks of both sides, a pair of bars per network."""
+    groups = [
+        (
+            f"{result.network}\nbatch {result.batch}",
+            [
+                Bar(name, sample, f"{sample.median:.0f} MiB")
+                for name, sample in result.peaks.items()
+            ],
+        )
+        for result in results
+    ]
+    title = f"Peak resident memory of a training run ({data}, one epoch)"
+    _draw_bars({"": groups}, title, "MiB (shorter is better)", record, path)
+
+
+def draw_epochs(
+    results: list[EpochResult], unmeasured: dict[str, str], path: Path, record: dict[str, Any]
+) -> None:
+    """Draw a bar per loop, the unmeasured ones as an empty line with its reason."""
+    groups: list[Group] = []
+    for result in results:
+        median = result.seconds.median
+        text = f"{median:.2f} s  ({result.ratio.median:.2f} × stock)"
+        name = "numpy" if "NumPy" in result.line else "torch"
+        groups.append((f"{result.line} ({result.device})", [Bar(name, result.seconds, text)]))
+    nothing = Statistics.of([0.0])
+    groups += [(key, [Bar("torch", nothing, reason)]) for key, reason in unmeasured.items()]
+    title = "Training epoch of lenet5_tanh, batch 128"
+    _draw_bars({"": groups}, title, "seconds per epoch (shorter is better)", record, path)
+
+
+def _draw_bars(
+    panels: dict[str, list[Group]], title: str, unit: str, record: dict[str, Any], path: Path
+) -> None:
+    rows = max(sum(len(bars) + 0.7 for _, bars in groups) for groups in panels.values())
     figure, axes = plt.subplots(
         1,
-        len(counts),
-        figsize=(5.6 * len(counts), 1.4 + 0.3 * rows),
+        len(panels),
+        figsize=(max(8.0, 5.6 * len(panels)), 1.6 + 0.3 * rows),
         layout="constrained",
         squeeze=False,
     )
-    for panel, count in zip(axes[0], counts, strict=True):
-        _bars(panel, [result for result in steps if result.threads == count])
-        panel.set_title(f"{count} thread{'s' if count > 1 else ''}")
-    shown = [name for name in COLOURS if any(name in result.seconds for result in steps)]
-    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in shown]
+    for panel, (name, groups) in zip(axes[0], panels.items(), strict=True):
+        _bars(panel, groups)
+        panel.set(title=name, xlabel=unit)
+    names = {bar.name for groups in panels.values() for _, bars in groups for bar in bars}
+    shown = [name for name in COLOURS if name in names]
     figure.legend(
-        handles,
+        [plt.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in shown],
         [LABELS[name] for name in shown],
         loc="outside upper center",
         ncols=len(shown),
-        title="Training step: gather, forward, loss, backward, Adam (float32)",
+        title=title,
         title_fontsize=12,
         frameon=False,
     )
     save(figure, record, path)
 
 
-def _bars(panel: Axes, results: list[Result]) -> None:
+def _bars(panel: Axes, groups: list[Group]) -> None:
     place, ticks = 0.0, []
-    for result in results:
-        first = place
-        for name, sample in result.seconds.items():
+    for label, bars in groups:
+        ticks.append((place + (len(bars) - 1) / 2, label))
+        for name, sample, text in bars:
             spread = [[sample.median - sample.lower], [sample.upper - sample.median]]
-            panel.barh(
-                place,
-                1e3 * sample.median,
-                xerr=[[1e3 * spread[0][0]], [1e3 * spread[1][0]]],
-                color=COLOURS[name],
-                error_kw={"lw": 1},
-            )
-            text = f"{in_milliseconds(sample.median)} ms"
-            if name == "numpy":
-                text += f"  ({result.ratios['numpy/torch'].median:.2f} × PyTorch)"
+            panel.barh(place, sample.median, xerr=spread, color=COLOURS[name], error_kw={"lw": 1})
             panel.annotate(
                 text,
-                (1e3 * sample.upper, place),
+                (sample.upper, place),
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",
                 fontsize=8,
             )
             place += 1
-        ticks.append(((first + place - 1) / 2, f"{result.network}\nbatch {result.batch}"))
         place += 0.7
     panel.set_yticks([tick for tick, _ in ticks], [label for _, label in ticks])
     panel.invert_yaxis()
-    panel.set_xlabel("milliseconds per step (shorter is better)")
     panel.margins(x=0.35)
+    panel.set_xlim(left=0)
     panel.spines[["top", "right"]].set_visible(False)
 
 

@@ -1,0 +1,85 @@
+"""What tutorials show: torchvision's transforms for each image, a DataLoader, eager Adam."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+import torch_models
+from benchmarks.epoch_tasks import BATCH, FLIP, NETWORK, RATE, SIZE, EpochTask
+from benchmarks.task import SEED
+from training.initialisation import initial_weights
+
+
+class Images(Dataset):
+    """Arrays as torchvision's MNIST gives its files: a transformed image and a label by index."""
+
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        self._images, self._labels = images, labels.tolist()
+        self._transform = transforms.Compose(
+            [
+                transforms.ToPILImage(),
+                transforms.Resize(SIZE),
+                transforms.RandomHorizontalFlip(FLIP),
+                transforms.ToTensor(),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._transform(self._images[index]), self._labels[index]
+
+
+class StockLoop(EpochTask):
+    """The loop; `loaders` is its DataLoader's num_workers."""
+
+    def __init__(self, threads: int, images: int, loaders: int = 0, device: str = "cpu") -> None:
+        self._loaders = loaders
+        super().__init__(threads, images, device)
+
+    def prepare(self) -> None:
+        """Build network, optimizer and schedule."""
+        torch.set_num_threads(self.threads)
+        torch.manual_seed(SEED)
+        self._net = torch_models.build(NETWORK)
+        shapes = {name: tuple(p.shape) for name, p in self._net.named_parameters()}
+        start = initial_weights(shapes, "torch", SEED)
+        self._net.load_state_dict({name: torch.from_numpy(v) for name, v in start.items()})
+        self._net.to(self.device)
+        self._optimizer = torch.optim.Adam(self._net.parameters(), lr=RATE)
+        self._schedule = torch.optim.lr_scheduler.StepLR(self._optimizer, 20, 0.5)
+        self._loader = self._load(len(self.labels))
+
+    def epoch(self, images: int) -> float:
+        """Train on the first images; return the mean loss."""
+        loader = self._loader if images == len(self.labels) else self._load(images)
+        total = torch.zeros((), device=self.device)
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        for inputs, targets in loader:
+            x, y = inputs.to(self.device), targets.to(self.device)
+            self._optimizer.zero_grad()
+            logits = self._net(x)
+            loss = F.cross_entropy(logits, y)
+            loss.backward()
+            self._optimizer.step()
+            total += loss.detach() * len(y)
+            correct += (logits.detach().argmax(1) == y).sum()
+        self._schedule.step()
+        return float(total) / images
+
+    def _load(self, images: int) -> DataLoader:
+        data = Images(self.images[:images], self.labels[:images])
+        return DataLoader(
+            data,
+            BATCH,
+            shuffle=True,
+            num_workers=self._loaders,
+            persistent_workers=self._loaders > 0,
+        )
