@@ -62,7 +62,8 @@ class EpochTask(Task):
     def start_up(self) -> float:
         """Take the first steps, of both batch sizes; return the seconds since the arrays came."""
         started = perf_counter()
-        self.epoch(WARM_UP * BATCH + len(self.labels) % BATCH)
+        count = len(self.labels)
+        self.epoch(min(WARM_UP * BATCH + count % BATCH, count))
         return self.prepared + perf_counter() - started
 
     def run(self, kind: str, count: int) -> None:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from benchmarks import command
+from benchmarks.harness import BenchmarkError, Statistics
+from training.environment import available_cores
+
+
+def options(**paths):
+    return argparse.Namespace(**({"json": None, "picture": None} | paths))
+
+
+def test_columns_are_aligned():
+    rows = [["lenet5_relu", "1", "16.2"], ["deepcnn21", "16", "7.45"]]
+    assert command.table(["network", "threads", "ms"], rows).splitlines() == [
+        "network      threads    ms",
+        "-----------  -------  ----",
+        "lenet5_relu        1  16.2",
+        "deepcnn21         16  7.45",
+    ]
+
+
+def test_times_and_ratios_show_their_spread():
+    sample = Statistics.of([0.010, 0.012, 0.011])
+    assert command.milliseconds(sample) == "11.0 (10.5–11.5)"
+    assert command.ratio(Statistics.of([0.5, 0.75, 0.625])) == "0.62 (0.50–0.75)"
+    assert command.ratio(Statistics.of([12.0])) == "12.0 (12.0–12.0)"
+
+
+def test_threads():
+    assert command.threads("all") == available_cores()
+    assert command.threads("1") == 1
+    with pytest.raises(argparse.ArgumentTypeError, match="give fewer, or all"):
+        command.threads(str(available_cores() + 1))
+    with pytest.raises(argparse.ArgumentTypeError, match="whole number of at least 1, not 0"):
+        command.threads("0")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "inf"])
+def test_seconds_must_be_a_positive_number(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="above 0"):
+        command.positive_seconds(text)
+
+
+def test_places_that_cannot_be_written_are_refused_before_measuring(tmp_path):
+    with pytest.raises(BenchmarkError, match="choose another place"):
+        command.prepare(options(json=tmp_path))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchmarkError, match="cannot write"):
+        command.prepare(options(json=tmp_path / "file" / "step.json"))
+    with pytest.raises(BenchmarkError, match=r"name a \.png, \.svg or \.pdf file"):
+        command.prepare(options(picture=tmp_path / "step.jpeg"))
+
+
+def test_results_are_saved_with_their_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    chosen = options(json=tmp_path / "new" / "step.json")
+    record = command.prepare(chosen)
+    command.save(chosen, {"environment": record})
+    saved = json.loads(chosen.json.read_text())["environment"]
+    assert saved["cores"] == available_cores()
+    assert saved["variables"]["OPENBLAS_NUM_THREADS"] == "1"
+    assert saved["processor"]
+    assert saved["date"]
+
+
+def test_a_failed_benchmark_is_one_sentence(capsys):
+    def fail():
+        raise BenchmarkError("numpy: the loss differs")
+
+    with pytest.raises(SystemExit) as ended:
+        command.run("step", fail)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "benchmarks.step: numpy: the loss differs\n"

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from benchmarks.harness import (
+    BenchmarkError,
+    Implementation,
+    Statistics,
+    Worker,
+    interleaved,
+    measure,
+    ratios,
+)
+
+PRODUCT = Implementation("product", "benchmarks.numpy_tasks:NumpyProduct", "numpy", blas="one")
+
+
+def test_statistics_of_a_known_sample():
+    sample = Statistics.of([4.0, 1.0, 3.0, 2.0, 5.0])
+    assert (sample.least, sample.lower, sample.median) == (1.0, 2.0, 3.0)
+    assert (sample.upper, sample.greatest) == (4.0, 5.0)
+    assert sample.values == [4.0, 1.0, 3.0, 2.0, 5.0]
+
+
+def test_one_value_is_its_own_spread():
+    sample = Statistics.of([7.0])
+    assert {sample.least, sample.lower, sample.median, sample.upper, sample.greatest} == {7.0}
+
+
+def test_no_values_have_no_statistics():
+    with pytest.raises(ValueError, match="at least one value"):
+        Statistics.of([])
+
+
+def test_ratios_are_taken_round_by_round():
+    # A round in which the machine was ten times slower leaves no trace in the ratio.
+    sample = ratios([1.0, 10.0, 1.1], [2.0, 20.0, 2.0])
+    assert sample.values == pytest.approx([0.5, 0.5, 0.55])
+    assert sample.median == pytest.approx(0.5)
+
+
+def test_rounds_start_one_further_along_each_time():
+    calls: list[str] = []
+    results = interleaved({name: partial(calls.append, name) for name in "abc"}, 4)
+    assert "".join(calls) == "abcbcacababc"
+    assert {name: len(values) for name, values in results.items()} == {"a": 4, "b": 4, "c": 4}
+
+
+def test_a_worker_is_set_up_before_numpy_loads_and_answers_calls():
+    with Worker(PRODUCT, threads=1, size=8) as worker:
+        description = worker.call("describe")
+        seconds = measure({"product": worker}, "run", rounds=3, seconds=0.001)["product"]
+    pools = [p for p in description["thread_pools"] if p["internal_api"] == "openblas"]
+    if pools:
+        assert [pool["num_threads"] for pool in pools] == [1]
+    assert description["threads"] == 1
+    assert len(seconds) == 3
+    assert all(0 < value < 1 for value in seconds)
+
+
+def test_a_worker_survives_a_failed_call_and_names_what_failed(capfd):
+    with Worker(PRODUCT, threads=1, size=8) as worker:
+        with pytest.raises(BenchmarkError, match=r"product: AttributeError: .*'missing'"):
+            worker.call("missing")
+        assert worker.call("describe")["threads"] == 1
+
+
+def test_a_library_that_is_absent_is_named():
+    absent = Implementation("ghost", "no_such_library_here:Step", "no_such_library_here")
+    assert not absent.installed
+    assert absent.version == "absent"
+    with pytest.raises(BenchmarkError, match="ghost: ModuleNotFoundError"):
+        Worker(absent, threads=1)
+
+
+def test_a_worker_that_dies_is_reported():
+    with Worker(PRODUCT, threads=1, size=8) as worker:
+        worker._process.kill()
+        with pytest.raises(BenchmarkError, match="product: its process ended with status -9"):
+            worker.call("describe")
