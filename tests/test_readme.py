@@ -1,0 +1,55 @@
+"""The README's worked example of a sixth network does what the README says."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import numpy_models
+import torch_models
+from parity import assert_parity
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def example_files() -> dict[str, str]:
+    """The README's code blocks whose first line names the file they go into."""
+    blocks = re.findall(
+        r"```(?:python|yaml)\n# (\S+/tiny\.\w+)\n(.*?)```", README.read_text(), re.S
+    )
+    return dict(blocks)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    files = example_files()
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for package in (torch_models, numpy_models):
+        places = [*package.__path__, str(tmp_path / package.__name__)]
+        monkeypatch.setattr(package, "__path__", places)
+    importlib.invalidate_caches()
+    return files
+
+
+def test_the_example_is_one_file_a_side_and_one_of_configuration() -> None:
+    names = {"torch_models/tiny.py", "numpy_models/tiny.py", "conf/model/tiny.yaml"}
+    assert set(example_files()) == names
+
+
+def test_the_examples_two_sides_agree(tiny: dict[str, str]) -> None:
+    settings = yaml.safe_load(tiny["conf/model/tiny.yaml"])
+    sides = [
+        p.build(settings["name"], **settings["arguments"]) for p in (torch_models, numpy_models)
+    ]
+    size = settings["image_size"]
+    images = np.random.default_rng(0).standard_normal((3, 1, size, size)).astype(np.float32)
+    assert_parity(*sides, images)
+    assert sides[1](images).shape == (3, 10)
