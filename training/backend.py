@@ -89,8 +89,11 @@ class Backend(Protocol):
     def end_epoch(self) -> None:
         """Advance the learning rate's schedule."""
 
-    def evaluate(self) -> NDArray[np.float32]:
-        """Return the test images' logits (N, 10), the network in evaluation mode."""
+    def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
+        """Return logits (N, 10), the network in evaluation mode.
+
+        They are the test images', or those of the first `first_training` training images.
+        """
 
     @property
     def lr(self) -> float:

@@ -99,10 +99,12 @@ class NumpyBackend:
         if self._scheduler:
             self._scheduler.step()
 
-    def evaluate(self) -> NDArray[np.float32]:
-        """Return the test images' logits (N, 10)."""
+    def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
+        """Return the logits of the test images, or of the first training images."""
         self._net.eval()
         images = self._dataset.test_images
+        if first_training is not None:
+            images = self._dataset.train_images[:first_training]
         logits = np.concatenate(
             [
                 self._net.forward(self._input(images[start : start + EVALUATION_BATCH]))

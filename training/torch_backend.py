@@ -117,10 +117,11 @@ class TorchBackend:
             self._scheduler.step()
 
     @torch.inference_mode()
-    def evaluate(self) -> NDArray[np.float32]:
-        """Return the test images' logits (N, 10)."""
+    def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
+        """Return the logits of the test images, or of the first training images."""
         self._net.eval()
-        batches = self._test_images.split(EVALUATION_BATCH)
+        images = self._test_images if first_training is None else self._images[:first_training]
+        batches = images.split(EVALUATION_BATCH)
         logits = torch.cat([self._net(self._input(images)) for images in batches])
         self._net.train()
         return logits.cpu().numpy()

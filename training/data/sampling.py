@@ -8,7 +8,11 @@ SAMPLINGS = ("shuffle", "replacement")
 
 
 def epoch_batches(
-    count: int, batch_size: int, sampling: str, generator: np.random.Generator
+    count: int,
+    batch_size: int,
+    sampling: str,
+    generator: np.random.Generator,
+    steps: int | None = None,
 ) -> list[np.ndarray]:
     """Draw the batches of one epoch.
 
@@ -16,9 +20,10 @@ def epoch_batches(
         count: number of training images.
         batch_size: images in a batch.
         sampling: "shuffle" visits every image once, and the last batch holds what is left over;
-            "replacement" (report R0) draws every index independently, for count // batch_size
-            full batches (234 for 60,000 images and batches of 256).
+            "replacement" (report R0) draws every index independently, for `steps` full batches.
         generator: source of the order.
+        steps: number of batches with "replacement"; by default count // batch_size (234 for
+            60,000 images and batches of 256).
 
     Returns:
         One int64 index array (n,) for each batch.
@@ -41,5 +46,5 @@ def epoch_batches(
                 f"batch_size={batch_size} leaves no batch in an epoch of {count} images "
                 f"sampled with replacement; use {count} or less"
             )
-        return list(generator.integers(count, size=(count // batch_size, batch_size)))
+        return list(generator.integers(count, size=(steps or count // batch_size, batch_size)))
     raise ValueError(f"sampling={sampling!r} is unknown; choose one of {', '.join(SAMPLINGS)}")
