@@ -7,16 +7,17 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.harness import BenchmarkError, Implementation, Statistics
 from training.environment import available_cores, processor
 
-#: Above this load average per core, before a measurement starts, its reader is warned.
-QUIET = 0.25
+#: A share of the cores that others may use: above it, the reader is warned.
+QUIET = 0.1
 
 
 def parser(name: str, description: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -110,14 +111,52 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     if options.picture and options.picture.suffix not in (".png", ".svg", ".pdf"):
         raise BenchmarkError(f"--picture {options.picture}: name a .png, .svg or .pdf file")
     record = environment()
-    if record["load_average"] > QUIET * record["cores"]:
-        announce(
-            f"the machine is busy (load average {record['load_average']:.1f}): "
-            "expect times that vary, and trust ratios only"
-        )
     for key, value in record["variables"].items():
         announce(f"{key}={value} is set, and kept")
     return record
+
+
+class Disturbance:
+    """How many cores other processes used meanwhile; a context manager, Linux only.
+
+    Attributes:
+        cores: their mean number, once the block has been left; None where the system does not say.
+    """
+
+    cores: float | None = None
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic(), _busy_seconds(), _own_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        started, busy, own = self._started
+        now_busy = _busy_seconds()
+        if busy is None or now_busy is None:
+            return
+        others = (now_busy - busy) - (_own_seconds() - own)
+        self.cores = max(0.0, round(others / (time.monotonic() - started), 2))
+        if self.cores > QUIET * available_cores():
+            announce(
+                f"other processes used {self.cores} cores meanwhile: these times say little, and "
+                "those of several threads least of all; repeat on a quiet machine"
+            )
+
+
+def _busy_seconds() -> float | None:
+    """Return the seconds that all cores together have been busy, or taken by the host."""
+    try:
+        fields = Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]
+    except OSError:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, fields)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    """Return the seconds of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def environment() -> dict[str, Any]:
@@ -127,7 +166,6 @@ def environment() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor(),
         "cores": available_cores(),
-        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
         "system": platform.platform(),
         "python": platform.python_version(),
         "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes)},
@@ -139,12 +177,25 @@ def versions(implementations: Sequence[Implementation]) -> dict[str, str]:
     return {one.package: one.version for one in implementations}
 
 
+def blas(description: dict[str, Any]) -> str:
+    """Return library and kernels of a NumPy worker's BLAS from its `Task.describe`."""
+    found = [
+        f"{pool['internal_api']} {pool['version']}, {pool['architecture']} kernels"
+        for pool in description["thread_pools"]
+        if pool["architecture"]
+    ]
+    return "; ".join(found) or "unknown to threadpoolctl"
+
+
 def heading(record: dict[str, Any]) -> str:
     """Return the environment in a line or two."""
     known = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
+    others = record.get("cores_used_by_others")
+    busy = f", {others} of them used by others" if others else ""
     return (
-        f"{record['processor']}, {record['cores']} cores, {record['date'][:10]}\n"
-        f"Python {record['python']}, {known}"
+        f"{record['processor']}, {record['cores']} cores{busy}, {record['date'][:10]}\n"
+        f"Python {record['python']}, {known}{library}"
     )
 
 

@@ -126,7 +126,9 @@ def main() -> None:
     record = command.prepare(options)
     packages = ("torch", "torchvision", "numpy")
     record["versions"] = command.versions([Implementation(p, "", p) for p in packages])
-    results, unmeasured = measure(lines(options.loaders), options)
+    with command.Disturbance() as others:
+        results, unmeasured = measure(lines(options.loaders), options)
+    record["cores_used_by_others"] = others.cores
     print(command.heading(record), end="\n\n")
     print(report(results, unmeasured, options.threads))
     command.save(

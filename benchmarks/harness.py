@@ -157,7 +157,7 @@ def interleaved(
 
 
 def measure(
-    workers: Mapping[str, Worker], kind: str, rounds: int, seconds: float
+    workers: Mapping[str, Worker], kind: str, rounds: int, seconds: float | None
 ) -> dict[str, list[float]]:
     """Return each worker's seconds per run of `kind`, one value a round.
 
@@ -165,10 +165,11 @@ def measure(
         workers: workers of `benchmarks.task.Task` objects.
         kind: which of the task's runs, for example "step".
         rounds: how many interleaved rounds.
-        seconds: about how long one measurement lasts; it is preceded by as much warming up.
+        seconds: about how long one measurement lasts, after as much warming up; None for a single
+            run each, of something long that has run before.
     """
     counts = {
-        name: worker.call("calibrate", kind=kind, seconds=seconds)
+        name: 1 if seconds is None else worker.call("calibrate", kind=kind, seconds=seconds)
         for name, worker in workers.items()
     }
 

@@ -48,10 +48,12 @@ class NumpyStep(StepTask):
             if isinstance(layer, numpy_models.Dropout):
                 layer.draw = draw
 
-    def test_logits(self) -> NDArray[np.float32]:
-        """Return the test images' logits."""
+    def test_logits(self, images: int) -> NDArray[np.float32]:
+        """Return the first test images' logits."""
         self._net.eval()
-        parts = [self._net.forward(self._input(self.test_images[s])) for s in self.test_slices()]
+        parts = [
+            self._net.forward(self._input(self.test_images[s])) for s in self.test_slices(images)
+        ]
         self._net.train()
         return np.concatenate(parts)
 

@@ -92,8 +92,12 @@ def main() -> None:
     options = _parser().parse_args()
     record = command.prepare(options)
     record["versions"] = command.versions([NUMPY, TORCH])
-    limits = [_limit(threads, options) for threads in sorted({1, command.threads("all")})]
-    points = _convolutions(options) + _batches(options)
+    with command.Disturbance() as others:
+        limits = [
+            _limit(threads, options, record) for threads in sorted({1, command.threads("all")})
+        ]
+        points = _convolutions(options) + _batches(options)
+    record["cores_used_by_others"] = others.cores
     print(command.heading(record), end="\n\n")
     print(report(points, limits, options))
     settings = {name: getattr(options, name) for name in ("network", "kernel", "threads", "rounds")}
@@ -135,12 +139,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _limit(threads: int, options: argparse.Namespace) -> Limit:
-    """Measure the square product at one number of threads."""
+def _limit(threads: int, options: argparse.Namespace, record: dict[str, Any]) -> Limit:
+    """Measure the square product at one number of threads; note NumPy's BLAS in the record."""
     command.announce(f"square product, threads: {threads}")
     with ExitStack() as stack:
         workers = start_workers(stack, PRODUCTS, threads, size=options.product)
         seconds = measure(workers, "run", options.rounds, options.seconds)
+        record["blas"] = command.blas(workers["numpy"].call("describe"))
     operations = 2 * options.product**3
     rates = {name: operations / Statistics.of(v).median / 1e9 for name, v in seconds.items()}
     fastest = max(rates, key=lambda name: rates[name])

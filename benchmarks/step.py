@@ -10,6 +10,7 @@ the losses of 20 steps, with shared dropout masks, have been found to agree.
 
 from __future__ import annotations
 
+import argparse
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -64,39 +65,24 @@ class Result:
 
 def main() -> None:
     """Measure and report as the command line says."""
-    parser = command.parser("step", __doc__, rounds=9)
-    command.add_seconds(parser, 0.25)
-    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
-    parser.add_argument(
-        "--threads",
-        nargs="+",
-        type=command.threads,
-        default=[1, command.threads("all")],
-        metavar="N",
-        help="numbers of threads, or all (default: 1 all)",
-    )
-    parser.add_argument(
-        "--peers",
-        nargs="*",
-        choices=PEERS,
-        default=list(PEERS),
-        metavar="NAME",
-        help=f"libraries to compare on {PEER_NETWORK}, where installed (default: all known)",
-    )
-    options = parser.parse_args()
+    options = _parser().parse_args()
     record = command.prepare(options)
     peers = [PEERS[name] for name in options.peers if PEERS[name].installed]
     absent = [name for name in options.peers if not PEERS[name].installed]
     record["versions"] = command.versions([NUMPY, TORCH, *peers])
     record["absent"] = absent
     results, checks, processes = [], [], []
-    for network in options.networks:
-        for threads in sorted(set(options.threads)):
-            beside = peers if network == PEER_NETWORK else []
-            case = _case(network, threads, [NUMPY, TORCH, *beside], options)
-            results += case[0]
-            checks.append({"network": network, "threads": threads, "share_of_tolerance": case[1]})
-            processes.append({"network": network, "threads": threads, "processes": case[2]})
+    with command.Disturbance() as others:
+        for network in options.networks:
+            for threads in sorted(set(options.threads)):
+                beside = peers if network == PEER_NETWORK else []
+                case = _case(network, threads, [NUMPY, TORCH, *beside], options)
+                place = {"network": network, "threads": threads}
+                results += case[0]
+                checks.append(place | {"share_of_tolerance": case[1]})
+                processes.append(place | {"processes": case[2]})
+    record["cores_used_by_others"] = others.cores
+    record["blas"] = command.blas(case[2]["numpy"])
     print(command.heading(record), end="\n\n")
     print(report(results, absent))
     settings = {
@@ -123,6 +109,29 @@ def main() -> None:
         draw_steps(results, record, options.picture)
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser("step", __doc__, rounds=9)
+    command.add_seconds(parser, 0.25)
+    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
+    parser.add_argument(
+        "--threads",
+        nargs="+",
+        type=command.threads,
+        default=[1, command.threads("all")],
+        metavar="N",
+        help="numbers of threads, or all (default: 1 all)",
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=PEERS,
+        default=list(PEERS),
+        metavar="NAME",
+        help=f"libraries to compare on {PEER_NETWORK}, where installed (default: all known)",
+    )
+    return parser
+
+
 def _case(
     network: str, threads: int, implementations: list[Implementation], options: Any
 ) -> tuple[list[Result], dict[str, float], dict[str, Any]]:
@@ -136,7 +145,8 @@ def _case(
         results = []
         for kind in KINDS:
             timed = workers if kind == "step" else {n: workers[n] for n in ("numpy", "torch")}
-            seconds = measure(timed, kind, options.rounds, options.seconds)
+            length = options.seconds if kind == "step" else None
+            seconds = measure(timed, kind, options.rounds, length)
             results.append(
                 Result(
                     kind,

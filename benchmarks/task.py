@@ -18,6 +18,8 @@ from training.random import stream
 SEED = 0
 #: 16 times float32's machine epsilon, 2^-23: the rounding error of a sum of some 256 terms, √n·ε.
 NUDGE = 2.0**-19
+#: Test images on which evaluation mode is compared.
+COMPARED = 2000
 
 
 class Task(ABC):
@@ -111,15 +113,15 @@ class StepTask(Task):
         """Let dropout draw the masks that everyone has at this step; None: its own again."""
 
     @abstractmethod
-    def test_logits(self) -> Any:
-        """Return the test images' logits (M, 10), in evaluation mode."""
+    def test_logits(self, images: int) -> Any:
+        """Return the first test images' logits (images, 10), in evaluation mode."""
 
     @abstractmethod
     def finish(self, results: Any) -> None:
         """Wait until the results of the last run are there."""
 
     def losses(self, steps: int, nudge: int = 0) -> list[float]:
-        """Start anew; return the loss of each training step, and then the test images'.
+        """Start anew; return the loss of each training step, and then of some test images.
 
         Dropout masks are those that all implementations share.
         """
@@ -134,9 +136,9 @@ class StepTask(Task):
 
     def run(self, kind: str, count: int) -> None:
         """Run training steps, or passes over all test images."""
-        result = None
+        result, every = None, len(self.test_images)
         for _ in range(count):
-            result = self.step(*self._next()) if kind == "step" else self.test_logits()
+            result = self.step(*self._next()) if kind == "step" else self.test_logits(every)
         self.finish(result)
 
     def start_weights(self, shapes: dict[str, tuple[int, ...]], nudge: int) -> Weights:
@@ -151,15 +153,16 @@ class StepTask(Task):
                 array *= (1 + NUDGE * signs).astype(np.float32)
         return weights
 
-    def test_slices(self) -> list[slice]:
+    def test_slices(self, images: int) -> list[slice]:
         """Return the batches of an inference pass."""
-        count = len(self.test_images)
-        return [slice(i, i + EVALUATION_BATCH) for i in range(0, count, EVALUATION_BATCH)]
+        starts = range(0, images, EVALUATION_BATCH)
+        return [slice(i, min(i + EVALUATION_BATCH, images)) for i in starts]
 
     def _test_loss(self) -> float:
-        logits = np.asarray(self.test_logits(), np.float64)
+        count = min(COMPARED, len(self.test_images))
+        logits = np.asarray(self.test_logits(count), np.float64)
         shifted = logits - logits.max(axis=1, keepdims=True)
-        chosen = shifted[np.arange(len(logits)), self.test_labels]
+        chosen = shifted[np.arange(count), self.test_labels[:count]]
         return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - chosen))
 
     def _next(self) -> tuple[int, int]:

@@ -56,10 +56,10 @@ class TorchStep(StepTask):
                 module.draw = draw
 
     @torch.inference_mode()
-    def test_logits(self) -> Tensor:
-        """Return the test images' logits."""
+    def test_logits(self, images: int) -> Tensor:
+        """Return the first test images' logits."""
         self._net.eval()
-        parts = [self._net(self._input(self._test[s])) for s in self.test_slices()]
+        parts = [self._net(self._input(self._test[s])) for s in self.test_slices(images)]
         self._net.train()
         return torch.cat(parts)
 

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +70,28 @@ def test_results_are_saved_with_their_environment(tmp_path, monkeypatch):
     assert saved["variables"]["OPENBLAS_NUM_THREADS"] == "1"
     assert saved["processor"]
     assert saved["date"]
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc/stat here")
+def test_work_of_other_processes_is_noticed_and_ones_own_is_not():
+    spin = "import time; end = time.monotonic() + 1\nwhile time.monotonic() < end: pass"
+    with command.Disturbance() as others:
+        stranger = subprocess.Popen([sys.executable, "-c", spin])
+        time.sleep(0.8)  # while it still runs, its work is not this process's own
+    stranger.wait()
+    with command.Disturbance() as own:
+        subprocess.run([sys.executable, "-c", spin], check=True)
+    assert others.cores is not None
+    assert own.cores is not None
+    assert others.cores > 0.3
+    assert own.cores < available_cores() - 0.3
+
+
+def test_blas_is_named():
+    pool = {"internal_api": "openblas", "version": "0.3", "architecture": "SkylakeX"}
+    openmp = {"internal_api": "openmp", "version": None, "architecture": None}
+    assert command.blas({"thread_pools": [openmp, pool]}) == "openblas 0.3, SkylakeX kernels"
+    assert command.blas({"thread_pools": [openmp]}) == "unknown to threadpoolctl"
 
 
 def test_a_failed_benchmark_is_one_sentence(capsys):
