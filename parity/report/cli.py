@@ -1,0 +1,186 @@
+"""``python -m parity report``: check the words, measure, write, say what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from parity.networks import NetworkCase, network_cases
+from parity.protocol import ParityError
+from parity.report import cases, numbers
+from parity.report.environment import environment
+from parity.report.figures import Network, Report, Run
+from parity.report.measure import measure
+from parity.report.page import page
+from parity.report.record import to_json
+from parity.reproduction import record, save
+
+STEM = "parity-report"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ParityError(f"{message}; see python -m parity report --help")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the words after ``report`` ask for; return the exit status."""
+    try:
+        options = _parser().parse_args(list(arguments))
+        chosen = _chosen(options.models, options.all)
+        folder = Path(options.output)
+        record_to = Path(options.json) if options.json else folder / f"{STEM}.json"
+        _check_writable(folder, record_to)
+        with _one_thread():
+            report = _measure(chosen, options.seed, folder)
+        _write(folder / f"{STEM}.html", page(report))
+        _write(record_to, to_json(report))
+    except ParityError as error:
+        print(f"parity report: {error}", file=sys.stderr)
+        return 2
+    print(f"page: {folder / f'{STEM}.html'}")
+    print(f"figures: {record_to}")
+    return 0 if report.passed else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m parity report",
+        description="Measure how far both sides of each network agree; write HTML and JSON.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("models", nargs="*", metavar="model=NAME", help="a network to measure")
+    parser.add_argument("--all", action="store_true", help="measure every network")
+    parser.add_argument(
+        "--output", metavar="DIR", default="outputs/parity", help="folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help=f"the figures' file (default: {STEM}.json in DIR)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of weights, images and masks (default: %(default)s)"
+    )
+    return parser
+
+
+def _chosen(words: Sequence[str], everything: bool) -> list[NetworkCase]:
+    known = network_cases()
+    names = list(dict.fromkeys(case.name for case in known))
+    wanted = []
+    for word in words:
+        key, separator, name = word.partition("=")
+        if key != "model" or not separator:
+            close = difflib.get_close_matches(word.partition("=")[2] or word, names, 1)
+            raise ParityError(
+                f"{word!r} is no model: write model={close[0] if close else 'NAME'}, or --all"
+            )
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+            raise ParityError(f"there is no network {name!r}: {hint}")
+        wanted.append(name)
+    if everything and wanted:
+        raise ParityError("--all already measures every network: leave out model= or --all")
+    if not everything and not wanted:
+        raise ParityError(f"say what to measure: --all, or model= with one of {', '.join(names)}")
+    return known if everything else [case for case in known if case.name in wanted]
+
+
+def _check_writable(folder: Path, record_to: Path) -> None:
+    """Make the folder and try both places, so that no measuring is lost on an unusable one."""
+    path = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder / f"{STEM}.html", record_to):
+            if path.is_dir():
+                raise ParityError(f"cannot write {path}: it is a folder")
+            trial = _partial(path)
+            trial.touch()
+            trial.unlink()
+    except OSError as error:
+        raise ParityError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file; an existing one is replaced only by a complete one."""
+    partial = _partial(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ParityError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: sums keep one order, and a shared machine is left its cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measure(chosen: Sequence[NetworkCase], seed: int, folder: Path) -> Report:
+    start, date = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
+    networks = []
+    for case in chosen:
+        network = measure(case, seed)
+        if not network.passed:
+            network = _reproduced(network, case, seed, folder)
+        print(_line(network), flush=True)
+        networks.append(network)
+    return Report(date, seed, time.perf_counter() - start, environment(), networks)
+
+
+def _line(network: Network) -> str:
+    if not network.passed:
+        return f"{network.name}: disagrees, {network.verdict}" + (
+            f"\nreproduction: {network.reproduction}" if network.reproduction else ""
+        )
+    assert network.closest is not None
+    run, tensor = network.closest
+    return (
+        f"{network.name}: agrees, closest call {tensor.label} ({run.title}) with "
+        f"{numbers.share(tensor.share)} of its budget ({numbers.seconds(network.seconds)})"
+    )
+
+
+def _reproduced(network: Network, case: NetworkCase, seed: int, folder: Path) -> Network:
+    """Save the first failed run as a file that runs again; a training alone has none."""
+    failed = next((part for part in network.failures if isinstance(part, Run)), None)
+    if failed is None:
+        return network
+    arguments = cases.arguments_of(case, failed.dtype, seed)
+    stem = re.sub(r"[^\w]+", "-", f"{network.name} {network.culprit or 'network'}").strip("-")
+    path = folder / f"parity-{stem}.npz"
+    found = record(
+        cases.pair(**arguments),
+        failed.train,
+        failed.culprits,
+        "parity.report.cases:pair",
+        arguments,
+    )
+    save(found, path)
+    return replace(network, reproduction=str(path))

@@ -1,0 +1,234 @@
+"""Measure networks: every tensor, every layer alone and a training, in both dtypes and modes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from parity.comparison import checks_of
+from parity.factory import Pair
+from parity.localisation import assert_parity, parts
+from parity.networks import NetworkCase
+from parity.protocol import DisagreementError, Network, ParityError, check_network
+from parity.report import cases, figures, heat
+from parity.runs import Task, clone, references, run_numpy, shuffled, torch_dtype
+from parity.tolerance import TensorCheck, movement
+from parity.trajectory import Trajectory, assert_trajectory
+from parity.transfer import to_numpy
+from parity.witness import witnesses
+
+DTYPES = ("float32", "float64")
+Factory = Callable[..., Pair]
+_Measured = tuple[figures.Tensor, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A tensor that may be drawn: its figures, NumPy's errors, and whether its layer is guilty."""
+
+    figures: figures.Tensor
+    errors: np.ndarray
+    guilty: bool
+    where: str
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        return self.guilty, *self.figures.rank
+
+
+def measure(case: NetworkCase, seed: int, factory: Factory = cases.pair) -> figures.Network:
+    """Measure one network; a pair that cannot be made or compared is a finding too.
+
+    Args:
+        case: the network.
+        seed: of weights, images, targets and dropout masks.
+        factory: makes the pair from `cases.arguments_of`.
+    """
+    start = time.perf_counter()
+    known = witnesses()
+    matching = [w for w in known if w.title == str(case)]
+    matching += [w for w in known if w.network == case.name]
+    facts: dict[str, Any] = {
+        "name": str(case),
+        "report": matching[0].report if matching else "",
+        "input": case.input,
+    }
+    runs: list[figures.Run] = []
+    trainings: list[figures.Training] = []
+    worst: list[_Candidate] = []
+    try:
+        module = _made(factory, case, DTYPES[0], seed).torch_module
+        for dtype in DTYPES:
+            for train in (True, False):
+                run, candidates = _run(_made(factory, case, dtype, seed), train)
+                runs.append(run)
+                worst += sorted(candidates, key=lambda candidate: candidate.rank)[-1:]
+        for dtype in DTYPES:
+            trainings.append(_training(case, _made(factory, case, dtype, seed), seed))
+    except ParityError as error:
+        return figures.Network(**facts, seconds=time.perf_counter() - start, problem=str(error))
+    chosen = max(worst, key=lambda candidate: candidate.rank, default=None)
+    return figures.Network(
+        **facts,
+        seconds=time.perf_counter() - start,
+        kind=type(module).__name__,
+        parameters=sum(p.numel() for p in module.parameters()),
+        runs=runs,
+        trainings=trainings,
+        heat_map=_heat_map(chosen) if chosen else None,
+    )
+
+
+def _made(factory: Factory, case: NetworkCase, dtype: str, seed: int) -> Pair:
+    try:
+        return factory(**cases.arguments_of(case, dtype, seed))
+    except ValueError as error:
+        raise ParityError(f"{case} cannot be built on both sides: {error}") from error
+
+
+def _run(pair: Pair, train: bool) -> tuple[figures.Run, list[_Candidate]]:
+    """Measure the whole network and each layer alone; return also what may be drawn."""
+    check_network(pair.numpy_network)
+    module = clone(pair.torch_module, torch_dtype(pair.inputs), train)
+    losses = pair.torch_criterion, pair.numpy_criterion
+    task = Task(pair.inputs, None, pair.targets, *losses, train=train, seed=pair.seed)
+    whole = _tensors("", module, pair.numpy_network, task)
+    run = figures.Run(pair.inputs.dtype.name, train, [tensor for tensor, _ in whole], [])
+    candidates = _candidates(whole, run.title, guilty=False)
+    for part in parts(module, pair.numpy_network, task, pair.layers):
+        alone = _tensors(part.layer, part.module, part.network, part.task)
+        output = () if part.task.upstream is None else part.task.upstream.shape
+        layer = figures.Layer(part.layer, part.kind, output, [tensor for tensor, _ in alone])
+        run.layers.append(layer)
+        candidates += _candidates(alone, f"{run.title}, the layer alone", not layer.passed)
+    if not run.passed:
+        verdict, culprits = _accused(pair, train) or _guilty(run.layers)
+        run = replace(run, culprits=culprits, verdict=verdict)
+    return run, candidates
+
+
+def _candidates(measured: list[_Measured], where: str, guilty: bool) -> list[_Candidate]:
+    return [
+        _Candidate(tensor, errors, guilty, where)
+        for tensor, errors in measured
+        if errors is not None and errors.size > 1
+    ]
+
+
+def _accused(pair: Pair, train: bool) -> tuple[str, list[str]] | None:
+    """Return the verdict on the whole network and its culprits; None if it agrees."""
+    try:
+        assert_parity(pair.torch_module, pair.numpy_network, pair.inputs, **pair.options(train))
+    except DisagreementError as error:
+        return _culprit_lines(error), error.culprits
+    return None
+
+
+def _guilty(layers: list[figures.Layer]) -> tuple[str, list[str]]:
+    """Return the verdict where only layers by themselves disagree."""
+    names = [layer.name for layer in layers if not layer.passed]
+    return f"culprit: {', '.join(names)}, wrong alone though the network agrees", names
+
+
+def _culprit_lines(error: DisagreementError) -> str:
+    """Return the lines of a message that name culprits."""
+    lines = [line for line in str(error).splitlines() if line.startswith("culprit")]
+    return "\n".join(lines)
+
+
+def _tensors(layer: str, module: nn.Module, network: Network, task: Task) -> list[_Measured]:
+    """Return each tensor's figures, and NumPy's errors where both sides have the tensor.
+
+    The verdict is the harness's own; the passes are made once more for the numbers behind it.
+    """
+    checks = checks_of("", module, network, task)
+    own, reference, _ = references(module, task, probes=0)
+    to_numpy(module, network)
+    try:
+        run_numpy(network, shuffled(task))
+        to_numpy(module, network)
+        result = run_numpy(network, task)
+    except ParityError:
+        result = {}
+    double = task.inputs.dtype == np.float64
+    measured = []
+    for check in checks:
+        place = check.layer, check.tensor
+        value, errors, torch_error = result.get(place), None, None
+        if place in own and not double:
+            torch_error = movement(own[place], reference[place])
+        if place in own and isinstance(value, np.ndarray) and value.shape == own[place].shape:
+            with np.errstate(invalid="ignore", over="ignore"):
+                errors = np.abs(value.astype(np.float64) - reference[place])
+        shape = () if value is None else value.shape
+        measured.append((_figures(check, layer or check.layer, shape, torch_error), errors))
+    return measured
+
+
+def _figures(
+    check: TensorCheck, layer: str, shape: tuple[int, ...], torch_error: float | None
+) -> figures.Tensor:
+    return figures.Tensor(
+        layer=layer,
+        tensor=check.tensor,
+        shape=shape,
+        index=check.index,
+        torch_value=check.torch_value,
+        numpy_value=check.numpy_value,
+        error=check.error,
+        torch_error=torch_error,
+        budget=check.budget,
+        share=check.share,
+        passed=check.passed,
+        note=check.note,
+    )
+
+
+def _training(case: NetworkCase, pair: Pair, seed: int) -> figures.Training:
+    dtype = pair.inputs.dtype.name
+    facts = dtype, cases.optimizer_of(case)
+    try:
+        trajectory = assert_trajectory(
+            pair.torch_module,
+            pair.numpy_network,
+            cases.batches(case, dtype, seed),
+            cases.recipe(case),
+            seed=seed,
+            name=pair.name,
+            layers=pair.layers,
+            probes=cases.TWINS,
+        )
+    except DisagreementError as error:
+        steps = _steps(error.finding)
+        return figures.Training(*facts, steps, error.culprits, _culprit_lines(error))
+    except ParityError as error:
+        return figures.Training(*facts, [], [], str(error))
+    return figures.Training(*facts, _steps(trajectory))
+
+
+def _steps(trajectory: Trajectory) -> list[figures.Step]:
+    steps = []
+    for number, checks in enumerate(trajectory.steps, start=1):
+        named = {(check.layer, check.tensor): check for check in checks}
+        loss, rate = named["", "loss"], named["", "learning rate"]
+        worst = max(checks, key=lambda check: (not check.passed, check.share))
+        steps.append(
+            figures.Step(
+                number,
+                rate.torch_value,
+                loss.torch_value,
+                loss.numpy_value,
+                _figures(worst, worst.layer, (), None),
+            )
+        )
+    return steps
+
+
+def _heat_map(candidate: _Candidate) -> figures.HeatMap:
+    cells, layout = heat.lay_out(candidate.errors)
+    return figures.HeatMap(candidate.figures, candidate.where, layout, cells)
