@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 
 from training.backend import LayerRow
 from training.loop import Row
@@ -30,6 +31,36 @@ def epoch_line(row: Row, epochs: int) -> str:
         f"  test loss {row.test_loss:.4f} accuracy {row.test_accuracy:7.2%}"
         f"  {row.seconds:.2f} s  {row.images_per_second:,.0f} images/s"
     ).replace("%", " %")
+
+
+class Outlook:
+    """Tells after each epoch what is left of the run and how good it has been at best."""
+
+    def __init__(self, epochs: int, done: int) -> None:
+        self._epochs, self._done = epochs, done
+        self._started = perf_counter()
+
+    def line(self, rows: Sequence[Row]) -> str:
+        """Return the last epoch's results with the best accuracy so far and the time left."""
+        last, best = rows[-1], max(rows, key=lambda row: row.test_accuracy)
+        words = [epoch_line(last, self._epochs)]
+        words.append(f"best {best.test_accuracy * 100:.2f} % (epoch {best.epoch})")
+        left = self._epochs - last.epoch
+        if left:
+            pace = (perf_counter() - self._started) / (last.epoch - self._done)
+            words.append(f"{duration(left * pace)} left")
+        return "  ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in its two greatest units: "45 s", "3 min 20 s" or "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager
