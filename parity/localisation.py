@@ -88,7 +88,7 @@ def parts(
 
     The torch module already has the task's dtype and mode.
     """
-    members = _members(torch_module, numpy_network, layers)
+    members = members_of(torch_module, numpy_network, layers)
     traffic, output = _traffic(torch_module, task)
     for layer, (x, dy) in traffic.items():
         if layer not in members:
@@ -121,7 +121,9 @@ def assert_parity(
     comparison = compare(torch_module, numpy_network, inputs, targets, **options)
     if not comparison.passed:
         options["layers"] = layers
-        verdict, culprits = accuse(torch_module, numpy_network, inputs, targets, **options)
+        verdict, culprits = accuse(
+            torch_module, numpy_network, inputs, targets, comparison, **options
+        )
         raise DisagreementError(f"{verdict}\n{comparison}", culprits, comparison)
     return comparison
 
@@ -130,13 +132,16 @@ def accuse(
     torch_module: nn.Module,
     numpy_network: Network,
     inputs: np.ndarray,
-    targets: np.ndarray | None = None,
+    targets: np.ndarray | None,
+    comparison: Comparison,
     **options: Any,
 ) -> tuple[str, list[str]]:
-    """Explain a disagreement: one line for each culprit, and the culprits' names.
+    """Explain a comparison that failed: one line for each culprit, and the culprits' names.
 
-    Takes the arguments of `localise`.
+    Takes the arguments of `localise` besides.
     """
+    from parity.assembly import explain
+
     if not any(torch_module.children()) and options.get("torch_criterion") is None:
         kind = type(torch_module).__name__
         return f"culprit: {kind}, the only layer", [kind]
@@ -148,6 +153,9 @@ def accuse(
     if guilty:
         lines = [f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}" for p in guilty]
         return "\n".join(lines), [p.layer for p in guilty]
+    found = explain(torch_module, numpy_network, inputs, targets, comparison, **options)
+    if found:
+        return f"culprit: {found[1]}", [found[0]]
     ran = {probe.layer for probe in probes}
     rest = [name for name in layers_of(torch_module) if name and name not in ran]
     return (
@@ -163,9 +171,10 @@ def _evidence(probe: LayerProbe) -> str:
     return str(failures[0] if failures[0].tensor == "output" else probe.comparison.worst)
 
 
-def _members(
+def members_of(
     module: nn.Module, network: Network, layers: Mapping[str, Any] | None
 ) -> Mapping[str, Any]:
+    """Return the NumPy network's layers by torch's names."""
     members = getattr(network, "layers", None) if layers is None else layers
     if isinstance(members, Mapping):
         return members

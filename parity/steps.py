@@ -119,7 +119,7 @@ def numpy_steps(
     optimizer = recipe.numpy_optimizer(network)
     schedule = recipe.numpy_schedule(optimizer) if recipe.numpy_schedule else None
     set_mode(network, train=True)
-    with tape.on_numpy(network, seed):
+    with tape.on_numpy(network, seed), np.errstate(all="ignore"):
         for number, (inputs, targets) in enumerate(batches, start=1):
             loss = recipe.numpy_criterion.forward(network.forward(inputs), targets)
             network.backward(recipe.numpy_criterion.backward())

@@ -167,9 +167,10 @@ def _accuse(
         "torch_criterion": recipe.torch_criterion,
         "numpy_criterion": recipe.numpy_criterion,
     }
-    if compare(trained, numpy_network, *batches[before], **options).passed:
+    comparison = compare(trained, numpy_network, *batches[before], **options)
+    if comparison.passed:
         return "", []
-    return accuse(trained, numpy_network, *batches[before], layers=layers, **options)
+    return accuse(trained, numpy_network, *batches[before], comparison, layers=layers, **options)
 
 
 def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:

@@ -1,0 +1,240 @@
+"""Harmless rewrites: the same quantities in another order or form. All of them must pass."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from numpy_models import (
+    SGD,
+    Adagrad,
+    Adam,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    CrossEntropyLoss,
+    Dropout,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Tanh,
+)
+from parity.faults.optimizers import instead
+from parity.faults.record import Plant, Rewrite, Scene, become_all, sequence, with_loss
+
+
+def unchanged(scene: Scene) -> None:
+    """Plant nothing."""
+
+
+def threads(count: int) -> Plant:
+    """Split every batch over threads."""
+
+    def plant(scene: Scene) -> None:
+        scene.network.threads = count
+
+    return plant
+
+
+class OffsetByOffset(Conv2d):
+    """The general path where the fast one would be taken."""
+
+    def _by_row_windows(self) -> bool:
+        return False
+
+
+class Columns(Conv2d):
+    """im2col, summed from the last column to the first."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        padded, (oh, _, ow, n) = self._padded(x), y.shape
+        windows = [window for _, _, window in self.windows.offsets(padded, oh, ow)]
+        columns = np.stack(windows, axis=2).transpose(1, 2, 0, 3, 4).reshape(-1, oh * ow * n)
+        weight = self.parameters["weight"].reshape(len(self.parameters["weight"]), -1)
+        product = weight[:, ::-1] @ columns[::-1]
+        y[...] = product.reshape(-1, oh, ow, n).swapaxes(0, 1)
+        y += self.parameters["bias"][:, None, None]
+        return y
+
+
+class SampleBySample(Conv2d):
+    """Gradients summed one sample at a time, the last one first."""
+
+    def backward(self, dy, input_gradient=True):
+        dy = dy.copy()  # the calls below use its memory
+        dx = super().backward(dy, input_gradient).copy()
+        sums = {name: np.zeros_like(value) for name, value in self.gradients.items()}
+        for sample in reversed(range(dy.shape[3])):
+            alone = np.zeros_like(dy)
+            alone[..., sample] = dy[..., sample]
+            super().backward(alone, input_gradient)
+            for name, value in self.gradients.items():
+                sums[name] += value
+        for name, value in sums.items():
+            self.gradients[name][...] = value
+        return dx
+
+
+class SplitProduct(Linear):
+    """Products taken over two halves of the inner dimension."""
+
+    def forward(self, x):
+        y, weight = super().forward(x), self.parameters["weight"]
+        half = x.shape[0] // 2
+        y[...] = weight[:, half:] @ x[half:] + self.parameters["bias"][:, None]
+        y += weight[:, :half] @ x[:half]
+        return y
+
+    def backward(self, dy, input_gradient=True):
+        dx, x = super().backward(dy, input_gradient), self._saved
+        self.gradients["weight"][...] = np.einsum("fn,cn->fc", dy[:, ::-1], x[:, ::-1])
+        self.gradients["bias"][...] = dy[:, ::-1].sum(axis=1)
+        return dx
+
+
+class Textbook(BatchNorm2d):
+    """Each derivative on its own line: through the variance, the mean and x."""
+
+    def forward(self, x):
+        self.seen = x.copy()
+        return super().forward(x)
+
+    def backward(self, dy, input_gradient=True):
+        dx = super().backward(dy, input_gradient)
+        _, scale, count = self._saved
+        if count is None:
+            return dx
+        centred = self.seen - self.seen.mean(axis=(0, 2, 3))[:, None, None]
+        normalised = dy * self.parameters["weight"][:, None, None]
+        axes = {"axis": (0, 2, 3), "keepdims": True}
+        variance = (normalised * centred).sum(**axes) * scale**3 / -2
+        mean = -(normalised * scale).sum(**axes) - 2 * variance * centred.mean(**axes)
+        return normalised * scale + (2 * variance * centred + mean) / dy.dtype.type(count)
+
+
+class ByArgmax(MaxPool2d):
+    """Windows laid side by side and reduced at once."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        oh, _, ow, _ = y.shape
+        framed = self._framed(x, -np.inf)
+        views = [view for _, _, view in self.windows.offsets(framed, oh, ow)]
+        y[...] = np.stack(views).max(axis=0)
+        return y
+
+
+class ByMean(AvgPool2d):
+    """Shares multiplied by 1/area before they are added, in reverse."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        if not self._tiles():
+            return y
+        oh, _, ow, _ = y.shape
+        factor = x.dtype.type(1 / np.prod(self.windows.kernel))
+        y[...] = 0
+        for _, _, view in reversed(list(self.windows.offsets(x, oh, ow))):
+            y += view * factor
+        return y
+
+
+class ReluByProduct(ReLU):
+    def forward(self, x):
+        y = super().forward(x)
+        y[...] = x * (x > 0)
+        return y
+
+
+class TanhByProduct(Tanh):
+    """(1 − y)(1 + y) for 1 − y²."""
+
+    def backward(self, dy, input_gradient=True):
+        y = self._saved
+        return super().backward(dy, input_gradient) * 0 + dy * (1 - y) * (1 + y)
+
+
+class DropoutByWhere(Dropout):
+    def backward(self, dy, input_gradient=True):
+        dx = super().backward(dy, input_gradient)
+        return np.where(self._saved != 0, dx, 0)
+
+
+class ThroughProbabilities(CrossEntropyLoss):
+    """Softmax first, its logarithm taken in double precision; sums in reverse."""
+
+    def forward(self, logits, targets):
+        super().forward(logits, targets)
+        logits = logits.astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        self.p = powers / powers[:, ::-1].sum(axis=1, keepdims=True)
+        return float(-np.log(self.p[np.arange(len(targets)), targets])[::-1].mean())
+
+    def backward(self):
+        gradient = super().backward()
+        one_hot = np.eye(gradient.shape[1])[self._saved[1]]
+        return ((self.p - one_hot) / len(gradient)).astype(gradient.dtype)
+
+
+class PlainSGD(SGD):
+    """g·(1 − τ) added before the buffer is decayed."""
+
+    def _update(self, parameters, gradients):
+        velocity = self._state["momentum_buffer"]
+        share = 1 if self.steps == 1 else 1 - self.dampening
+        velocity[...] = share * gradients + self.momentum * velocity
+        parameters[...] = parameters - self.lr * velocity
+
+
+class TextbookAdagrad(Adagrad):
+    def _update(self, parameters, gradients):
+        total = self._state["sum"]
+        total[...] = total + gradients**2
+        rate = self.lr / (1 + (self.steps - 1) * self.lr_decay)
+        parameters[...] = parameters - rate * gradients / (np.sqrt(total) + self.eps)
+
+
+class TextbookAdam(Adam):
+    """Both moments corrected one after the other, as the paper prints it."""
+
+    def _update(self, parameters, gradients):
+        b1, b2 = self.betas
+        m, v = self._state["exp_avg"], self._state["exp_avg_sq"]
+        m[...] = b1 * m + (1 - b1) * gradients
+        v[...] = b2 * v + (1 - b2) * gradients**2
+        first, second = m / (1 - b1**self.steps), v / (1 - b2**self.steps)
+        parameters -= self.lr * first / (np.sqrt(second) + self.eps)
+
+
+def _layers(name: str, *kinds: type, scene: str) -> Rewrite:
+    return Rewrite(name, scene, sequence(*(partial(_turn, kind) for kind in kinds)))
+
+
+def _turn(kind: type, scene: Scene) -> None:
+    become_all(kind)(scene)
+
+
+REWRITES = [
+    *(
+        Rewrite(f"unchanged {scene}", scene, unchanged)
+        for scene in ("overlapping", "strided", "ties", "padded maxima", "odd pooling", "dropout")
+    ),
+    _layers("convolution offset by offset", OffsetByOffset, scene="lenet5_relu"),
+    _layers("convolution by columns in reverse", Columns, scene="lenet5_tanh"),
+    _layers("gradients sample by sample", SampleBySample, scene="lenet5_bn"),
+    _layers("products split and reversed", SplitProduct, scene="lenet5_relu"),
+    _layers("batch norm unfused", Textbook, scene="lenet5_bn"),
+    _layers("maxima over stacked windows", ByArgmax, scene="deepcnn21"),
+    _layers("averages weighted before they are added", ByMean, scene="lenet5_avgpool"),
+    _layers("ReLU as a product", ReluByProduct, scene="lenet5_avgpool"),
+    _layers("tanh's derivative as a product", TanhByProduct, scene="lenet5_tanh"),
+    _layers("dropout by selection", DropoutByWhere, scene="deepcnn21"),
+    Rewrite("loss through probabilities", "lenet5_relu", with_loss(ThroughProbabilities)),
+    Rewrite("two threads", "lenet5_relu", threads(2)),
+    Rewrite("three threads with batch norm", "lenet5_bn", threads(3)),
+    Rewrite("SGD in one expression", "momentum", instead(PlainSGD)),
+    Rewrite("AdaGrad in one expression", "Adagrad", instead(TextbookAdagrad)),
+    Rewrite("Adam as the paper prints it", "Adam", instead(TextbookAdam)),
+]

@@ -1,0 +1,56 @@
+"""The harness against its ledgers: every planted fault dies by name, every rewrite passes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from parity.__main__ import main
+from parity.faults import command, matrix
+from parity.faults.linear import BiasTwice
+from parity.faults.record import Fault, Rewrite, become
+
+
+@pytest.mark.parametrize("fault", matrix.faults(), ids=lambda f: f"{f.area}: {f.name}")
+def test_fault_is_rejected_by_the_culprits_name(fault: Fault) -> None:
+    verdict = matrix.kill(fault)
+    assert verdict.checks, f"survived in {fault.scene}"
+    assert verdict.named == [fault.culprit], verdict.message
+
+
+@pytest.mark.parametrize("rewrite", matrix.rewrites(), ids=lambda r: r.name)
+def test_harmless_rewrite_passes(rewrite: Rewrite) -> None:
+    matrix.pass_through(rewrite)
+
+
+def test_the_ledger_covers_every_area_without_repetition() -> None:
+    ledger = matrix.faults()
+    assert len({fault.name for fault in ledger}) == len(ledger) >= 50
+    assert all(count >= 5 for count in Counter(fault.area for fault in ledger).values())
+    assert sum("0.1 %" in fault.name for fault in ledger) >= 10
+
+
+def test_a_survivor_is_printed_and_fails_the_command(monkeypatch, capsys, tmp_path) -> None:
+    harmless = Fault("nothing at all", "linear", "out", "perceptron", lambda scene: None)
+    misnamed = Fault("named wrongly", "linear", "f1", "perceptron", become("out", BiasTwice))
+    monkeypatch.setattr(command, "faults", lambda: [harmless, misnamed])
+    path = tmp_path / "matrix.json"
+    assert main(["faults", "--json", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "SURVIVOR nothing at all: every check passed" in out
+    assert "SURVIVOR named wrongly: culprit: out (Linear)" in out
+    rows = json.loads(path.read_text(encoding="utf-8"))["faults"]
+    assert [row["survived"] for row in rows] == [True, True]
+    assert not any(rows[0]["checks"].values())
+    assert rows[1]["checks"]["forward"]
+
+
+def test_the_command_prints_the_matrix(capsys) -> None:
+    assert main(["faults", "--only", "bias added twice"]) == 0
+    out = capsys.readouterr().out
+    assert "bias added twice" in out
+    assert "1 faults planted, 1 killed" in out
+    assert main(["faults", "--only", "no such fault"]) == 2
+    assert "no planted fault has 'no such fault'" in capsys.readouterr().err
