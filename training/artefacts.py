@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -29,8 +30,17 @@ class RunLabel(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """A finished run's record; accuracy is a share (0 to 1), times are in seconds."""
+    """A run's record; accuracy is a share (0 to 1), times are in seconds.
 
+    Attributes:
+        status: "finished", "interrupted" or "diverged"; the figures are the last full epoch's, and
+            null before there is one.
+        reason: why it is not finished, in a sentence; else empty.
+        date: when the run ended, in UTC (ISO 8601).
+    """
+
+    status: str
+    reason: str
     model: str
     backend: str
     device: str
@@ -42,8 +52,8 @@ class Summary:
     test_images: int
     epochs: int
     seed: int
-    test_accuracy: float
-    test_loss: float
+    test_accuracy: float | None
+    test_loss: float | None
     parameters: int
     seconds: float
     training_seconds: float
@@ -51,6 +61,7 @@ class Summary:
     processor: str
     blas: dict[str, str]
     versions: dict[str, str]
+    date: str
 
     def save(self, path: Path) -> None:
         """Write the record as JSON."""
@@ -59,20 +70,35 @@ class Summary:
 
 
 class MetricsLog:
-    """metrics.csv in a run's folder: a header, then one line an epoch, each written at once."""
+    """metrics.csv in a run's folder: a header, then one line an epoch, each written at once.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._path = directory / "metrics.csv"
-        self._write([field.name for field in fields(Row)], "w")
+    The lines of the epochs that are already done replace what the file held: whatever a killed
+    process had written beyond its last checkpoint is trained, and written, again.
+    """
+
+    def __init__(self, directory: Path, done: Iterable[Row] = ()) -> None:
+        self.path = directory / "metrics.csv"
+        header = [field.name for field in fields(Row)]
+        lines = [_line(header), *(_line(row.values().values()) for row in done)]
+        write_atomically(self.path, "".join(lines).encode())
 
     def append(self, row: Row) -> None:
-        """Add an epoch; floats are written so that reading them gives the same bits."""
-        self._write(list(row.values().values()), "a")
+        """Add an epoch; floats are written so that reading them gives the same bits.
 
-    def _write(self, cells: list, mode: str) -> None:
-        with self._path.open(mode, newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(cells)
+        Raises:
+            OSError: if it cannot be written, with the file's name.
+        """
+        try:
+            with self.path.open("a", newline="") as file:
+                file.write(_line(row.values().values()))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+
+def _line(cells: Iterable[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def save_weights(path: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:

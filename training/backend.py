@@ -147,6 +147,10 @@ def check_state(
     """
     expected = {f"model.{name}": array for name, array in weights.items()}
     scalars = {"optimizer.step", "optimizer.lr", "scheduler.last_epoch"}
+    for name in scalars & state.keys():
+        kind = np.dtype(np.float64 if name == "optimizer.lr" else np.int64)
+        if state[name].shape != () or state[name].dtype != kind:
+            raise ValueError(f"{name} is not a single number of type {kind}")
     if "optimizer.step" in state and int(state["optimizer.step"]) > 0:
         for name in parameters:
             expected |= {f"optimizer.{kind}.{name}": weights[name] for kind in kinds}
@@ -164,6 +168,8 @@ def check_state(
                 f"{name} has shape {given.shape} and dtype {given.dtype}, "
                 f"expected {array.shape} and {array.dtype}"
             )
+    if not all(np.isfinite(state[name]) and state[name] >= 0 for name in scalars):
+        raise ValueError(f"{', '.join(sorted(scalars))} must not be negative or infinite")
 
 
 def open_backend(config: Config) -> Backend:

@@ -1,72 +1,126 @@
 """The command line: check everything, claim a folder, then let Hydra run the jobs.
 
-A user's mistake ends with one line and status 2 before anything is written; Ctrl-C with one line
-and status 130; any other exception is a defect of the program and keeps its traceback, as every
-exception does with HYDRA_FULL_ERROR=1.
+A user's mistake ends with one line and status 2 before anything is written. A run that cannot go
+on ends with one line and status 1 (its results cannot be written) or 3 (it diverged), a signal
+with 130 or 143. In a sweep such a job does not stop the others: all are listed at the end, with
+status 1. Any other exception is a defect of the program and keeps its traceback, as every exception
+does with HYDRA_FULL_ERROR=1.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from training import directories, environment
-from training.config import check, register
-from training.errors import ConfigError
-from training.overrides import CONFIG_DIRECTORY, CONFIG_NAME, make_plan, parse_arguments
+from training import directories, environment, failures
+from training.config import Config, check, register
+from training.errors import ConfigError, RunError, StoppedError, cannot_write
+from training.overrides import CONFIG_DIRECTORY, CONFIG_NAME, Plan, make_plan, parse_arguments
+from training.resume import quote
 
 
 def main() -> None:
-    """Run what sys.argv asks for; exits with status 2 after a user's mistake."""
+    """Run what sys.argv asks for; exits with a status above 0 when it cannot be done."""
     show_all = bool(os.environ.get("HYDRA_FULL_ERROR"))
     # Hydra would otherwise print an exception itself, several lines long, and end the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _main()
-    except ConfigError as error:
+        sys.stdout.flush()
+    except (ConfigError, RunError) as error:
         if show_all:
             raise
-        print(f"train.py: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), getattr(error, "exit_status", 2))
+    except StoppedError as stop:
+        _end(str(stop), stop.exit_status)
     except KeyboardInterrupt:
-        print("train.py: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end("interrupted before there was anything to save", 130)
+    except OSError as error:
+        message = cannot_write(error)
+        if show_all or message is None:
+            raise
+        _end(message, 1)
+
+
+def run_job(composed: DictConfig) -> float:
+    """Run one job in the folder Hydra has made for it; return its test accuracy.
+
+    Returns:
+        NaN for a job that failed; `failures` then knows why.
+    """
+    from training.run import run
+
+    hydra_config = HydraConfig.get()
+    directory = Path(hydra_config.runtime.output_dir)
+    try:
+        return run(check(composed), directory)
+    except Exception as error:
+        failures.note(directory, error, sweep=hydra_config.mode == RunMode.MULTIRUN)
+        return float("nan")
 
 
 def _main() -> None:
     register()
     args = parse_arguments(sys.argv[1:])
-    if not (args.hydra_help or args.shell_completion):
-        plan = make_plan(args)
-        if not (args.help or args.info or args.cfg):
-            names = {job.backend.name for job in plan.jobs}
-            environment.prepare_blas("numpy" if "numpy" in names else "torch")
-            _check_jobs(plan.jobs)
-            claimed = directories.claim(Path(plan.directory))
-            key = "hydra.sweep.dir" if plan.multirun else "hydra.run.dir"
-            sys.argv.append(f"{key}={_quote(str(claimed))}")
+    if args.hydra_help or args.shell_completion:
+        return _hand_over()
+    plan = make_plan(args)
+    if args.help or args.info or args.cfg:
+        return _hand_over()
+    names = {job.backend.name for job in plan.jobs}
+    environment.prepare_blas("numpy" if "numpy" in names else "torch")
+    _check_jobs(plan.jobs)
+    options = _without(sys.argv[1:], args.overrides)
+    place, settings = _place(plan)
+    sys.argv = [sys.argv[0], *options, *plan.overrides, *settings]
+    failures.forget()
+    _hand_over()
+    failures.report(place, plan.multirun)
+    return None
+
+
+def _place(plan: Plan) -> tuple[Path, list[str]]:
+    """Return the folder, claimed unless it is a resumed run's, and what makes Hydra use it."""
+    if plan.resumes:
+        # .hydra stays what it was when the run began; config.yaml says what it has become.
+        settings = [f"hydra.run.dir={quote(plan.directory)}", "hydra.output_subdir=null"]
+        return Path(plan.directory), settings
+    claimed = directories.claim(Path(plan.directory))
+    key = "hydra.sweep.dir" if plan.multirun else "hydra.run.dir"
+    return claimed, [f"{key}={quote(str(claimed))}"]
+
+
+def _hand_over() -> None:
     hydra.main(str(CONFIG_DIRECTORY), CONFIG_NAME, version_base="1.3")(run_job)()
 
 
-def run_job(composed: DictConfig) -> float:
-    """Run one job in the folder Hydra has made for it; return its test accuracy."""
-    from training.run import run
+def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the options alone: Hydra wants all settings together."""
+    options = list(arguments)
+    for override in overrides:
+        options.remove(override)
+    return options
 
-    return run(check(composed), Path(HydraConfig.get().runtime.output_dir)).test_accuracy
 
-
-def _check_jobs(jobs: tuple) -> None:
+def _check_jobs(jobs: tuple[Config, ...]) -> None:
     from training.run import check_job
 
     for job in jobs:
         check_job(job)
 
 
-def _quote(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _end(message: str, status: int) -> None:
+    try:
+        print(f"train.py: {message}", file=sys.stderr)
+        sys.stdout.flush()
+    except OSError:
+        # What standard output still holds cannot be written: keep Python from trying again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(status)

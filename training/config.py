@@ -8,8 +8,9 @@ cannot say. This module imports neither NumPy nor torch: the configuration decid
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -137,16 +138,62 @@ class InitConfig:
 
 @dataclass
 class TrainerConfig:
-    """Length of the run; epochs null means DEFAULT_EPOCHS of the data set."""
+    """Length of the run, how often its state is saved, and what is recorded on the way.
+
+    Attributes:
+        epochs: null means DEFAULT_EPOCHS of the data set.
+        batch_size: images in a step.
+        checkpoint_every: a whole number and a unit, "1 epoch" or "200 steps", counted from the
+            run's start. The state is also saved after the last epoch and on SIGINT and SIGTERM.
+        steps_per_epoch: only with data.sampling=replacement, which has no natural end of an
+            epoch; null means as many full batches as there are images for.
+        log_every: write loss and accuracy to steps.csv every so many steps; null for never.
+        evaluation_samples: after the first step and each epoch, write the accuracies on so many
+            training and test images, in evaluation mode, to evaluations.csv; 0 for none.
+    """
 
     epochs: int | None = None
     batch_size: int = 128
+    checkpoint_every: str = "1 epoch"
+    steps_per_epoch: int | None = None
+    log_every: int | None = None
+    evaluation_samples: int = 0
+
+
+@dataclass
+class LoggerConfig:
+    """A log for live viewing besides the CSV files, which are always written."""
+
+    name: str = MISSING
+
+
+@dataclass
+class StudyConfig:
+    """How a sweep is reported at its end (training/studies.py).
+
+    Attributes:
+        title: a line above its table and picture.
+        form: "table" (one row for each setting), "curves" (a column over the epochs) or
+            "evaluations" (accuracies on samples over the epochs).
+        column: the column of metrics.csv that is compared.
+    """
+
+    title: str = ""
+    form: str = "table"
+    column: str = "test_accuracy"
 
 
 @dataclass
 class Config:
-    """Everything that decides a run."""
+    """Everything that decides a run.
 
+    Attributes:
+        resume: folder of a run that is to be taken up where it was saved, with its own settings.
+        resume_override: whether settings that change the result may differ from that run's.
+    """
+
+    resume: str | None = None
+    resume_override: bool = False
     seed: int = 0
     device: str = "auto"
     model: ModelConfig = MISSING
@@ -156,6 +203,30 @@ class Config:
     scheduler: SchedulerConfig = MISSING
     init: InitConfig = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = MISSING
+    study: StudyConfig = field(default_factory=StudyConfig)
+
+
+class Interval(NamedTuple):
+    """A number of steps or epochs."""
+
+    number: int
+    unit: str  # "step" or "epoch"
+
+
+def parse_interval(text: str) -> Interval:
+    """Return what "200 steps" or "1 epoch" says.
+
+    Raises:
+        ConfigError: if text is not of that form.
+    """
+    found = re.fullmatch(r"\s*([1-9][0-9]{0,11})\s*(step|epoch)s?\s*", text)
+    if not found:
+        raise ConfigError(
+            "trainer.checkpoint_every must be a whole number of at least 1 and its unit, "
+            f"as '1 epoch' or '200 steps', not {text!r}"
+        )
+    return Interval(int(found[1]), found[2])
 
 
 DEFAULT_EPOCHS = {"mnist": 10, "digits": 60}
@@ -169,6 +240,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer.name": ("adam", "sgd", "adagrad"),
     "optimizer.eps_mode": ("torch", "uncorrected", "inside_root"),
     "init.name": ("torch", "he", "xavier", "normal"),
+    "logger.name": ("csv", "tensorboard"),
+    "study.form": ("table", "curves", "evaluations"),
+    "study.column": ("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
 }
 
 _SYNONYMS = {"gpu": "cuda", "pytorch": "torch"}
@@ -179,6 +253,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "optimizer": {"adam": AdamConfig, "sgd": SGDConfig, "adagrad": AdagradConfig},
     "scheduler": {"constant": SchedulerConfig, "step": StepSchedulerConfig},
     "init": {name: InitConfig(name=name) for name in CHOICES["init.name"]},
+    "logger": {name: LoggerConfig(name=name) for name in CHOICES["logger.name"]},
 }
 
 # key: (least, greatest, whether the least value itself is allowed)
@@ -198,6 +273,9 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "scheduler.gamma": (0, math.inf, False),
     "trainer.epochs": (1, math.inf, True),
     "trainer.batch_size": (1, math.inf, True),
+    "trainer.steps_per_epoch": (1, math.inf, True),
+    "trainer.log_every": (1, math.inf, True),
+    "trainer.evaluation_samples": (0, math.inf, True),
 }
 
 
@@ -228,6 +306,7 @@ def check(config: DictConfig) -> Config:
         _check_range(key, OmegaConf.select(config, key), least, greatest, closed)
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, Config)
+    parse_interval(typed.trainer.checkpoint_every)
     if isinstance(typed.optimizer, AdamConfig):
         betas = list(typed.optimizer.betas)
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
@@ -240,6 +319,11 @@ def check(config: DictConfig) -> Config:
             raise ConfigError(
                 "optimizer.nesterov needs optimizer.momentum above 0 and optimizer.dampening=0"
             )
+    if typed.trainer.steps_per_epoch and typed.data.sampling != "replacement":
+        raise ConfigError(
+            "trainer.steps_per_epoch needs data.sampling=replacement: with "
+            f"data.sampling={typed.data.sampling} an epoch is one pass over the images"
+        )
     if typed.backend.name == "numpy" and typed.device == "cuda":
         raise ConfigError(
             "device=cuda needs backend=torch: the NumPy twin runs on the CPU (device=cpu)"

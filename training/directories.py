@@ -1,9 +1,14 @@
-"""A folder of its own for every run, also for two that start in the same second."""
+"""A folder of its own for every run, also for two that start in the same second.
+
+A folder is claimed once, by the run it is made for, and held by every process that writes to it.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from training.errors import ConfigError
@@ -31,3 +36,28 @@ def claim(wanted: Path) -> Path:
             raise ConfigError(f"cannot write results to {directory}: {error.strerror}") from error
         return directory
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def hold(directory: Path) -> Iterator[None]:
+    """Keep other processes from training in directory; the system lets go when a process dies.
+
+    Raises:
+        ConfigError: if another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another process is training in {directory}") from None
+        except OSError:  # a file system without locks: nothing to hold
+            pass
+        yield
+    finally:
+        os.close(handle)

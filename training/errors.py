@@ -1,13 +1,66 @@
-"""Mistakes a user can repair: one sentence each, shown without a traceback."""
+"""What ends a run early, each told in one sentence and without a traceback.
+
+Exit statuses: 1 the machine failed (a full disk, a folder that cannot be written), 2 a setting
+that cannot be used, 3 the training diverged, 130 and 143 stopped by SIGINT and SIGTERM.
+"""
 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
+
+WRITE_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EPIPE,
+}
 
 
 class ConfigError(ValueError):
     """A setting that cannot be used; the message names it and what would be accepted."""
+
+
+class RunError(Exception):
+    """A run that cannot go on through no defect of the program."""
+
+    exit_status = 1
+
+
+class OutputError(RunError):
+    """Results cannot be written; the message names the file and what is still good."""
+
+
+class DivergenceError(RunError):
+    """The loss is no longer a finite number; the message names step and learning rate."""
+
+    exit_status = 3
+
+
+class StoppedError(KeyboardInterrupt):
+    """A signal ended the run after a save; like Ctrl-C, it also ends a sweep."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number
+
+
+def cannot_write(error: OSError, directory: Path | None = None) -> str | None:
+    """Return "cannot write <file>: <reason>", or None if the error may be a defect's.
+
+    Any error about a file of directory, where only results are written, counts.
+    """
+    name = error.filename
+    inside = isinstance(name, str) and directory is not None and directory in Path(name).parents
+    if not inside and error.errno not in WRITE_ERRORS:
+        return None
+    return f"cannot write {name or 'to standard output'}: {error.strerror}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.backend import Backend, EpochPlan, Totals
 from training.config import Config
@@ -38,6 +40,14 @@ class Row:
         return asdict(self)
 
 
+class NonFiniteLossError(ArithmeticError):
+    """The loss became infinite or not a number in one of the epoch's steps first..last."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(f"the loss is not finite between steps {first} and {last}")
+        self.first, self.last = first, last
+
+
 @dataclass
 class Progress:
     """Where a run stands: with the backend's state, all that is needed to go on from here.
@@ -57,20 +67,49 @@ class Progress:
     rows: list[Row] = field(default_factory=list)
 
     def to_record(self) -> dict[str, Any]:
-        """Return the same as JSON values."""
-        return asdict(self) | {"totals": list(self.totals)}
+        """Return all but the rows as JSON values."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "totals": list(self.totals),
+            "seconds": self.seconds,
+        }
+
+    def table(self) -> NDArray[np.float64]:
+        """Return the rows, float64 (epochs, columns), from which they come back bit for bit."""
+        rows = [list(row.values().values()) for row in self.rows]
+        return np.array(rows, np.float64).reshape(len(rows), len(fields(Row)))
 
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Progress:
-        """Return what `to_record` was given."""
-        rows = [Row(**row) for row in record["rows"]]
-        return cls(**(record | {"totals": Totals(*record["totals"]), "rows": rows}))
+    def from_record(cls, record: dict[str, Any], table: NDArray[np.float64]) -> Progress:
+        """Return what gave record and table.
+
+        Raises:
+            ValueError: if they are no progress.
+        """
+        counts = [record.get("epoch"), record.get("step")]
+        totals, seconds = record.get("totals"), record.get("seconds")
+        sound = (
+            all(type(count) is int and count >= 0 for count in counts)
+            and isinstance(totals, list)
+            and [type(value) for value in totals] == [float, int, int]
+            and type(seconds) is float
+            and table.dtype == np.float64
+            and table.shape == (counts[0], len(fields(Row)))
+            and [int(row[0]) for row in table] == list(range(1, len(table) + 1))
+        )
+        if not sound:
+            raise ValueError("it does not say where its run stood")
+        rows = [Row(int(row[0]), *row[1:].tolist()) for row in table]
+        assert isinstance(totals, list)
+        return cls(record["epoch"], record["step"], Totals(*totals), record["seconds"], rows)
 
 
 def plan_epoch(config: Config, count: int, epoch: int) -> EpochPlan:
     """Draw the order and the flips of an epoch (counted from 0) over count training images."""
     order = stream(config.seed, "order", epoch)
-    batches = epoch_batches(count, config.trainer.batch_size, config.data.sampling, order)
+    trainer, sampling = config.trainer, config.data.sampling
+    batches = epoch_batches(count, trainer.batch_size, sampling, order, trainer.steps_per_epoch)
     indices = np.concatenate(batches)
     flips = None
     if config.data.flip:
@@ -85,14 +124,48 @@ def train_epoch(
 ) -> None:
     """Take the epoch's remaining steps; advance is called with the number of steps done."""
     backend.begin_epoch(plan, progress.totals)
+    train_steps(backend, progress, plan.steps, advance)
+
+
+def train_steps(
+    backend: Backend,
+    progress: Progress,
+    stop: int,
+    advance: Callable[[int], object],
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Take the epoch's steps from where progress stands up to stop.
+
+    Args:
+        backend: which has the epoch's plan.
+        progress: brought up to date when this returns or raises.
+        stop: number of steps that are to be done in the epoch.
+        advance: called with the number of steps done.
+        stopping: whether to return before the next steps.
+
+    Raises:
+        NonFiniteLossError: as soon as the sum of losses is looked at: after every step on a CPU,
+            where it is at hand, and before this returns on CUDA, where a look waits for the device.
+    """
     started = perf_counter()
-    while progress.step < plan.steps:
-        last = min(progress.step + backend.steps_per_call, plan.steps)
+    checked = progress.step
+    while progress.step < stop and not stopping():
+        last = min(progress.step + backend.steps_per_call, stop)
         backend.train(progress.step, last)
         progress.step = last
+        if backend.device == "cpu":
+            _check(backend, checked, last)
+            checked = last
         advance(last)
-    progress.totals = backend.totals()
+    progress.totals = _check(backend, checked, progress.step)
     progress.seconds += perf_counter() - started
+
+
+def _check(backend: Backend, done: int, last: int) -> Totals:
+    totals = backend.totals()
+    if not math.isfinite(totals.loss):
+        raise NonFiniteLossError(done + 1, last)
+    return totals
 
 
 def finish_epoch(backend: Backend, dataset: Dataset, progress: Progress) -> Scores:

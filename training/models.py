@@ -21,6 +21,11 @@ def build_network(build: Callable[..., Network], package: str, config: ModelConf
     """
     try:
         return build(config.name, **config.arguments)
+    except (MemoryError, RuntimeError) as error:
+        raise ConfigError(
+            f"model {config.name} cannot be built with {config.arguments}: "
+            f"{str(error).partition(chr(10))[0]}"
+        ) from error
     except (ValueError, TypeError) as error:
         accepted = _accepted(package, config.name)
         for argument in config.arguments:

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from training import resume
 from training.config import Config, check
 from training.errors import ConfigError, did_you_mean
 
@@ -43,11 +44,21 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command line asks for: its jobs, and the folder they are to be written to."""
+    """What a command line asks for.
+
+    Attributes:
+        jobs: their checked configurations.
+        multirun: whether it is a sweep.
+        directory: the folder they are to be written to.
+        overrides: the settings that give these jobs, a resumed run's own before the user's.
+        resumes: whether the folder is that of a run to be taken up again.
+    """
 
     jobs: tuple[Config, ...]
     multirun: bool
     directory: str
+    overrides: tuple[str, ...]
+    resumes: bool = False
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -94,6 +105,9 @@ def make_plan(args: argparse.Namespace) -> Plan:
         composer = _Composer(name, extra)
         overrides = composer.parse(args.overrides)
         multirun = bool(args.multirun)
+        resumed = _value(overrides, "resume")
+        if resumed is not None:
+            return composer.resume(Path(resumed).absolute(), overrides, multirun)
         whole = composer.compose(_first_values(overrides), with_hydra=True)
         multirun = multirun or OmegaConf.select(whole, "hydra.mode") == RunMode.MULTIRUN
         for override in overrides:
@@ -110,7 +124,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
             jobs = BasicSweeper.split_arguments([*swept, *overrides], None)[0]
         checked = tuple(composer.check(job) for job in jobs)
         target = whole.hydra.sweep.dir if multirun else whole.hydra.run.dir
-    return Plan(checked, multirun, str(target))
+    return Plan(checked, multirun, str(target), tuple(args.overrides))
 
 
 class _Composer:
@@ -137,6 +151,25 @@ class _Composer:
             return check(self.compose(overrides))
         except OmegaConfBaseException as error:
             raise ConfigError(_first_line(error)) from error
+
+    def resume(self, directory: Path, given: list[Override], multirun: bool) -> Plan:
+        """Return the plan to go on with the run in directory under its own settings."""
+        keys = [override.key_or_group for override in given]
+        for key in ("hydra.run.dir", "experiment", "study"):
+            if key in keys:
+                raise ConfigError(f"resume and {key} exclude each other: a run keeps its own")
+        if multirun or any(override.is_sweep_override() for override in given):
+            raise ConfigError("resume takes up one run: give one folder, and no --multirun")
+        content = resume.find_run(directory)
+        saved = resume.saved_overrides(content, keys, _groups())
+        try:
+            self.check([str(override.input_line) for override in self.parse(saved)])
+        except ConfigError as error:
+            raise ConfigError(f"{content.path}: its settings cannot be used: {error}") from error
+        lines = [*saved, *(str(override.input_line) for override in given)]
+        config = self.check(lines)
+        resume.check_unchanged(content, config)
+        return Plan((config,), False, str(directory), tuple(lines), resumes=True)
 
     def compose(self, overrides: list[str], with_hydra: bool = False) -> DictConfig:
         try:
@@ -193,6 +226,15 @@ def _first_values(overrides: list[Override]) -> list[str]:
         else:
             lines.append(str(override.input_line))
     return lines
+
+
+def _value(overrides: list[Override], key: str) -> str | None:
+    """Return the last plain value that is given for a key."""
+    for override in reversed(overrides):
+        if override.key_or_group == key and not override.is_sweep_override():
+            value = override.value()
+            return None if value is None else str(getattr(value, "text", value))
+    return None
 
 
 def _wanted(error: Exception) -> str:

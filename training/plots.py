@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from training.artefacts import RunLabel
+from training.checkpoint import write_atomically
 from training.data import Dataset
 from training.evaluation import Scores, confusion_matrix, most_confident_errors
 from training.loop import Row
@@ -93,5 +95,9 @@ def worst(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> None
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    content = BytesIO()
+    try:
+        figure.savefig(content, format="png", dpi=130)
+    finally:
+        plt.close(figure)
+    write_atomically(path, content.getvalue())

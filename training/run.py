@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 from omegaconf import OmegaConf
 
-from training import console, environment
-from training.artefacts import MetricsLog, RunLabel, Summary, save_weights
+from training import console, directories, environment, failures, signals
+from training.artefacts import RunLabel, Summary, save_weights
 from training.backend import Backend, open_backend
-from training.checkpoint import save_checkpoint
+from training.checkpoint import write_atomically
 from training.config import DEFAULT_EPOCHS, Config
 from training.data import DataError, Dataset, load_dataset
-from training.errors import ConfigError
+from training.errors import ConfigError, DivergenceError, OutputError, StoppedError, cannot_write
 from training.evaluation import Scores
-from training.loop import Progress, finish_epoch, plan_epoch, train_epoch
+from training.loop import Progress
+from training.recorder import check_logger
+from training.session import Session
+
+SUMMARY = "summary.json"
 
 
 def check_job(config: Config) -> None:
@@ -38,6 +41,7 @@ def check_job(config: Config) -> None:
             f"model.image_size={size}: {config.model.name} cannot take {size}×{size} images "
             f"({reason})"
         ) from error
+    check_logger(config)
     count = len(_load(config).train_labels)
     if config.data.sampling == "replacement" and config.trainer.batch_size > count:
         raise ConfigError(
@@ -46,75 +50,100 @@ def check_job(config: Config) -> None:
         )
 
 
-def run(config: Config, directory: Path) -> Summary:
-    """Train, print, and leave the results in directory; return its summary.
+def run(config: Config, directory: Path) -> float:
+    """Train, print, and leave the results in directory; return the test accuracy.
 
     Raises:
         ConfigError: for what a user can repair.
+        OutputError: if the results cannot be written.
+        DivergenceError: if the loss becomes infinite or not a number.
+        StoppedError: after SIGINT or SIGTERM.
     """
-    started = perf_counter()
     dataset = _load(config)
-    if config.trainer.epochs is None:
-        chosen = f"the default for {dataset.name}"
-        config = replace(config, trainer=replace(config.trainer))
-        config.trainer.epochs = DEFAULT_EPOCHS[dataset.name]
-    else:
-        chosen = "as asked"
+    config, chosen = _with_epochs(config, dataset)
     backend = open_backend(config)
     backend.place(dataset)
-    OmegaConf.save(OmegaConf.structured(config), directory / "config.yaml")
-    threads = _plural(backend.threads, "thread")
+    with directories.hold(directory), signals.listen() as stop:
+        session = Session(config, backend, dataset, directory, stop)
+        _print_heading(config, backend, chosen)
+        if config.resume is not None:
+            session.restore()
+        try:
+            return _train_and_save(config, backend, dataset, session, directory, stop)
+        except (StoppedError, DivergenceError) as error:
+            status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
+            summary = _summary(config, backend, dataset, session, status, str(error))
+            with suppress(OSError):
+                summary.save(directory / SUMMARY)
+            raise
+        except OSError as error:
+            message = cannot_write(error, directory)
+            if message is None:
+                raise
+            remedy = "nothing of the run was saved before"
+            if session.saved:
+                remedy = f"the last checkpoint is good; go on with: {session.resume_command}"
+            raise OutputError(f"{message}; {remedy}") from error
+
+
+def _train_and_save(
+    config: Config,
+    backend: Backend,
+    dataset: Dataset,
+    session: Session,
+    directory: Path,
+    stop: signals.StopRequest,
+) -> float:
+    saved = replace(config, resume=None, resume_override=False)
+    text = OmegaConf.to_yaml(OmegaConf.structured(saved))
+    write_atomically(directory / "config.yaml", text.encode())
+    (directory / failures.NAME).unlink(missing_ok=True)
+    scores = session.train()
+    _save_artefacts(config, backend, dataset, session.progress, scores, directory)
+    summary = _summary(config, backend, dataset, session, "finished")
+    summary.save(directory / SUMMARY)
     print(
-        f"{config.model.name} on {backend.name} ({backend.device}, {threads}), "
+        f"test accuracy {scores.accuracy * 100:.2f} % "
+        f"({dataset.name}, {summary.test_images} images)"
+    )
+    print(directory, flush=True)
+    if stop():
+        raise StoppedError(f"{stop.name} came when the run was already finished", stop.number or 0)
+    return scores.accuracy
+
+
+def _with_epochs(config: Config, dataset: Dataset) -> tuple[Config, str]:
+    """Return the configuration with its number of epochs, and where that comes from."""
+    if config.trainer.epochs is not None:
+        return config, "as asked"
+    epochs = DEFAULT_EPOCHS[dataset.name]
+    chosen = replace(config, trainer=replace(config.trainer, epochs=epochs))
+    return chosen, f"the default for {dataset.name}"
+
+
+def _print_heading(config: Config, backend: Backend, chosen: str) -> None:
+    print(
+        f"{config.model.name} on {backend.name} ({backend.device}, "
+        f"{_plural(backend.threads, 'thread')}), "
         f"seed {config.seed}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})"
     )
     for note in backend.notes:
         print(note)
     print(console.layer_table(backend.layer_table()))
-    progress = Progress()
-    try:
-        scores = _train(config, backend, dataset, progress, MetricsLog(directory))
-    except KeyboardInterrupt:
-        print(
-            f"\ninterrupted in epoch {progress.epoch + 1}: the {progress.epoch} epochs before it "
-            f"are in {directory}",
-            file=sys.stderr,
-        )
-        sys.exit(130)
-    summary = _summary(config, backend, dataset, progress, perf_counter() - started)
-    _save(config, backend, dataset, progress, scores, summary, directory)
-    print(
-        f"test accuracy {summary.test_accuracy * 100:.2f} % "
-        f"({dataset.name}, {summary.test_images} images)"
-    )
-    print(directory)
-    return summary
-
-
-def _train(
-    config: Config, backend: Backend, dataset: Dataset, progress: Progress, log: MetricsLog
-) -> Scores:
-    epochs = config.trainer.epochs
-    assert epochs is not None
-    record: dict[str, Any] = {"config": asdict(config), "dataset": dataset.name}
-    while progress.epoch < epochs:
-        plan = plan_epoch(config, len(dataset.train_labels), progress.epoch)
-        label = f"epoch {progress.epoch + 1}/{epochs}"
-        with console.progress_bar(label, plan.steps, progress.step) as advance:
-            train_epoch(backend, plan, progress, advance)
-        scores = finish_epoch(backend, dataset, progress)
-        log.append(progress.rows[-1])
-        record["progress"] = progress.to_record()
-        save_checkpoint(log.directory / "checkpoint.safetensors", backend.state(), record)
-        print(console.epoch_line(progress.rows[-1], epochs), flush=True)
-    return scores
 
 
 def _summary(
-    config: Config, backend: Backend, dataset: Dataset, progress: Progress, seconds: float
+    config: Config,
+    backend: Backend,
+    dataset: Dataset,
+    session: Session,
+    status: str,
+    reason: str = "",
 ) -> Summary:
-    last = progress.rows[-1]
+    rows = session.progress.rows
     return Summary(
+        status=status,
+        reason=reason,
         model=config.model.name,
         backend=backend.name,
         device=backend.device,
@@ -124,27 +153,27 @@ def _summary(
         dataset_note=dataset.note,
         train_images=len(dataset.train_labels),
         test_images=len(dataset.test_labels),
-        epochs=progress.epoch,
+        epochs=len(rows),
         seed=config.seed,
-        test_accuracy=last.test_accuracy,
-        test_loss=last.test_loss,
+        test_accuracy=rows[-1].test_accuracy if rows else None,
+        test_loss=rows[-1].test_loss if rows else None,
         parameters=sum(row.parameters for row in backend.layer_table()),
-        seconds=seconds,
-        training_seconds=sum(row.seconds for row in progress.rows),
-        notes=list(backend.notes),
+        seconds=session.seconds,
+        training_seconds=sum(row.seconds for row in rows),
+        notes=[*backend.notes, *session.notes],
         processor=environment.processor(),
         blas=environment.blas_variables(),
         versions=environment.versions(backend.name),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _save(
+def _save_artefacts(
     config: Config,
     backend: Backend,
     dataset: Dataset,
     progress: Progress,
     scores: Scores,
-    summary: Summary,
     directory: Path,
 ) -> None:
     from training import plots
@@ -154,7 +183,6 @@ def _save(
     plots.curves(directory / "curves.png", progress.rows, label)
     plots.confusion(directory / "confusion.png", scores, dataset, label)
     plots.worst(directory / "worst.png", scores, dataset, label)
-    summary.save(directory / "summary.json")
 
 
 def _plural(count: int | None, noun: str) -> str:

@@ -166,7 +166,9 @@ class TorchBackend:
             optimizer["state"][number] = {"step": torch.tensor(float(self._steps)), **arrays}
         self._optimizer.load_state_dict(optimizer)
         if self._scheduler:
-            schedule = {"last_epoch": self._epoch, "_last_lr": [lr]}
+            # torch counts schedule steps to warn of one before the first optimizer step; a run
+            # saved at an epoch's last step is no such case.
+            schedule = {"last_epoch": self._epoch, "_last_lr": [lr], "_step_count": 2 + self._epoch}
             self._scheduler.load_state_dict(self._scheduler.state_dict() | schedule)
 
     @torch.inference_mode()

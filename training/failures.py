@@ -1,0 +1,57 @@
+"""Jobs that failed: told at once, kept in their folders, and all listed when a sweep ends."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from training.errors import ConfigError, RunError
+
+NAME = "failure.txt"
+
+_noted: dict[Path, Exception] = {}
+
+
+def forget() -> None:
+    """Start a command line: none has failed."""
+    _noted.clear()
+
+
+def note(directory: Path, error: Exception, sweep: bool) -> None:
+    """Keep a job's failure for `report`, or raise it if it is a single run's defect.
+
+    In a sweep it is also told, and written to failure.txt in the job's folder, because another
+    process may be the one that reports.
+    """
+    expected = isinstance(error, (ConfigError, RunError))
+    if not (sweep or expected):
+        raise error
+    _noted[directory] = error
+    if sweep:
+        details = "" if expected else "".join(traceback.format_exception(error))
+        print(f"train.py: {directory.name} failed: {_sentence(error)}", file=sys.stderr)
+        with suppress(OSError):
+            (directory / NAME).write_text(f"{_sentence(error)}\n{details}", encoding="utf-8")
+
+
+def report(directory: Path, sweep: bool) -> None:
+    """Raise a single run's failure; list a sweep's and exit with status 1."""
+    if not sweep:
+        for error in _noted.values():
+            raise error
+        return
+    found = {path: _sentence(error) for path, error in _noted.items()}
+    for path in directory.rglob(NAME):
+        found.setdefault(path.parent, path.read_text(encoding="utf-8").partition("\n")[0])
+    if found:
+        print(f"train.py: failed jobs: {len(found)}, the others went on", file=sys.stderr)
+        for path in sorted(found):
+            print(f"  {path}: {found[path]}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).partition("\n")[0]
+    return text if isinstance(error, (ConfigError, RunError)) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,196 @@
+"""Taking up a run again: its settings from its checkpoint, and what may differ from them.
+
+The record in a checkpoint is treated as a stranger's: it sets values that the configuration checks
+like the user's own, and never a path or an interpolation.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from training.checkpoint_file import CheckpointError, Content, newest
+from training.config import Config
+from training.errors import ConfigError
+
+MAX_SETTINGS = 200
+MAX_TEXT = 500
+MAX_DEPTH = 8
+#: Never taken from a checkpoint: where data lie on this machine, and the resumption itself.
+LOCAL = ("data.root", "resume", "resume_override")
+#: May differ without being asked about: they do not decide what is computed, or only its rounding.
+FREE = (
+    *LOCAL,
+    "trainer.epochs",
+    "trainer.checkpoint_every",
+    "trainer.log_every",
+    "trainer.evaluation_samples",
+    "logger",
+    "study",
+    "backend",
+    "device",
+    "data.download",
+)
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_./+@%-]+")
+
+
+def find_run(directory: Path) -> Content:
+    """Return a run's newest good checkpoint without changing anything.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    try:
+        if not directory.is_dir():
+            raise CheckpointError(f"there is no folder {directory}")
+        return newest(directory)[0]
+    except (CheckpointError, OSError) as error:
+        raise ConfigError(f"resume={directory}: {error}") from error
+
+
+def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str]) -> list[str]:
+    """Return a checkpoint's settings as Hydra overrides, to stand before the user's own.
+
+    Args:
+        content: the checkpoint.
+        given: keys and groups that the user sets; what is inside a group that is swapped stays
+            the new option's.
+        groups: the configuration groups.
+
+    Raises:
+        ConfigError: if the record's configuration is none.
+    """
+    given, groups = set(given), set(groups)
+    known = {field.name for field in fields(Config)}
+    config = saved_config(content)
+    result = []
+    for key, value in config.items():
+        if key not in known:
+            raise ConfigError(f"{content.path}: there is no setting {key[:60]!r}")
+        if key in groups and key in given:
+            continue
+        option = value.get("name") if isinstance(value, dict) else None
+        if key in groups and option is not None:
+            result.append(f"{key}={_text(option, content)}")
+    for key, value in _leaves(config):
+        if key in LOCAL or (key.split(".")[0] in given & groups):
+            continue
+        if not all(_KEY.fullmatch(part) for part in key.split(".")):
+            raise ConfigError(f"{content.path}: there is no setting {key[:60]!r}")
+        result.append(f"++{key}={_text(value, content)}")
+    if len(result) > MAX_SETTINGS:
+        raise ConfigError(f"{content.path}: its {len(result)} settings are no run's")
+    return result
+
+
+def saved_config(content: Content) -> dict[str, Any]:
+    """Return the configuration that a checkpoint's record holds.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    config = content.record.get("config")
+    if not isinstance(config, dict) or content.record.get("format") != 1:
+        raise ConfigError(f"{content.path}: its record is not that of a run")
+    return config
+
+
+def check_unchanged(content: Content, config: Config) -> None:
+    """Refuse a configuration that would not continue the checkpoint's run.
+
+    Raises:
+        ConfigError: naming each setting that differs, unless `resume_override` allows it; or if
+            the run already has more epochs than are asked for.
+    """
+    progress = content.record.get("progress")
+    done = progress.get("epoch") if isinstance(progress, dict) else None
+    epochs = config.trainer.epochs
+    if isinstance(done, int) and epochs is not None and done > epochs:
+        raise ConfigError(f"trainer.epochs={epochs}: the run already has {done} epochs")
+    differences = changes(saved_config(content), asdict(config))
+    if differences and not config.resume_override:
+        raise ConfigError(
+            f"this is not the run's own configuration: {', '.join(differences)}; leave that out, "
+            "or add resume_override=true to go on with it"
+        )
+
+
+def changes(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return "key was x and is y" for each setting that decides the result and differs."""
+    current = dict(_leaves(now))
+    return [
+        f"{key} was {value} and is {current.get(key, 'no setting any more')}"
+        for key, value in _leaves(saved)
+        if not _covered(key, FREE) and current.get(key, _MISSING) != value
+    ]
+
+
+def record_of(config: Config) -> dict[str, Any]:
+    """Return a configuration as JSON values, without what belongs to this machine alone."""
+    tree = asdict(config)
+    for key in LOCAL:
+        *path, last = key.split(".")
+        node = tree
+        for part in path:
+            node = node[part]
+        del node[last]
+    return tree
+
+
+def command(directory: Path, config: Config) -> str:
+    """Return the command line that goes on with the run in directory."""
+    settings = [f"resume={quote(str(directory))}"]
+    if config.data.root is not None:
+        settings.append(f"data.root={quote(config.data.root)}")
+    program = sys.argv[0] if sys.argv[0].endswith(".py") else "train.py"
+    return shlex.join(["python", program, *settings])
+
+
+def quote(value: str) -> str:
+    """Return text as Hydra's grammar needs it."""
+    return value if _PLAIN.fullmatch(value) else _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    # The grammar doubles backslashes only where they stand before a quotation mark.
+    escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", value)
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{trailing * chr(92)}'"
+
+
+_MISSING = object()
+
+
+def _covered(key: str, prefixes: Iterable[str]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and prefix.count(".") < MAX_DEPTH:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+
+
+def _text(value: Any, content: Content) -> str:
+    """Return a JSON value in Hydra's grammar; text stays text, whatever it looks like."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case str() if len(value) <= MAX_TEXT and value.isprintable() and "${" not in value:
+            return _quoted(value)
+        case list() if len(value) <= MAX_SETTINGS:
+            return f"[{','.join(_text(item, content) for item in value)}]"
+    raise ConfigError(f"{content.path}: it holds a setting that no run has ({str(value)[:60]!r})")

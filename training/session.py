@@ -1,0 +1,263 @@
+"""A run's training with everything that keeps it from being lost: saves, resumption, stops."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from training import console, resume
+from training.artefacts import MetricsLog
+from training.backend import Backend, EpochPlan
+from training.checkpoint import Checkpoint, decode, remove_leftovers, save_checkpoint, set_aside
+from training.checkpoint_file import NAME, CheckpointError, newest
+from training.config import Config, parse_interval
+from training.data import Dataset
+from training.errors import ConfigError, DivergenceError, StoppedError
+from training.evaluation import Scores, score
+from training.loop import NonFiniteLossError, Progress, finish_epoch, plan_epoch, train_steps
+from training.recorder import Recorder
+from training.signals import StopRequest
+
+ROWS = "progress.rows"
+
+
+class Session:
+    """Trains a placed backend to its last epoch in a folder that this process holds.
+
+    Attributes:
+        progress: where the run stands.
+        notes: what has happened to the run that a reader of its record has to know.
+        saved: whether this folder holds a checkpoint of the run.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        backend: Backend,
+        dataset: Dataset,
+        directory: Path,
+        stop: StopRequest,
+    ) -> None:
+        self._config, self._backend, self._dataset = config, backend, dataset
+        self._directory, self._stop = directory, stop
+        self._interval = parse_interval(config.trainer.checkpoint_every)
+        self._started, self._before = perf_counter(), 0.0
+        self.progress = Progress()
+        self.notes: list[str] = []
+        self.saved = False
+
+    @property
+    def seconds(self) -> float:
+        """Return the time that the run has taken so far, in all its processes."""
+        return self._before + perf_counter() - self._started
+
+    @property
+    def resume_command(self) -> str:
+        """Return the command line that goes on with this run."""
+        return resume.command(self._directory, self._config)
+
+    def restore(self) -> None:
+        """Go on from the folder's newest good checkpoint.
+
+        Raises:
+            ConfigError: if it does not fit this configuration; nothing has then been written.
+        """
+        try:
+            content, passed_over = newest(self._directory)
+            checkpoint = decode(content)
+            self._take_over(checkpoint)
+        except (CheckpointError, ValueError) as error:
+            raise ConfigError(f"resume={self._directory}: {error}") from error
+        remove_leftovers(self._directory)
+        if passed_over:
+            self._say(f"{passed_over}: going on from the checkpoint before it")
+            set_aside(self._directory / NAME)
+        self.saved = True
+        self._say(f"resumed {self._where()}")
+        if checkpoint.record["maker"] != self._maker():
+            self._say(
+                f"saved on {checkpoint.record['maker']}, resumed on {self._maker()}: the same up "
+                "to rounding, not bit for bit"
+            )
+
+    def train(self) -> Scores:
+        """Take all epochs that remain; return the scores after the last.
+
+        Raises:
+            StoppedError: after a signal; everything is then saved.
+            DivergenceError: when the loss is no longer finite.
+            OSError: if the results cannot be written.
+        """
+        self._log = MetricsLog(self._directory, self.progress.rows)
+        self._recorder = Recorder(self._config, self._backend, self._dataset, self._directory)
+        self._outlook = console.Outlook(self._epochs, self.progress.epoch)
+        scores = None
+        try:
+            while self.progress.epoch < self._epochs:
+                scores = self._epoch()
+        except NonFiniteLossError as error:
+            raise self._divergence(error.first, error.last) from error
+        finally:
+            self._recorder.close()
+        return scores or score(self._backend.evaluate(), self._dataset.test_labels)
+
+    @property
+    def _epochs(self) -> int:
+        assert self._config.trainer.epochs is not None
+        return self._config.trainer.epochs
+
+    def _epoch(self) -> Scores:
+        progress, backend = self.progress, self._backend
+        plan = plan_epoch(self._config, len(self._dataset.train_labels), progress.epoch)
+        label = f"epoch {progress.epoch + 1}/{self._epochs}"
+        with console.progress_bar(label, plan.steps, progress.step) as advance, _quiet_overflow():
+            backend.begin_epoch(plan, progress.totals)
+            self._recorder.begin_epoch(plan, progress)
+
+            def taken(steps: int) -> None:
+                self._recorder.after_steps(steps, plan)
+                advance(steps)
+
+            while progress.step < plan.steps:
+                train_steps(backend, progress, self._pause(plan), taken, self._stop)
+                if self._stop():
+                    self._save()
+                    raise self._stopped()
+                if progress.step < plan.steps:
+                    self._save()
+            lr = backend.lr
+            scores = finish_epoch(backend, self._dataset, progress)
+        row = progress.rows[-1]
+        if not math.isfinite(row.test_loss):
+            progress.rows.pop()
+            progress.epoch -= 1
+            raise self._divergence(plan.steps, plan.steps, lr)
+        self._recorder.end_epoch(row, scores)
+        if self._due(plan) or self._stop() or progress.epoch == self._epochs:
+            self._save()
+        self._log.append(row)
+        print(self._outlook.line(progress.rows), flush=True)
+        if self._stop():
+            raise self._stopped()
+        return scores
+
+    def _pause(self, plan: EpochPlan) -> int:
+        """Return the step of this epoch at which to save next, or the epoch's end."""
+        if self._interval.unit == "epoch":
+            return plan.steps
+        count, done = self._interval.number, plan.first_step + self.progress.step
+        return min((done // count + 1) * count - plan.first_step, plan.steps)
+
+    def _due(self, plan: EpochPlan) -> bool:
+        """Return whether the end of the epoch that plan was for is a time to save."""
+        in_steps = self._interval.unit == "step"
+        done = plan.first_step + plan.steps if in_steps else self.progress.epoch
+        return done % self._interval.number == 0
+
+    def _save(self) -> None:
+        state = self._backend.state()
+        weights = (array for name, array in state.items() if name.startswith("model."))
+        if not all(np.isfinite(array).all() for array in weights):
+            raise self._divergence(self.progress.step, self.progress.step)
+        record = {
+            "format": 1,
+            "config": resume.record_of(self._config),
+            "dataset": self._dataset_record(),
+            "maker": self._maker(),
+            "progress": self.progress.to_record(),
+            "seconds": self.seconds,
+            "notes": self.notes,
+        }
+        state[ROWS] = self.progress.table()
+        save_checkpoint(self._directory / NAME, state, record)
+        self.saved = True
+
+    def _take_over(self, checkpoint: Checkpoint) -> None:
+        state, record = dict(checkpoint.state), checkpoint.record
+        notes, seconds = _check_record(record)
+        if ROWS not in state:
+            raise ValueError("it does not say where its run stood")
+        progress = Progress.from_record(record["progress"], state.pop(ROWS))
+        changed = resume.changes(record["config"], resume.record_of(self._config))
+        here = self._dataset_record()
+        if record["dataset"] != here:
+            changed.append(f"the data were {_words(record['dataset'])} and are {_words(here)}")
+            if not self._config.resume_override:
+                raise ValueError(f"{changed[-1]}; add resume_override=true to go on all the same")
+        plan = plan_epoch(self._config, len(self._dataset.train_labels), progress.epoch)
+        if changed:
+            self._adapt(changed, state, progress, plan)
+        if progress.step > plan.steps:
+            raise ValueError(f"it stands at step {progress.step} of {plan.steps}")
+        self._backend.load_state(state)
+        self.progress, self._before = progress, seconds
+        self.notes = [*notes, *self.notes]
+
+    def _adapt(
+        self, changed: list[str], state: dict[str, Any], progress: Progress, plan: EpochPlan
+    ) -> None:
+        """Make a changed configuration take effect, as the user insists on it."""
+        self._say(f"resumed with changes: {', '.join(changed)}")
+        config = self._config
+        if any(change.startswith(("optimizer.lr ", "scheduler.")) for change in changed):
+            step_size = config.scheduler.step_size
+            falls = progress.epoch // step_size if step_size else 0
+            state["optimizer.lr"] = np.asarray(config.optimizer.lr * config.scheduler.gamma**falls)
+        if any(c.startswith(("data.", "the data ", "trainer.batch_size ")) for c in changed):
+            # The order of the epoch under way is another one: it begins anew.
+            anew = Progress(epoch=progress.epoch, rows=progress.rows)
+            vars(progress).update(vars(anew))
+
+    def _dataset_record(self) -> dict[str, Any]:
+        return {"name": self._dataset.name, "train_images": len(self._dataset.train_labels)}
+
+    def _maker(self) -> str:
+        threads = self._backend.threads
+        plural = "" if threads == 1 else "s"
+        return f"{self._backend.name} ({self._backend.device}, {threads} thread{plural})"
+
+    def _where(self) -> str:
+        return f"in epoch {self.progress.epoch + 1} after step {self.progress.step}"
+
+    def _say(self, note: str) -> None:
+        self.notes.append(note)
+        print(note, flush=True)
+
+    def _stopped(self) -> StoppedError:
+        assert self._stop.number is not None
+        stopped = f"stopped by {self._stop.name} {self._where()}, all saved"
+        return StoppedError(f"{stopped}; go on with: {self.resume_command}", self._stop.number)
+
+    def _divergence(self, first: int, last: int, lr: float | None = None) -> DivergenceError:
+        steps = f"step {last}" if first == last else f"steps {first} to {last}"
+        good = f"the last good checkpoint is {self._directory / NAME}"
+        return DivergenceError(
+            f"the loss is no longer finite in epoch {self.progress.epoch + 1}, {steps}, "
+            f"at learning rate {self._backend.lr if lr is None else lr:.3g}; "
+            f"{good if self.saved else 'no checkpoint was saved before it'}"
+        )
+
+
+def _check_record(record: dict[str, Any]) -> tuple[list[str], float]:
+    """Return a record's notes and seconds, or raise ValueError if it is not that of a run."""
+    notes, seconds = record.get("notes"), record.get("seconds")
+    texts = [*notes, record.get("maker")] if isinstance(notes, list) else []
+    readable = all(isinstance(text, str) and text.isprintable() for text in texts)
+    objects = all(isinstance(record.get(key), dict) for key in ("config", "progress", "dataset"))
+    if not (texts and readable and objects and isinstance(seconds, float)):
+        raise ValueError("its record is not that of a run")
+    return texts[:-1], seconds
+
+
+def _words(record: dict[str, Any]) -> str:
+    return f"{record.get('name')!r} with {record.get('train_images')!r} training images"
+
+
+def _quiet_overflow() -> warnings.catch_warnings:
+    """Keep NumPy from announcing, line by line, the divergence that is told in one sentence."""
+    return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
