@@ -1,6 +1,6 @@
 """Pure-NumPy layers with hand-written backward passes, and the five networks built of them."""
 
-from numpy_models.activations import Flatten, ReLU, Tanh
+from numpy_models.activations import Flatten, ReLU, SiLU, Tanh
 from numpy_models.batchnorm import BatchNorm2d
 from numpy_models.conv import Conv2d
 from numpy_models.deepcnn21 import DeepCNN21
@@ -11,11 +11,13 @@ from numpy_models.lenet5_avgpool import LeNet5AvgPool
 from numpy_models.lenet5_bn import LeNet5BN
 from numpy_models.lenet5_relu import LeNet5ReLU
 from numpy_models.lenet5_tanh import LeNet5Tanh
+from numpy_models.lenet5_variant import LeNet5Variant
 from numpy_models.linear import Linear
 from numpy_models.losses import CrossEntropyLoss, MSELoss
 from numpy_models.optimizers import SGD, Adagrad, Adam
 from numpy_models.pooling import AvgPool2d, MaxPool2d
 from numpy_models.registry import build, network_class
+from numpy_models.residual import ResidualConv2d
 from numpy_models.schedules import StepLR
 from numpy_models.sequential import Sequential
 
@@ -36,11 +38,14 @@ __all__ = [
     "LeNet5BN",
     "LeNet5ReLU",
     "LeNet5Tanh",
+    "LeNet5Variant",
     "Linear",
     "MSELoss",
     "MaxPool2d",
     "ReLU",
+    "ResidualConv2d",
     "Sequential",
+    "SiLU",
     "StepLR",
     "Tanh",
     "build",

@@ -44,6 +44,31 @@ class Tanh(Layer):
         return np.multiply(dx, dy, out=dx)
 
 
+class SiLU(Layer):
+    """y = x·s with s = 1 / (1 + exp(-x)), and dy/dx = s·(1 + x·(1 - s)), as in torch."""
+
+    saves_input = True
+
+    def forward(self, x: Array) -> Array:
+        s = np.negative(x, out=self._kept("s", x.shape, x.dtype))
+        np.exp(s, out=s)
+        s += 1
+        y = np.divide(x, s, out=self._output(x, x.shape))
+        # The sigmoid as well as the input: it costs more to compute again than to keep.
+        self._saved = x, np.reciprocal(s, out=s)
+        return y
+
+    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        x, s = self._recall()
+        if not input_gradient:
+            return None
+        dx = np.subtract(1, s, out=self._gradient(dy, dy.shape))
+        dx *= x
+        dx += 1
+        dx *= s
+        return np.multiply(dx, dy, out=dx)
+
+
 class Flatten(Layer):
     """Images (C, H, W) to features (C * H * W,), in torch's order; features stay as they are."""
 

@@ -163,6 +163,10 @@ SIMPLE = [
     LayerCase("ReLU", (1, 9), data="integers"),
     LayerCase("Tanh", (3, 4, 5, 6)),
     LayerCase("Tanh", (2, 9), data="integers"),
+    LayerCase("SiLU", (3, 4, 5, 6)),
+    LayerCase("SiLU", (2, 9), data="integers"),
+    LayerCase("ResidualConv2d", (3, 4, 6, 5), {"channels": 4}),
+    LayerCase("ResidualConv2d", (1, 1, 7, 7), {"channels": 1, "kernel_size": 5}),
     LayerCase("Flatten", (3, 4, 5, 6)),
     LayerCase("Flatten", (1, 4, 1, 1)),
     LayerCase("Flatten", (3, 8)),
@@ -182,6 +186,8 @@ _ANY: list[tuple[str, dict[str, Any]]] = [
     ("BatchNorm2d", {"num_features": 2}),
     ("ReLU", {}),
     ("Tanh", {}),
+    ("SiLU", {}),
+    ("ResidualConv2d", {"channels": 2}),
     ("Flatten", {}),
 ]
 NON_FINITE = [LayerCase(kind, (3, 2, 6, 6), options, "non-finite") for kind, options in _ANY]

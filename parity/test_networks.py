@@ -15,6 +15,10 @@ from parity.networks import NetworkCase, network_cases
 CASES = network_cases()
 VARIANTS = [
     *(NetworkCase(n, {"ties": "all"}, (1, 28, 28)) for n in ("lenet5_relu", "lenet5_bn")),
+    NetworkCase("lenet5_variant", {"activation": "relu", "batch_norm": True}, (1, 32, 32)),
+    NetworkCase(
+        "lenet5_variant", {"activation": "silu", "batch_norm": True, "residual": True}, (1, 32, 32)
+    ),
     NetworkCase("deepcnn21", {"ties": "all", "dropout": "inverted", "hidden": 7}, (1, 28, 28)),
 ]
 

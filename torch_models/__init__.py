@@ -8,8 +8,10 @@ from torch_models.lenet5_avgpool import LeNet5AvgPool
 from torch_models.lenet5_bn import LeNet5BN
 from torch_models.lenet5_relu import LeNet5ReLU
 from torch_models.lenet5_tanh import LeNet5Tanh
+from torch_models.lenet5_variant import LeNet5Variant
 from torch_models.pooling import MaxPool2d
 from torch_models.registry import build, names
+from torch_models.residual import ResidualConv2d
 
 __all__ = [
     "Adam",
@@ -20,7 +22,9 @@ __all__ = [
     "LeNet5BN",
     "LeNet5ReLU",
     "LeNet5Tanh",
+    "LeNet5Variant",
     "MaxPool2d",
+    "ResidualConv2d",
     "build",
     "names",
 ]

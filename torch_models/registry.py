@@ -11,7 +11,7 @@ from torch import nn
 
 import torch_models
 
-_SUPPORT = {"adam", "dropout", "pooling", "registry"}
+_SUPPORT = {"adam", "dropout", "pooling", "registry", "residual"}
 
 
 def names() -> list[str]:
