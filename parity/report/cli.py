@@ -41,6 +41,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         options = _parser().parse_args(list(arguments))
         chosen = _chosen(options.models, options.all)
+        if options.seed < 0:
+            raise ParityError(f"--seed must be a whole number from 0, not {options.seed}")
         folder = Path(options.output)
         record_to = Path(options.json) if options.json else folder / f"{STEM}.json"
         _check_writable(folder, record_to)

@@ -206,8 +206,8 @@ def _training(case: NetworkCase, pair: Pair, seed: int) -> figures.Training:
     except DisagreementError as error:
         steps = _steps(error.finding)
         return figures.Training(*facts, steps, error.culprits, _culprit_lines(error))
-    except ParityError as error:
-        return figures.Training(*facts, [], [], str(error))
+    except Exception as error:  # a layer that raises is a finding too, and is recorded as one
+        return figures.Training(*facts, [], [], f"stopped by {type(error).__name__}: {error}")
     return figures.Training(*facts, _steps(trajectory))
 
 

@@ -29,8 +29,8 @@ reference. A NumPy tensor agrees when its largest error against it is at most fo
 own float32 error, or within the rounding that the reference itself shows when every layer's
 operands are moved by what rounding can move them. That limit is the budget: it is measured for
 every tensor and set by hand for none. In float64, where torch is the reference, the measured
-rounding is all of it. Each layer is then run alone, on the input and the upstream gradient that torch gave it, so that a layer
-that is wrong is told apart from one that inherits an error.</p>
+rounding is all of it. Each layer is then run alone, on the input and the upstream gradient that
+torch gave it, so that a layer that is wrong is told apart from one that inherits an error.</p>
 <p>In training both sides take {cases.STEPS} steps on the same batches of {cases.BATCH}, with the
 optimizer of the network's report and a rate halved every
 {cases.EPOCH_STEPS * cases.STEP_SIZE} steps. Loss, rate, weights, the optimizer's state and buffers

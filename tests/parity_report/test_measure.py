@@ -1,0 +1,120 @@
+"""The figures: complete, the harness's own verdicts, and the culprit of a planted fault."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from numpy_models import Adam, ReLU
+from parity import compare
+from parity.networks import NetworkCase
+from parity.report import cases
+from parity.report.measure import measure
+from parity.tolerance import FACTOR
+
+from .conftest import UNIT, planted
+
+
+def test_both_dtypes_modes_and_every_layer_are_measured(right) -> None:
+    assert right.passed, right.verdict
+    assert right.report == "R3"
+    runs = [(run.dtype, run.train) for run in right.runs]
+    assert runs == [(d, t) for d in ("float32", "float64") for t in (True, False)]
+    layers = ["conv1", "pool1", "bn1", "relu1", "conv2", "pool2", "flatten", "loss"]
+    for run in right.runs:
+        assert [layer.name for layer in run.layers] == layers
+        assert all(layer.forward and layer.backward for layer in run.layers)
+    assert [len(training.steps) for training in right.trainings] == [cases.STEPS] * 2
+
+
+def test_verdicts_are_those_of_compare_on_the_same_pair(right) -> None:
+    for run in right.runs:
+        pair = cases.pair(**cases.arguments_of(UNIT, run.dtype, 0))
+        expected = compare(
+            pair.torch_module,
+            pair.numpy_network,
+            pair.inputs,
+            pair.targets,
+            torch_criterion=pair.torch_criterion,
+            numpy_criterion=pair.numpy_criterion,
+            train=run.train,
+        )
+        assert [(t.layer, t.tensor, t.error, t.budget) for t in run.tensors] == [
+            (c.layer, c.tensor, c.error, c.budget) for c in expected.checks
+        ]
+
+
+def test_torchs_own_error_is_what_the_budget_was_made_from(right) -> None:
+    for run in right.runs:
+        for tensor in run.all_tensors:
+            if run.dtype == "float64":
+                assert tensor.torch_error is None
+            else:
+                assert FACTOR * tensor.torch_error <= tensor.budget
+    single = [t.torch_error for t in right.runs[0].all_tensors]
+    assert max(single) > np.finfo(np.float32).eps / 8
+
+
+def test_the_heat_map_shows_the_worst_tensors_errors(right) -> None:
+    drawn = right.heat_map
+    assert max(cell for row in drawn.cells for cell in row) == drawn.tensor.error > 0
+    assert drawn.tensor.rank == max(
+        t.rank for run in right.runs for t in run.all_tensors if len(t.shape) and t.error
+    )
+
+
+def test_the_culprit_of_a_planted_fault(wrong) -> None:
+    assert not wrong.passed
+    assert wrong.culprit == "conv2"
+    assert wrong.verdict.startswith("culprit: conv2 (Conv2d), wrong by itself")
+    assert "gradient of weight" in wrong.verdict
+    guilty = [layer.name for run in wrong.runs for layer in run.layers if not layer.passed]
+    assert guilty == ["conv2"] * 4
+    assert (wrong.heat_map.tensor.layer, wrong.heat_map.tensor.tensor) == (
+        "conv2",
+        "gradient of weight",
+    )
+    assert all(training.culprits == ["conv2"] for training in wrong.trainings)
+
+
+def test_a_wrong_optimizer_is_a_culprit_of_the_training_alone(monkeypatch) -> None:
+    recipe = replace(cases.recipe(UNIT), numpy_optimizer=lambda network: Adam(network, lr=0.01))
+    monkeypatch.setattr(cases, "recipe", lambda case: recipe)
+    network = measure(UNIT, seed=0)
+    assert all(run.passed for run in network.runs)
+    assert network.culprit == "optimizer"
+    assert [len(training.steps) for training in network.trainings] == [1, 1]
+
+
+class Broken(ReLU):
+    def forward(self, x):
+        raise RuntimeError("no such thing")
+
+
+def test_a_network_that_raises_is_a_finding_not_a_traceback() -> None:
+    network = measure(UNIT, 0, planted(UNIT, "relu1", Broken))
+    assert network.culprit == "relu1"
+    assert "no such thing" in network.verdict
+    for training in network.trainings:
+        assert training.steps == []
+        assert training.verdict == "stopped by RuntimeError: no such thing"
+
+
+def test_a_network_that_only_one_side_has_is_a_finding() -> None:
+    network = measure(NetworkCase("lenet6", {}, (1, 28, 28)), seed=0)
+    assert not network.passed
+    assert "lenet6" in network.problem
+    assert "\n" not in network.problem
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_seed_gives_the_same_numbers_in_both_dtypes(seed) -> None:
+    single, double = (
+        cases.pair(**cases.arguments_of(UNIT, d, seed)) for d in ("float32", "float64")
+    )
+    np.testing.assert_array_equal(single.inputs, double.inputs.astype(np.float32))
+    np.testing.assert_array_equal(single.targets, double.targets)
+    for name, tensor in single.torch_module.state_dict().items():
+        assert tensor.equal(double.torch_module.state_dict()[name])
