@@ -27,6 +27,13 @@ the operand changes depend on the operands' values, so equal values stay equal, 
 by exact ties (max pooling, ReLU at zero) is held exactly. In float64 the reference is torch itself:
 the budget is then the floor, a few units in the last place.
 
+On a CUDA device with TF32 a convolution or matrix product rounds both operands to 11 significant
+bits (a 10-bit mantissa: unit roundoff 2⁻¹¹) and adds up in float32. For torch's own error |t − r|
+then stands the movement of the reference when the inputs, weights and arriving gradients of every
+layer with weights are rounded in just this way, in float64, or moved by a factor 1 ± 2⁻¹¹
+(`parity.cuda`); the factor and the floor stay. Only torch on the device is judged by this: NumPy
+never gains from it.
+
 Values that are not finite must be so on both sides, in the same places and of the same kind.
 """
 
@@ -37,6 +44,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FACTOR = 4.0
+TF32_ROUNDOFF = 2.0**-11
 
 
 @dataclass(frozen=True)

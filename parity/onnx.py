@@ -1,0 +1,113 @@
+"""A third implementation: the torch module exported to ONNX and run by onnxruntime.
+
+Needs the extra ``onnx``. In evaluation mode all three are held against the float64 reference by
+`parity.tolerance`'s rule; onnxruntime is judged exactly as NumPy is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from parity.comparison import Comparison, compare
+from parity.protocol import Network, ParityError
+from parity.runs import Task, clone, references, run_forward
+from parity.tolerance import judge
+
+
+def compare_with_onnxruntime(
+    torch_module: nn.Module,
+    numpy_network: Network,
+    inputs: np.ndarray,
+    *,
+    name: str | None = None,
+) -> list[Comparison]:
+    """Compare NumPy with torch in evaluation mode, then onnxruntime's output with both.
+
+    Args:
+        torch_module: the module to export.
+        numpy_network: the NumPy side.
+        inputs: (N, …) float32 array; the exported network takes any N.
+        name: what messages call the pair.
+
+    Returns:
+        NumPy's comparison and onnxruntime's.
+
+    Raises:
+        ParityError: if a package of the extra is missing or the export fails.
+    """
+    ours = compare(torch_module, numpy_network, inputs, train=False, name=name)
+    theirs = run_onnxruntime(export(torch_module, inputs), inputs)
+    module = clone(torch_module, torch.float32, train=False)
+    output = run_forward(module, Task(inputs, train=False), torch.float32)
+    task = Task(inputs, np.ones(tuple(output.shape), np.float32), train=False)
+    own, reference, floors = references(module, task)
+    place = ("", "output")
+    title = f"{ours.network} in onnxruntime"
+    check = judge(title, *place, theirs, own[place], reference[place], floors[place])
+    return [ours, Comparison(title, "float32", False, [check])]
+
+
+def export(torch_module: nn.Module, inputs: np.ndarray) -> bytes:
+    """Return a module, in evaluation mode, as an ONNX model with a free batch size."""
+    for package in ("onnx", "onnxscript"):
+        _require(package)
+    module = clone(torch_module, torch.float32, train=False)
+    batch = torch.export.Dim("batch", min=1)
+    with TemporaryDirectory() as folder, _silence():
+        path = Path(folder) / "model.onnx"
+        try:
+            torch.onnx.export(
+                module,
+                (torch.from_numpy(inputs[[0, 0]]),),  # two samples: one would be taken as fixed
+                str(path),
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_shapes=({0: batch},),
+                dynamo=True,
+                external_data=False,
+            )
+        except Exception as error:
+            kind = type(torch_module).__name__
+            raise ParityError(f"torch cannot export {kind} to ONNX: {error}") from error
+        return path.read_bytes()
+
+
+def run_onnxruntime(model: bytes, inputs: np.ndarray) -> np.ndarray:
+    """Return what onnxruntime computes on one CPU thread."""
+    runtime = _require("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"input": inputs})[0])
+
+
+def _require(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ParityError(f"{package} is not installed: pip install 'lenet-twins[onnx]'") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Any:
+    """Keep the exporter's progress and deprecation notes from the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

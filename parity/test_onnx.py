@@ -1,0 +1,55 @@
+"""torch, NumPy and onnxruntime held against each other in evaluation mode."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import numpy_models
+import torch_models
+from parity import ParityError
+from parity.networks import NetworkCase, network_cases
+from parity.onnx import compare_with_onnxruntime, export, run_onnxruntime
+
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, reason=f"needs {package}, of the extra 'onnx'")
+
+
+@pytest.mark.parametrize("case", network_cases(), ids=str)
+def test_three_implementations(case: NetworkCase, rng) -> None:
+    module = torch_models.build(case.name, **case.arguments)
+    network = numpy_models.build(case.name, **case.arguments)
+    inputs = rng.random((3, *case.input)).astype(np.float32)
+    for comparison in compare_with_onnxruntime(module, network, inputs, name=str(case)):
+        assert comparison.passed, str(comparison)
+
+
+def test_a_wrong_third_is_told(rng, monkeypatch) -> None:
+    module, network = nn.Linear(6, 4), numpy_models.Linear(6, 4)
+    inputs = rng.standard_normal((5, 6)).astype(np.float32)
+    pair = nn.Sequential(module), numpy_models.Sequential(network)
+    assert all(comparison.passed for comparison in compare_with_onnxruntime(*pair, inputs))
+    wrong = export(nn.Sequential(nn.Linear(6, 4)), inputs)
+    monkeypatch.setattr("parity.onnx.export", lambda *_: wrong)
+    ours, theirs = compare_with_onnxruntime(*pair, inputs)
+    assert ours.passed
+    assert "in onnxruntime" in str(theirs)
+    assert not theirs.passed
+
+
+def test_any_batch_size_after_export(rng) -> None:
+    module = torch_models.build("lenet5_bn").eval()
+    model = export(module, rng.random((1, 1, 28, 28)).astype(np.float32))
+    for size in (1, 4):
+        inputs = rng.random((size, 1, 28, 28)).astype(np.float32)
+        with torch.no_grad():
+            expected = module(torch.from_numpy(inputs)).numpy()
+        np.testing.assert_allclose(run_onnxruntime(model, inputs), expected, atol=1e-5)
+
+
+def test_a_missing_package_is_one_sentence(monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(ParityError, match=r"onnxruntime is not installed: pip install"):
+        run_onnxruntime(b"", np.zeros((1, 1), np.float32))
