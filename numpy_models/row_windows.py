@@ -31,6 +31,7 @@ spread exactly as in the direct form.
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from numpy_models.layer import Array
 
@@ -64,33 +65,14 @@ def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int, ou
     """Output rows ``out`` (OH, F, OW, N) from ``unrolled`` and ``weight`` (F, C, kh, kw)."""
     height, channels, kw, ow, n = unrolled.shape
     filters, _, kh, _ = weight.shape
-    depth = channels * kw
-    kernel = np.ascontiguousarray(weight.transpose(0, 2, 1, 3)).reshape(filters, kh * depth)
-    rows = unrolled.reshape(height * depth, ow * n)
-    flat = out.reshape(out.shape[0], filters, ow * n)
-    height_of_window = kh * depth
-    limit = min(SMALL_PRODUCT // (filters * height_of_window), CACHED // (3 * height_of_window))
+    kernel = np.ascontiguousarray(weight.transpose(0, 2, 1, 3)).reshape(filters, -1)
+    rows = unrolled.reshape(height, channels * kw, ow * n)
+    flat = out.reshape(-1, filters, ow * n)
+    limit = min(SMALL_PRODUCT // kernel.size, CACHED // (3 * kernel.shape[1]))
     for columns in _column_blocks(ow * n, limit):
-        for r in range(out.shape[0]):
-            top, bottom = max(0, r - padding), min(height, r - padding + kh)
-            skipped = (top - (r - padding)) * depth
-            used = max(0, bottom - top) * depth
-            np.matmul(
-                kernel[:, skipped : skipped + used],
-                rows[top * depth : top * depth + used, columns],
-                out=flat[r, :, columns],
-            )
+        _slide(kernel, rows[:, :, columns], kh, padding, flat[:, :, columns])
     if bias is not None:
         out += bias[:, None, None]
-
-
-def _column_blocks(columns: int, limit: int) -> list[slice]:
-    """Nearly equal blocks of at most ``limit`` columns; one block if the limit is a sliver."""
-    if limit < COLUMN_STEP or columns <= limit:
-        return [slice(0, columns)]
-    steps = -(-columns // COLUMN_STEP)
-    block = -(-steps // -(-columns // limit)) * COLUMN_STEP
-    return [slice(start, start + block) for start in range(0, columns, block)]
 
 
 def weight_gradient(unrolled: Array, dy: Array, padding: int, out: Array) -> None:
@@ -99,16 +81,18 @@ def weight_gradient(unrolled: Array, dy: Array, padding: int, out: Array) -> Non
     filters, _, kh, _ = out.shape
     depth = channels * kw
     rows = unrolled.reshape(height, depth, ow * n)
-    blocks = dy.reshape(dy.shape[0] * filters, ow * n)
+    dy_rows = dy.reshape(-1, filters, ow * n)
     reverse = np.zeros((kh * filters, depth), dy.dtype)
     for columns in _column_blocks(ow * n, CACHED // (kh * filters + depth)):
-        for h in range(height):
-            first = h + padding - kh + 1
-            top, bottom = max(0, first), min(dy.shape[0], h + padding + 1)
-            if bottom > top:
-                met = slice((top - first) * filters, (bottom - first) * filters)
-                dy_rows = blocks[top * filters : bottom * filters, columns]
-                reverse[met] += dy_rows @ rows[h, :, columns].T
+        block, dy_block = rows[:, :, columns], dy_rows[:, :, columns]
+        whole, clipped = _placements(height, len(dy), kh, kh - 1 - padding)
+        if whole:
+            meets = _windows(dy_block, whole.start - (kh - 1 - padding), len(whole), kh)
+            products = np.matmul(meets, block[whole.start : whole.stop].transpose(0, 2, 1))
+            reverse += products.sum(axis=0)
+        for h, first, start, stop in clipped:
+            met = slice((start - first) * filters, (stop - first) * filters)
+            reverse[met] += _stacked(dy_block, start, stop) @ block[h].T
     by_row = reverse.reshape(kh, filters, channels, kw)[::-1]
     out[...] = by_row.transpose(1, 2, 0, 3)
 
@@ -118,17 +102,14 @@ def input_gradient(
 ) -> None:
     """Write the gradient of the image (H, C, W, N) into ``out``, through ``d_unrolled``."""
     height, channels, width, _ = out.shape
-    oh, filters, ow, n = dy.shape
+    _, filters, ow, n = dy.shape
     _, _, kh, kw = weight.shape
     turned = weight[:, :, ::-1].transpose(1, 3, 2, 0)  # (C, kw, kh reversed, F)
     kernel = np.ascontiguousarray(turned).reshape(channels * kw, kh * filters)
-    blocks = dy.reshape(oh * filters, ow * n)
-    rows = d_unrolled.reshape(height, channels * kw, ow * n)
-    for h in range(height):
-        first = h + padding[0] - kh + 1
-        top, bottom = max(0, first), min(oh, h + padding[0] + 1)
-        met = slice((top - first) * filters, max(0, bottom - first) * filters)
-        np.matmul(kernel[:, met], blocks[top * filters : bottom * filters], out=rows[h])
+    dy_rows = dy.reshape(-1, filters, ow * n)
+    _slide(
+        kernel, dy_rows, kh, kh - 1 - padding[0], d_unrolled.reshape(height, channels * kw, ow * n)
+    )
     for j in range(kw):
         outputs, columns = column_span(j - padding[1], width, ow)
         if j == 0:
@@ -137,3 +118,60 @@ def input_gradient(
             out[:, :, columns.stop :] = 0
         else:
             out[:, :, columns] += d_unrolled[:, :, j, outputs]
+
+
+def _slide(kernel: Array, rows: Array, kh: int, padding: int, out: Array) -> None:
+    """``out[r]`` = kernel @ the ``kh`` rows from r - padding on, those outside being zero.
+
+    kernel is (M, kh * depth), rows (count, depth, columns), out (OH, M, columns).
+    """
+    depth = rows.shape[1]
+    whole, clipped = _placements(len(out), len(rows), kh, padding)
+    if whole:
+        windows = _windows(rows, whole.start - padding, len(whole), kh)
+        np.matmul(kernel, windows, out=out[whole.start : whole.stop])
+    for r, first, start, stop in clipped:
+        used = kernel[:, (start - first) * depth : (stop - first) * depth]
+        np.matmul(used, _stacked(rows, start, stop), out=out[r])
+
+
+def _placements(
+    outputs: int, rows: int, kh: int, padding: int
+) -> tuple[range, list[tuple[int, int, int, int]]]:
+    """Which outputs have all their ``kh`` rows, and the (output, first, start, stop) of the others.
+
+    Output r wants rows first = r - padding to first + kh; only start to stop exist.
+    """
+    whole = range(max(0, padding), max(0, padding, min(outputs, rows - kh + 1 + padding)))
+    clipped = []
+    for r in (*range(whole.start), *range(whole.stop, outputs)):
+        first = r - padding
+        start = min(max(0, first), rows)
+        clipped.append((r, first, start, max(start, min(rows, first + kh))))
+    return whole, clipped
+
+
+def _windows(rows: Array, first: int, count: int, kh: int) -> Array:
+    """``count`` overlapping windows of ``kh`` rows each: (count, kh * depth, columns), a view."""
+    _, depth, columns = rows.shape
+    row, line, item = rows.strides
+    return as_strided(
+        rows[first:], (count, kh * depth, columns), (row, line, item), writeable=False
+    )
+
+
+def _stacked(rows: Array, start: int, stop: int) -> Array:
+    """Rows ``start`` to ``stop`` as one matrix ((stop - start) * depth, columns), a view."""
+    _, depth, columns = rows.shape
+    return as_strided(
+        rows[start:], ((stop - start) * depth, columns), rows.strides[1:], writeable=False
+    )
+
+
+def _column_blocks(columns: int, limit: int) -> list[slice]:
+    """Nearly equal blocks of at most ``limit`` columns; one block if the limit is a sliver."""
+    if limit < COLUMN_STEP or columns <= limit:
+        return [slice(0, columns)]
+    steps = -(-columns // COLUMN_STEP)
+    block = -(-steps // -(-columns // limit)) * COLUMN_STEP
+    return [slice(start, start + block) for start in range(0, columns, block)]
