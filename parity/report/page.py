@@ -88,7 +88,7 @@ def _headline(report: Report) -> str:
 
 
 def _alarm(network: Network) -> str:
-    name = sections.breakable(network.name)
+    name = f"<code>{sections.breakable(network.name)}</code>"
     culprit = f"<code>{escape(network.culprit)}</code> in " if network.culprit else ""
     lines = "".join(f"<p>{escape(line)}</p>" for line in network.verdict.splitlines())
     again = ""
@@ -110,8 +110,10 @@ def _summary(report: Report) -> str:
 
 
 def _summary_row(network: Network) -> str:
-    link = f'<a href="#{sections.anchor(network.name)}">{sections.breakable(network.name)}</a>'
-    head = f'<tr><th scope="row">{link}<br>{sections.verdict(network.passed)}</th>'
+    stem, _, options = network.name.removesuffix(")").partition("(")
+    link = f'<a href="#{sections.anchor(network.name)}">{sections.breakable(stem)}</a>'
+    small = f'<span class="small">{sections.breakable(options)}</span>' if options else "<br>"
+    head = f'<tr><th scope="row"><code>{link}</code>{small}{sections.verdict(network.passed)}</th>'
     if network.closest is None:
         return f'{head}<td colspan="3">{escape(network.verdict)}</td></tr>'
     run, tensor = network.closest

@@ -10,13 +10,14 @@ from parity.report import cases, numbers, svg
 from parity.report.figures import HeatMap, Layer, Network, Run, Tensor, Training
 
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
+_JOINT = re.compile("([_=])")
 
 
 def network(measured: Network) -> str:
     """Return one network's section: runs, layers, heat map and training."""
     head = (
         f'<section class="network" id="{anchor(measured.name)}"><div class="head">'
-        f"<h2>{breakable(measured.name)}</h2>{verdict(measured.passed)}</div>"
+        f"<h2><code>{breakable(measured.name)}</code></h2>{verdict(measured.passed)}</div>"
     )
     if measured.problem:
         return f"{head}<p>Could not be measured: {escape(measured.problem)}.</p></section>"
@@ -63,7 +64,7 @@ def anchor(name: str) -> str:
 
 def breakable(name: str) -> str:
     """Return a name as HTML that may break between its parts."""
-    return f"<code>{escape(name).replace('(', '<wbr>(').replace('_', '_<wbr>')}</code>"
+    return _JOINT.sub(r"\1<wbr>", escape(name)).replace("(", "<wbr>(")
 
 
 def _runs(measured: Network) -> str:

@@ -77,7 +77,8 @@ def test_it_is_well_formed_and_its_links_lead_somewhere(every) -> None:
 def test_every_network_and_every_layer_is_there(every) -> None:
     text = re.sub("<wbr>", "", page(every))
     for network in every.networks:
-        assert text.count(f"<code>{network.name}</code>") >= 2
+        assert f"<h2><code>{network.name}</code></h2>" in text
+        assert f'">{network.name.partition("(")[0]}</a>' in text
     for layer in every.networks[0].runs[0].layers:
         assert f"<code>{layer.name}</code>" in text
     for word in ("<title>Parity report", "prefers-color-scheme: dark", "width=device-width"):
