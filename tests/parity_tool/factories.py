@@ -1,0 +1,122 @@
+"""Pairs, right and wrong, that the command line is tried on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+import numpy_models
+
+INPUTS = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+
+
+def right(batch: int = 6):
+    torch.manual_seed(0)
+    return (
+        nn.Sequential(nn.Linear(4, 3)),
+        numpy_models.Sequential(numpy_models.Linear(4, 3)),
+        (INPUTS[:batch]),
+    )
+
+
+class Raising(numpy_models.Linear):
+    def forward(self, x):
+        raise FloatingPointError("the matrix is tired")
+
+
+class Doubled(numpy_models.Linear):
+    def backward(self, dy, input_gradient=True):
+        dx = super().backward(dy, input_gradient)
+        self.gradients["bias"] *= 2
+        return dx
+
+
+def _with(kind: type, **more):
+    module, _, inputs = right()
+    network = numpy_models.Sequential(kind(4, 3))
+    return {"torch_module": module, "numpy_network": network, "inputs": inputs, **more}
+
+
+def raising():
+    return _with(Raising)
+
+
+def wrong():
+    targets = np.arange(6) % 3
+    losses = nn.CrossEntropyLoss(), numpy_models.CrossEntropyLoss()
+    more = {"torch_criterion": losses[0], "numpy_criterion": losses[1]}
+    return _with(Doubled, targets=targets, **more, train=True, name="the pair")
+
+
+def wrong_loss():
+    module, network, inputs = right()
+    more = {
+        "torch_criterion": nn.CrossEntropyLoss(),
+        "numpy_criterion": numpy_models.CrossEntropyLoss(0.1),
+        "targets": np.arange(6) % 3,
+    }
+    return {"torch_module": module, "numpy_network": network, "inputs": inputs, **more}
+
+
+def failing():
+    raise OSError("no such weights")
+
+
+def a_pair_of_two():
+    return right()[:2]
+
+
+def nothing():
+    return None
+
+
+def misspelt():
+    return _with(numpy_models.Linear, target=1)
+
+
+def incomplete():
+    return {"torch_module": nn.Linear(1, 1)}
+
+
+def no_module():
+    return numpy_models.Linear(4, 3), *right()[1:]
+
+
+def wrong_dtype():
+    return *right()[:2], INPUTS.astype(np.float64)
+
+
+def wrong_width():
+    return *right()[:2], INPUTS[:, :3]
+
+
+def no_gradient():
+    class Detached(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).detach()
+
+    return nn.Sequential(Detached(4, 3)), *right()[1:]
+
+
+def missing_bias():
+    return nn.Sequential(nn.Linear(4, 3, bias=False)), *right()[1:]
+
+
+def two_outputs():
+    class Pair(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x
+
+    return Pair(4, 3), *right()[1:]
+
+
+def loss_without_targets():
+    return _with(
+        numpy_models.Linear,
+        torch_criterion=nn.CrossEntropyLoss(),
+        numpy_criterion=numpy_models.CrossEntropyLoss(),
+    )
+
+
+value = 3
