@@ -82,6 +82,10 @@ def _main() -> None:
     sys.argv = [sys.argv[0], *options, *plan.overrides, *settings]
     failures.forget()
     _hand_over()
+    if plan.multirun:
+        from training import studies
+
+        studies.report(place)
     failures.report(place, plan.multirun)
     return None
 

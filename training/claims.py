@@ -1,0 +1,352 @@
+"""What the reports claim, as plain data, and where in a run's record each claim is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from training.records import Record
+
+Rule = Literal["close", "at least", "at most", "between", "falling"]
+
+LAST = -1
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One figure, or one row of figures, of a report.
+
+    Attributes:
+        report: R0 to R4.
+        text: what the figure is.
+        experiment: the recipe it belongs to.
+        claimed: the report's figures, one for each entry of `at`; the two limits for "between";
+            none for "falling".
+        tolerance: how far a measured mean may be from the figure; see docs/results.md.
+        column: which column of the record holds it.
+        source: which table: "metrics", "steps" or "evaluations".
+        at: rows of that table, counted from 1, or LAST.
+        window: rows, up to the one in `at`, whose mean is taken.
+        changes: the settings in which the run differs from the recipe.
+        rule: what makes the claim true: each figure "close" to the report's, "at least" or
+            "at most" it, "between" two of them, or the figures "falling" from one to the next.
+        percent: whether to write shares as percentages.
+        note: what is known about the claim, for the reader of the result.
+    """
+
+    report: str
+    text: str
+    experiment: str
+    claimed: tuple[float, ...]
+    tolerance: float = 0.003
+    column: str = "test_accuracy"
+    source: str = "metrics"
+    at: tuple[int, ...] = (LAST,)
+    window: int = 1
+    changes: dict[str, Any] = field(default_factory=dict)
+    rule: Rule = "close"
+    percent: bool = True
+    note: str = ""
+
+    def concerns(self, record: Record) -> bool:
+        """Return whether the record is a run of what the claim is about.
+
+        The number of epochs matters only to claims about the last.
+        """
+        kept = dict(record.changes)
+        if LAST not in self.at:
+            kept.pop("trainer.epochs", None)
+        return record.experiment == self.experiment and kept == self.changes
+
+    def measure(self, record: Record) -> list[float] | None:
+        """Return the record's figures for this claim; None where it has not come that far."""
+        rows = record.table(self.source)
+        if LAST in self.at and record.status != "finished":
+            return None
+        figures = []
+        for place in self.at:
+            stop = len(rows) if place == LAST else place
+            part = rows[max(0, stop - self.window) : stop]
+            if stop > len(rows) or not part:
+                return None
+            figures.append(sum(row[self.column] for row in part) / len(part))
+        return figures
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """A departure of a report from torch, and the study that switches it on and off."""
+
+    report: str
+    words: str
+    study: str
+    key: str
+    on: str
+    off: str
+
+
+def reported(record: Record, column: str) -> float | None:
+    """Return the report's figure for a run's last epoch in a column of metrics.csv."""
+    for claim in CLAIMS:
+        at_the_end = claim.source == "metrics" and claim.at == (LAST,) and claim.rule == "close"
+        if at_the_end and claim.column == column and claim.concerns(record):
+            return claim.claimed[0]
+    return None
+
+
+def reported_course(
+    record: Record, column: str, source: str = "metrics"
+) -> list[tuple[int, float]]:
+    """Return the report's (row, figure) pairs for a run's column, or [] if it gives none."""
+    for claim in CLAIMS:
+        course = len(claim.at) > 1 and claim.rule == "close"
+        if course and (claim.source, claim.column) == (source, column) and claim.concerns(record):
+            return list(zip(claim.at, claim.claimed, strict=True))
+    return []
+
+
+_R0, _R1, _R2, _R3, _R4 = (
+    "r0_lenet5_relu",
+    "r1_lenet5_tanh",
+    "r2_deepcnn21",
+    "r3_lenet5_avgpool",
+    "r4_lenet5_bn",
+)
+_ENDS = tuple(range(234, 2341, 234))
+_EPOCHS = tuple(range(1, 9))
+_RATES = {5e-2: 0.4955, 3e-2: 0.9786, 1e-2: 0.9930, 3e-3: 0.9838, 3e-5: 0.6507, 3e-7: 0.1795}
+_DEPTHS = {
+    6: (1.235361, 1.052538, 0.975401),
+    5: (1.436421, 1.225461, 1.123645),
+    4: (1.726161, 1.465124, 1.326121),
+}
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("R0", "test accuracy after 10 epochs", _R0, (0.9885,)),
+    Claim(
+        "R0",
+        "training accuracy above 90 % within the first 200 iterations (mean of steps 191 to 200)",
+        _R0,
+        (0.9,),
+        column="accuracy",
+        source="steps",
+        at=(200,),
+        window=10,
+        rule="at least",
+    ),
+    Claim(
+        "R0",
+        "accuracy of the last training batch of each epoch",
+        _R0,
+        (0.957, 0.961, 0.977, 0.992, 0.984, 1, 0.992, 0.992, 0.98, 0.996),
+        tolerance=0.03,
+        column="accuracy",
+        source="steps",
+        at=_ENDS,
+        percent=False,
+        note="the accuracy of 256 images at 98 % varies by 0.009 from batch to batch",
+    ),
+    Claim(
+        "R0",
+        "loss of the last training batch of each epoch",
+        _R0,
+        (0.153, 0.133, 0.0763, 0.0335, 0.0325, 0.00766, 0.0541, 0.0294, 0.061, 0.00886),
+        tolerance=0.1,
+        column="loss",
+        source="steps",
+        at=_ENDS,
+        percent=False,
+    ),
+    Claim(
+        "R0",
+        "seconds of training an epoch (report: about 4.5 minutes)",
+        _R0,
+        (270.0,),
+        column="seconds",
+        window=10,
+        rule="at most",
+        percent=False,
+    ),
+    Claim(
+        "R0",
+        "one linear layer after 1,500 iterations",
+        "r0_linear_baseline",
+        (0.9375,),
+        note="93.75 % is 240 of 256 images: it may be one training batch's accuracy",
+    ),
+    Claim("R1", "test accuracy after 300 epochs", _R1, (0.974,)),
+    Claim("R2", "final test accuracy", _R2, (0.9937,)),
+    Claim(
+        "R2",
+        "training loss near 0.9 at 99 % accuracy",
+        _R2,
+        (0.9,),
+        tolerance=0.1,
+        column="train_loss",
+        percent=False,
+    ),
+    *(
+        Claim(
+            "R2",
+            f"test accuracy after 8 epochs at learning rate {rate:g}",
+            _R2,
+            (accuracy,),
+            tolerance=0.003 if accuracy > 0.9 else 0.05,
+            changes={} if rate == 1e-2 else {"optimizer.lr": rate},
+        )
+        for rate, accuracy in _RATES.items()
+    ),
+    Claim(
+        "R2",
+        "He: mean training loss falls in every epoch",
+        _R2,
+        (),
+        column="train_loss",
+        at=_EPOCHS,
+        rule="falling",
+        percent=False,
+    ),
+    Claim(
+        "R2",
+        "Xavier: mean training loss flat at 1.9 to 2.0 after four epochs (epochs 5 to 8)",
+        _R2,
+        (1.9, 2.0),
+        column="train_loss",
+        at=(5, 6, 7, 8),
+        changes={"init.name": "xavier"},
+        rule="between",
+        percent=False,
+    ),
+    Claim(
+        "R2",
+        "accuracy on 1,000 training images: after the first step, then after epochs 1 to 7",
+        _R2,
+        (0.154, 0.977, 0.989, 0.99, 0.993, 0.994, 0.995, 0.991),
+        tolerance=0.01,
+        column="train_accuracy",
+        source="evaluations",
+        at=_EPOCHS,
+        percent=False,
+    ),
+    Claim(
+        "R2",
+        "accuracy on 1,000 test images: after the first step, then after epochs 1 to 7",
+        _R2,
+        (0.132, 0.976, 0.982, 0.984, 0.989, 0.986, 0.989, 0.990),
+        tolerance=0.01,
+        column="test_accuracy",
+        source="evaluations",
+        at=_EPOCHS,
+        percent=False,
+    ),
+    *(
+        Claim(
+            "R2",
+            f"{depth} convolutions: mean training loss in epochs 1, 2, 3",
+            _R2,
+            losses,
+            tolerance=0.1,
+            column="train_loss",
+            at=(1, 2, 3),
+            changes={} if depth == 6 else {"model.arguments.depth": depth},
+            percent=False,
+        )
+        for depth, losses in _DEPTHS.items()
+    ),
+    Claim("R3", "test accuracy after 2 epochs", _R3, (0.8331,)),
+    Claim(
+        "R3",
+        "training accuracy at step 245 (33 of 64 images)",
+        _R3,
+        (0.515625,),
+        tolerance=0.15,
+        column="accuracy",
+        source="steps",
+        at=(245,),
+    ),
+    Claim(
+        "R3",
+        "training loss at step 245",
+        _R3,
+        (1.930951,),
+        tolerance=0.3,
+        column="loss",
+        source="steps",
+        at=(245,),
+        percent=False,
+    ),
+    Claim(
+        "R3",
+        "training images a second (report: 2.48 steps of 64)",
+        _R3,
+        (2.48 * 64,),
+        column="images_per_second",
+        rule="at least",
+        percent=False,
+    ),
+    Claim("R4", "test accuracy after 20 epochs", _R4, (0.971,)),
+    Claim(
+        "R4",
+        "seconds of training an epoch (report: over 5 minutes)",
+        _R4,
+        (300.0,),
+        column="seconds",
+        window=20,
+        rule="at most",
+        percent=False,
+    ),
+)
+
+QUIRKS: tuple[Quirk, ...] = (
+    Quirk(
+        "R0",
+        "Adam adds ε to the root of the uncorrected second moment",
+        "quirk_r0_eps",
+        "optimizer.eps_mode",
+        "uncorrected",
+        "torch",
+    ),
+    Quirk(
+        "R0",
+        "every tied maximum of a pooling window receives the full gradient",
+        "quirk_r0_ties",
+        "model.arguments.ties",
+        "all",
+        "first",
+    ),
+    Quirk(
+        "R0", "Linear weights start from N(0, 1)", "quirk_r0_init", "init.name", "normal", "torch"
+    ),
+    Quirk(
+        "R0",
+        "each step draws its 256 indices with replacement",
+        "quirk_r0_sampling",
+        "data.sampling",
+        "replacement",
+        "shuffle",
+    ),
+    Quirk(
+        "R2",
+        "dropout without rescaling in training, ×0.5 in evaluation, also on the logits",
+        "quirk_r2_dropout",
+        "model.arguments.dropout",
+        "original",
+        "inverted",
+    ),
+    Quirk(
+        "R3",
+        "Adam has ε inside the root",
+        "quirk_r3_eps",
+        "optimizer.eps_mode",
+        "inside_root",
+        "torch",
+    ),
+    Quirk(
+        "R4",
+        "every tied maximum of a pooling window receives the full gradient",
+        "quirk_r4_ties",
+        "model.arguments.ties",
+        "all",
+        "first",
+    ),
+)

@@ -1,0 +1,73 @@
+"""Keeping the record of a finished run under docs/results: small files, no weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from training.checkpoint import write_atomically
+from training.errors import ConfigError
+from training.records import TABLES, Record, find, read
+
+RUNS = "runs"
+_PRIVATE = ("dataset_source",)  # where the images lie on the machine of the run
+
+
+def collect(directory: Path, target: Path) -> list[Path]:
+    """Copy the records of a run, or of every job of a sweep, to target; return their folders.
+
+    A record that is there already, of the same recipe, changes, backend and seed, is replaced.
+
+    Raises:
+        ConfigError: if there is no run, or one that docs/results.md cannot show: not of an
+            experiment, not on MNIST, or not at its end.
+    """
+    records = find(directory)
+    for record in records:
+        _check(record)
+    return [_keep(record, target) for record in records]
+
+
+def kept(target: Path) -> list[Record]:
+    """Return the records under target, in the order of their folders' names."""
+    return [read(path.parent) for path in sorted(target.rglob("record.json"))]
+
+
+def _check(record: Record) -> None:
+    if not record.experiment:
+        raise ConfigError(f"{record.directory} is not a run of an experiment: use experiment=...")
+    if record.status not in ("finished", "diverged"):
+        raise ConfigError(
+            f"{record.directory} is {record.status}: go on with it (resume=...) before its record "
+            "is kept"
+        )
+    if record.dataset != "mnist":
+        raise ConfigError(
+            f"{record.directory} is a run on {record.dataset}: the reports' claims are about MNIST"
+        )
+
+
+def _keep(record: Record, target: Path) -> Path:
+    changes = ",".join(f"{key}={value}" for key, value in record.changes.items())
+    variant = re.sub(r"[^A-Za-z0-9_.,=-]+", "_", changes) or "recipe"
+    study = record.study or "single"
+    folder = target / record.experiment / study / variant / f"{record.backend}-seed{record.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        source = record.directory / name
+        (folder / name).unlink(missing_ok=True)
+        if source.exists():
+            write_atomically(folder / name, source.read_bytes())
+    summary = {key: value for key, value in record.summary.items() if key not in _PRIVATE}
+    if summary["reason"]:
+        summary["reason"] = summary["reason"].partition(";")[0]  # after it: folders and commands
+    document = record.to_json()
+    document["config"] = {
+        **document["config"],
+        "data": {**document["config"]["data"], "root": None},
+    }
+    for name, content in (("summary.json", summary), ("record.json", document)):
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_atomically(folder / name, text.encode())
+    return folder

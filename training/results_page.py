@@ -1,0 +1,192 @@
+"""docs/results.md: every claim of the reports beside what was measured, from the kept records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from training import study_plots, verdicts
+from training.checkpoint import write_atomically
+from training.claims import CLAIMS, QUIRKS, Claim, Quirk
+from training.collection import RUNS, kept
+from training.records import Record
+from training.statistics import Group, grouped, show, spread
+from training.studies import form, heading
+
+NOT_RUN = "not run yet"
+PICTURES = "pictures"
+
+_HEAD = """# Results: claim against measurement
+
+Written by `python -m training.results` from the records in [results/{runs}](results/{runs}); edit
+`training/claims.py`, not this page. All runs are on MNIST. Means are over seeds, with the sample
+standard deviation; n is the number of runs.
+
+*Reproduced* means that the mean is no farther from the report's figure than the tolerance in the
+claim. It is 0.3 points for test accuracies, three times the chance variation of an accuracy near
+99 % on 10,000 images. A claim without a record says "{not_run}". The silent points of each report
+and what was chosen for them are in [assumptions.md](assumptions.md), the commands in
+[reproduce.md](reproduce.md).
+"""
+
+
+def write(results: Path) -> Path:
+    """Write results.md beside the folder of results, and the pictures inside; return the page."""
+    records = kept(results / RUNS)
+    pictures = results / PICTURES
+    pictures.mkdir(parents=True, exist_ok=True)
+    for old in pictures.glob("*.png"):
+        old.unlink()
+    parts = [_HEAD.format(runs=RUNS, not_run=NOT_RUN), _claims(records), _quirks(records)]
+    parts += _studies(records, pictures)
+    parts += _curves(records, pictures)
+    parts.append(_circumstances(records))
+    page = results.parent / "results.md"
+    write_atomically(page, "\n".join(part for part in parts if part).encode())
+    return page
+
+
+def _claims(records: Sequence[Record]) -> str:
+    lines = ["| report | claim | claimed | measured | verdict |", "| --- | --- | --- | --- | --- |"]
+    notes: list[str] = []
+    for claim in CLAIMS:
+        concerned = [record for record in records if claim.concerns(record)]
+        measured, verdict = _verdict(claim, concerned)
+        text = claim.text
+        if claim.note:
+            notes.append(claim.note)
+            text += f" [{len(notes)}]"
+        lines.append(
+            f"| {claim.report} | {text} | {verdicts.claimed(claim)} | {measured} | {verdict} |"
+        )
+    remarks = "".join(f"\n{number}. {note}" for number, note in enumerate(notes, 1))
+    return "## The claims\n\n" + "\n".join(lines) + f"\n{remarks}\n"
+
+
+def _verdict(claim: Claim, records: Sequence[Record]) -> tuple[str, str]:
+    """Return the cells of a claim; the verdict is by the report's own backend where it was run."""
+    if not records:
+        return NOT_RUN, NOT_RUN
+    own = "torch" if claim.report == "R1" else "numpy"
+    cells, judged = [], ""
+    for backend in sorted({record.backend for record in records}, key=lambda name: name != own):
+        # The same run may have been kept by several studies: each seed counts once.
+        by_seed = {record.seed: record for record in records if record.backend == backend}
+        found = verdicts.judge(claim, list(by_seed.values()))
+        cells.append(f"{found.measured} ({backend}, n = {len(by_seed)})")
+        judged = judged or found.verdict
+    return "; ".join(cells), judged
+
+
+def _quirks(records: Sequence[Record]) -> str:
+    lines = [
+        "| report | departure from torch | with it | without | what it gains |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for quirk in QUIRKS:
+        ours = [record for record in records if record.study == quirk.study]
+        lines.append(f"| {quirk.report} | {quirk.words} | {' | '.join(_effect(quirk, ours))} |")
+    return (
+        "## The reports' departures from torch\n\n"
+        "Final test accuracy with each departure as in the report's recipe, and with torch's rule\n"
+        "in its place and nothing else changed.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _effect(quirk: Quirk, records: Sequence[Record]) -> list[str]:
+    sides = [
+        [
+            record.table("metrics")[-1]["test_accuracy"]
+            for record in records
+            if record.setting(quirk.key) == value and record.status == "finished"
+        ]
+        for value in (quirk.on, quirk.off)
+    ]
+    if not all(sides):
+        return [NOT_RUN] * 3
+    on, off = (spread(side) for side in sides)
+    texts = [f"{found.text(percent=True)} (n = {found.count})" for found in (on, off)]
+    return [*texts, f"{(on.mean - off.mean) * 100:+.2f} points"]
+
+
+def _studies(records: Sequence[Record], pictures: Path) -> list[str]:
+    """Return a section for each study that was run, and draw its picture."""
+    sections = []
+    ours = sorted((r for r in records if r.study), key=_family)
+    for (study, experiment), jobs in groupby(ours, key=_family):
+        runs = sorted(jobs, key=_by_settings)
+        name = f"{study}-{experiment}.png"
+        study_plots.draw(pictures / name, runs)
+        table = _final_table(grouped(runs)) if form(runs) == "table" else ""
+        sections.append(
+            f"## {heading(runs)}\n\n`python train.py study={study}"
+            f"{f' experiment={experiment}' if study == 'seeds' else ''}`\n\n{table}"
+            f"![{heading(runs)}](results/{PICTURES}/{name})\n"
+        )
+    return sections
+
+
+def _family(record: Record) -> tuple[str, str]:
+    return record.study, record.experiment
+
+
+def _by_settings(record: Record) -> tuple[list[tuple[float, str]], int]:
+    values = [record.changes[key] for key in sorted(record.changes)]
+    numbers = [float(v) if isinstance(v, (int, float)) else 0.0 for v in values]
+    return [(n, str(v)) for n, v in zip(numbers, values, strict=True)], record.seed
+
+
+def _final_table(groups: Sequence[Group]) -> str:
+    keys = list(groups[0].values)
+    head = [*keys, "test accuracy", "final training loss", "runs"]
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for group in groups:
+        cells = [show(group.values[key]) for key in keys]
+        lasts = [record.table("metrics")[-1] for record in group.finished]
+        if lasts:
+            cells.append(spread([row["test_accuracy"] for row in lasts]).text(percent=True))
+            cells.append(spread([row["train_loss"] for row in lasts]).text(digits=4))
+        else:
+            cells += ["diverged", "diverged"]
+        cells.append(str(len(group.records)))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _curves(records: Sequence[Record], pictures: Path) -> list[str]:
+    """Draw one run of each unchanged recipe: by iteration where it was recorded, else by epoch."""
+    sections = []
+    recipes = {r.experiment: r for r in reversed(records) if not r.changes and r.table("metrics")}
+    for experiment in sorted(recipes):
+        record, name = recipes[experiment], f"curve-{experiment}.png"
+        by_step = bool(record.table("steps"))
+        (study_plots.batch_curves if by_step else study_plots.epoch_curves)(pictures / name, record)
+        unit = "iteration" if by_step else "epoch"
+        sections.append(f"## {experiment} by {unit}\n\n![{name}](results/{PICTURES}/{name})\n")
+    return sections
+
+
+def _circumstances(records: Iterable[Record]) -> str:
+    """Say on what the runs were made, when, and how long they took."""
+    lines = []
+    for record in records:
+        summary = record.summary
+        versions = summary["versions"]
+        packages = ", ".join(f"{k} {versions[k]}" for k in ("numpy", "torch") if k in versions)
+        device = summary["device"]
+        threads = f"{summary['threads']} thread{'s' if summary['threads'] > 1 else ''}"
+        lines.append(
+            f"| {record.experiment} | {_changes(record)} | {record.backend} | {record.seed} "
+            f"| {summary['seconds'] / 60:.1f} | {summary['date'][:10]} "
+            f"| {summary['processor']}, {device}, {threads} | {packages} |"
+        )
+    if not lines:
+        return ""
+    head = "| experiment | changed | backend | seed | minutes | date | hardware | versions |"
+    return f"## The runs\n\n{head}\n|{' --- |' * 8}\n" + "\n".join(lines) + "\n"
+
+
+def _changes(record: Record) -> str:
+    parts = (f"{key.rpartition('.')[2]} {show(value)}" for key, value in record.changes.items())
+    return ", ".join(parts) or "nothing"

@@ -1,0 +1,181 @@
+"""A study's picture, from its runs: final values by setting, or curves over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from training import studies
+from training.checkpoint import write_atomically
+from training.claims import reported, reported_course
+from training.records import Record, Table
+from training.statistics import Group, grouped, show, spread
+
+MEASURED, CLAIMED = "#3b6fb6", "#d1495b"
+
+
+def draw(path: Path, records: Sequence[Record]) -> None:
+    """Draw the study that the runs are of, in its own form, beside the report's figures."""
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    groups = grouped(records)
+    match studies.form(records):
+        case "table":
+            _final_values(axes, groups, studies.column(records))
+        case "curves":
+            _curves(axes, groups, studies.column(records))
+        case _:
+            _evaluations(axes, groups)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+    figure.suptitle(studies.heading(records))
+    save(figure, path)
+
+
+def batch_curves(path: Path, record: Record, window: int = 20) -> None:
+    """Draw loss and accuracy by iteration from steps.csv, with their running means."""
+    rows = record.table("steps")
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
+        steps, values = [row["step"] for row in rows], [row[name] for row in rows]
+        axes.plot(steps, values, color=MEASURED, alpha=0.3, linewidth=0.6, label="batch")
+        means = [_mean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
+        axes.plot(steps, means, color=MEASURED, linewidth=1.2, label=f"mean of {window}")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel(f"training {name}")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yscale("log")
+    panels[0].legend(frameon=False)
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    model, seed = record.setting("model.name"), record.seed
+    figure.suptitle(f"{model} on {record.backend}, {record.dataset}, seed {seed}, by iteration")
+    save(figure, path)
+
+
+def epoch_curves(path: Path, record: Record) -> None:
+    """Draw loss and accuracy of both sets over the epochs from metrics.csv."""
+    rows = record.table("metrics")
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
+        for part, colour, label in (("train", MEASURED, "training"), ("test", CLAIMED, "test")):
+            values = [row[f"{part}_{name}"] for row in rows]
+            axes.plot([row["epoch"] for row in rows], values, color=colour, label=label)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(frameon=False)
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    model, seed = record.setting("model.name"), record.seed
+    figure.suptitle(f"{model} on {record.backend}, {record.dataset}, seed {seed}")
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all, without the time of its making."""
+    content = BytesIO()
+    try:
+        figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    finally:
+        plt.close(figure)
+    write_atomically(path, content.getvalue())
+
+
+def _final_values(axes: Axes, groups: Sequence[Group], name: str) -> None:
+    keys = list(groups[0].values)
+    numbers = [group.values[key] for group in groups for key in keys]
+    by_number = len(keys) == 1 and all(isinstance(n, float) and n > 0 for n in numbers)
+    places = numbers if by_number else list(range(len(groups)))
+    for place, group in zip(places, groups, strict=True):
+        values = [record.table("metrics")[-1][name] for record in group.finished]
+        claimed = reported(group.records[0], name)
+        if values:
+            found = spread(values)
+            error = [[found.deviation or 0]] * 2
+            axes.errorbar([place], [found.mean], error, fmt="o", color=MEASURED, capsize=4)
+            if len(values) > 1:
+                axes.plot([place] * len(values), values, "_", color=MEASURED, alpha=0.6)
+            text = f"{found.mean * 100:.2f}" if "accuracy" in name else f"{found.mean:.4g}"
+            axes.annotate(text, (place, found.mean), (7, 4), textcoords="offset points", fontsize=8)
+        if claimed is not None:
+            axes.plot([place], [claimed], "D", markersize=8, mfc="none", color=CLAIMED)
+    axes.plot([], [], "o", color=MEASURED, label="measured")
+    if any(reported(group.records[0], name) is not None for group in groups):
+        axes.plot([], [], "D", mfc="none", color=CLAIMED, label="reported")
+    if by_number:
+        axes.set_xscale("log")
+        axes.set_xticks(places, [show(place) for place in places])
+        axes.minorticks_off()
+        axes.set_xlabel(keys[0].rpartition(".")[2])
+    else:
+        axes.set_xticks(places, [g.label.replace(", ", "\n") for g in groups], fontsize=8)
+        axes.set_xlim(-0.5, len(groups) - 0.5)
+    _label(axes, name)
+
+
+def _curves(axes: Axes, groups: Sequence[Group], name: str) -> None:
+    colours = plt.get_cmap("tab10")
+    for number, group in enumerate(groups):
+        rows = _average([record.table("metrics") for record in group.finished or group.records])
+        epochs, colour = [row["epoch"] for row in rows], colours(number % 10)
+        axes.plot(epochs, [row[name] for row in rows], "o-", color=colour, label=group.label)
+        claimed = reported_course(group.records[0], name)
+        if claimed:
+            label = f"{group.label}, reported"
+            axes.plot(*zip(*claimed, strict=True), "D--", mfc="none", color=colour, label=label)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _label(axes, name)
+
+
+def _evaluations(axes: Axes, groups: Sequence[Group]) -> None:
+    for group in groups:
+        rows = _average([record.table("evaluations") for record in group.finished or group.records])
+        for name, colour in (("train_accuracy", MEASURED), ("test_accuracy", CLAIMED)):
+            label = f"{name.partition('_')[0]} {'' if len(groups) == 1 else group.label}".strip()
+            values = [row[name] for row in rows]
+            axes.plot([row["epoch"] for row in rows], values, "o-", color=colour, label=label)
+            claimed = reported_course(group.records[0], name, "evaluations")
+            if claimed:
+                axes.plot(
+                    [position - 1 for position, _ in claimed],
+                    [value for _, value in claimed],
+                    "D--",
+                    mfc="none",
+                    color=colour,
+                    alpha=0.6,
+                    label=f"{label}, reported",
+                )
+    axes.set_xlabel("completed epochs (0: after the first step)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _label(axes, "accuracy on samples")
+
+
+def _average(tables: Sequence[Table]) -> Table:
+    """Return the mean of several runs' rows, as far as all of them have come."""
+    return [
+        {name: _mean([row[name] for row in rows]) for name in rows[0]}
+        for rows in zip(*(table for table in tables if table), strict=False)
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _label(axes: Axes, name: str) -> None:
+    axes.set_ylabel(name.replace("_", " "))
+    if "accuracy" in name:
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

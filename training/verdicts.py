@@ -1,0 +1,76 @@
+"""A claim judged by the runs it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from training.claims import Claim
+from training.records import Record
+from training.statistics import Spread, spread
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was measured, and what follows from it, in words."""
+
+    measured: str
+    verdict: str
+
+
+def judge(claim: Claim, records: Sequence[Record]) -> Judgement:
+    """Compare a claim with the runs of at least one seed."""
+    figures = [found for record in records if (found := claim.measure(record)) is not None]
+    lost = len(records) - len(figures)
+    note = f"; {lost} of {len(records)} diverged" if lost else ""
+    if not figures:
+        return Judgement(f"diverged in {lost} of {len(records)}", "not reproduced: diverges")
+    spreads = [spread(column) for column in zip(*figures, strict=True)]
+    return Judgement(_show(claim, spreads) + note, _verdict(claim, [s.mean for s in spreads]))
+
+
+def claimed(claim: Claim) -> str:
+    """Return the report's figures in words."""
+    if claim.rule == "falling":
+        return "falling"
+    figures = ", ".join(_figure(claim, value) for value in claim.claimed)
+    if claim.rule == "close":
+        tolerance = claim.tolerance * 100 if claim.percent else claim.tolerance
+        return f"{figures} (± {tolerance:g})"
+    return f"{claim.rule} {figures.replace(', ', ' and ')}"
+
+
+def _verdict(claim: Claim, means: Sequence[float]) -> str:
+    match claim.rule:
+        case "at least":
+            return "met" if means[0] >= claim.claimed[0] else "not met"
+        case "at most":
+            return "met" if means[0] <= claim.claimed[0] else "not met"
+        case "between":
+            low, high = claim.claimed
+            return _yes(all(low <= mean <= high for mean in means))
+        case "falling":
+            return _yes(all(after < before for before, after in pairwise(means)))
+    distances = [mean - figure for mean, figure in zip(means, claim.claimed, strict=True)]
+    near = [abs(distance) <= claim.tolerance for distance in distances]
+    if len(means) > 1:
+        return f"{_yes(all(near))}: {sum(near)} of {len(near)} figures"
+    if near[0]:
+        return "reproduced"
+    size = f"{abs(distances[0]) * 100:.2f} points" if claim.percent else f"{abs(distances[0]):.3g}"
+    return f"not reproduced: {size} {'above' if distances[0] > 0 else 'below'}"
+
+
+def _yes(holds: bool) -> str:
+    return "reproduced" if holds else "not reproduced"
+
+
+def _show(claim: Claim, spreads: Sequence[Spread]) -> str:
+    if claim.percent and len(spreads) == 1:
+        return spreads[0].text(percent=True)
+    return ", ".join(_figure(claim, found.mean) for found in spreads)
+
+
+def _figure(claim: Claim, value: float) -> str:
+    return f"{value * 100:.2f} %" if claim.percent else f"{value:.3g}"
