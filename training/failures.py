@@ -43,7 +43,7 @@ def report(directory: Path, sweep: bool) -> None:
             raise error
         return
     found = {path: _sentence(error) for path, error in _noted.items()}
-    for path in directory.rglob(NAME):
+    for path in directory.absolute().rglob(NAME):
         found.setdefault(path.parent, path.read_text(encoding="utf-8").partition("\n")[0])
     if found:
         print(f"train.py: failed jobs: {len(found)}, the others went on", file=sys.stderr)

@@ -146,9 +146,10 @@ class _Composer:
                 raise ConfigError(f"{argument}: {_first_line(error)}") from error
         return found
 
-    def check(self, overrides: list[str]) -> Config:
+    def check(self, overrides: list[str], basis: int = 0) -> Config:
+        """Compose and check; the first overrides, basis of them, are known to be sound."""
         try:
-            return check(self.compose(overrides))
+            return check(self.compose(overrides, basis=basis))
         except OmegaConfBaseException as error:
             raise ConfigError(_first_line(error)) from error
 
@@ -167,24 +168,26 @@ class _Composer:
         except ConfigError as error:
             raise ConfigError(f"{content.path}: its settings cannot be used: {error}") from error
         lines = [*saved, *(str(override.input_line) for override in given)]
-        config = self.check(lines)
+        config = self.check(lines, basis=len(saved))
         resume.check_unchanged(content, config)
         return Plan((config,), False, str(directory), tuple(lines), resumes=True)
 
-    def compose(self, overrides: list[str], with_hydra: bool = False) -> DictConfig:
+    def compose(self, overrides: list[str], with_hydra: bool = False, basis: int = 0) -> DictConfig:
         try:
             return self._compose(overrides, with_hydra)
         except COMPOSITION_ERRORS as error:
-            raise self._explain(self.parse(overrides), error) from error
+            sound, rest = overrides[:basis], self.parse(overrides[basis:])
+            raise self._explain(rest, error, sound) from error
 
     def _compose(self, overrides: list[str], with_hydra: bool = False) -> DictConfig:
         return compose(self._name, [*self._extra, *overrides], return_hydra_config=with_hydra)
 
-    def _explain(self, overrides: list[Override], error: Exception) -> ConfigError:
+    def _explain(
+        self, overrides: list[Override], error: Exception, accepted: list[str]
+    ) -> ConfigError:
         """Add the overrides one by one, groups first, and describe the first that fails."""
-        accepted: list[str] = []
         try:
-            self._compose([])
+            self._compose(accepted)
         except COMPOSITION_ERRORS as basis:
             return ConfigError(_first_line(basis))
         for override in sorted(overrides, key=lambda o: not _is_group(o.key_or_group)):

@@ -80,7 +80,8 @@ def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str
         if key in groups and option is not None:
             result.append(f"{key}={_text(option, content)}")
     for key, value in _leaves(config):
-        if key in LOCAL or (key.split(".")[0] in given & groups):
+        swapped = key.split(".")[0] in given & groups and key != "backend.threads"
+        if key in LOCAL or swapped:
             continue
         if not all(_KEY.fullmatch(part) for part in key.split(".")):
             raise ConfigError(f"{content.path}: there is no setting {key[:60]!r}")

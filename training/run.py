@@ -65,10 +65,10 @@ def run(config: Config, directory: Path) -> float:
     backend.place(dataset)
     with directories.hold(directory), signals.listen() as stop:
         session = Session(config, backend, dataset, directory, stop)
-        _print_heading(config, backend, chosen)
-        if config.resume is not None:
-            session.restore()
         try:
+            _print_heading(config, backend, chosen)
+            if config.resume is not None:
+                session.restore()
             return _train_and_save(config, backend, dataset, session, directory, stop)
         except (StoppedError, DivergenceError) as error:
             status = "diverged" if isinstance(error, DivergenceError) else "interrupted"

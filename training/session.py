@@ -235,11 +235,16 @@ class Session:
 
     def _divergence(self, first: int, last: int, lr: float | None = None) -> DivergenceError:
         steps = f"step {last}" if first == last else f"steps {first} to {last}"
-        good = f"the last good checkpoint is {self._directory / NAME}"
+        remedy = "no checkpoint was saved before it: run it again with a smaller optimizer.lr"
+        if self.saved:
+            remedy = (
+                f"the last good checkpoint is {self._directory / NAME}: go on from it with "
+                f"{self.resume_command} resume_override=true optimizer.lr=..."
+            )
         return DivergenceError(
             f"the loss is no longer finite in epoch {self.progress.epoch + 1}, {steps}, "
             f"at learning rate {self._backend.lr if lr is None else lr:.3g}; "
-            f"{good if self.saved else 'no checkpoint was saved before it'}"
+            f"{remedy}"
         )
 
 

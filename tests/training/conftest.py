@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+import training.run
+from tests.training import support
 
 
 @pytest.fixture(autouse=True)
@@ -16,16 +20,12 @@ def _one_torch_thread() -> None:
 @pytest.fixture
 def call_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int | str | None]:
     """Call the command line in this process, in an empty folder; returns its exit status."""
-    from training.cli import main
+    return partial(support.call, monkeypatch, tmp_path)
 
-    def call(*arguments: str) -> int | str | None:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "")
-        try:
-            main()
-        except SystemExit as end:
-            return end.code
-        return 0
 
-    return call
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every run of this process see 96 training and 30 test images."""
+    monkeypatch.setattr(
+        training.run, "_load_once", lambda name, root, download, size: support.few_digits(size)
+    )

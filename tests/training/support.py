@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from training.artefacts import load_weights
+from training.checkpoint import load_checkpoint
 from training.config import Config, register
+from training.data import Dataset, load_dataset
 from training.overrides import make_plan, parse_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,10 +28,97 @@ MODELS = tuple(sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.ya
 
 def compose(*overrides: str) -> Config:
     """The checked configuration of one job on digits with one thread."""
+    return deepcopy(_compose(overrides))
+
+
+@lru_cache
+def _compose(overrides: tuple[str, ...]) -> Config:
     register()
     arguments = ["data=digits", "backend.threads=1", *overrides]
     (job,) = make_plan(parse_arguments(arguments)).jobs
     return job
+
+
+@lru_cache
+def few_digits(image_size: int = 28, train: int = 96, test: int = 30) -> Dataset:
+    """So few real digits that a run over them takes a moment."""
+    whole = load_dataset("digits", image_size=image_size, announce=lambda _: None)
+    return replace(
+        whole,
+        train_images=whole.train_images[:train],
+        train_labels=whole.train_labels[:train],
+        test_images=whole.test_images[:test],
+        test_labels=whole.test_labels[:test],
+    )
+
+
+def call(monkeypatch: pytest.MonkeyPatch, cwd: Path, *arguments: str) -> int | str | None:
+    """Call the command line in this process; returns its exit status."""
+    from training.cli import main
+
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    try:
+        main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], object]) -> None:
+    """Have an action take place during one of a process's steps, counted from 1."""
+    from training.numpy_backend import NumpyBackend
+    from training.torch_backend import TorchBackend
+
+    taken = 0
+    for backend in (NumpyBackend, TorchBackend):
+
+        def train(self, first, last, original=backend.train):
+            nonlocal taken
+            original(self, first, last)
+            taken += last - first
+            if taken - (last - first) < step <= taken:
+                action()
+
+        monkeypatch.setattr(backend, "train", train)
+
+
+def signal_at_step(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Have a signal come during a step."""
+    at_step(monkeypatch, step, lambda: signal.raise_signal(number))
+
+
+def metrics(directory: Path, *without: str) -> list[dict[str, float]]:
+    """The rows of metrics.csv, without some of its columns."""
+    with (directory / "metrics.csv").open(newline="") as file:
+        return [
+            {key: float(value) for key, value in row.items() if key not in without}
+            for row in csv.DictReader(file)
+        ]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Assert that two finished runs are the same, bit for bit, but for the time they took."""
+    timing = ("seconds", "images_per_second")
+    assert metrics(one, *timing) == metrics(other, *timing)
+    first, second = (load_checkpoint(d / "checkpoint.safetensors") for d in (one, other))
+    assert first.state.keys() == second.state.keys()
+    for name, array in first.state.items():
+        if name == "progress.rows":
+            array, expected = array[:, :-2], second.state[name][:, :-2]
+        else:
+            expected = second.state[name]
+        assert array.dtype == expected.dtype, name
+        np.testing.assert_array_equal(array, expected, err_msg=name)
+    progress = [{**c.record["progress"], "seconds": 0} for c in (first, second)]
+    assert progress[0] == progress[1]
+    weights = [load_weights(directory / "weights.safetensors") for directory in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, array in weights[0].items():
+        np.testing.assert_array_equal(array, weights[1][name], err_msg=name)
+    for name in ("curves.png", "confusion.png", "worst.png"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
 def train_py(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

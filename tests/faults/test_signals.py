@@ -1,0 +1,108 @@
+"""The first SIGINT or SIGTERM saves and says how to go on; the second leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.training.support import ROOT
+from training import signals
+from training.checkpoint_file import newest
+
+ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=100000", "hydra.run.dir=run")
+# The fourth step takes a minute, as one in the middle of a long computation.
+HANGS = """
+import sys, time
+from training.cli import main
+import training.numpy_backend as side
+train, steps = side.NumpyBackend.train, 0
+def slow(self, first, last):
+    global steps
+    train(self, first, last)
+    steps += 1
+    if steps == 4:
+        print("hanging", flush=True)
+        time.sleep(60)
+side.NumpyBackend.train = slow
+main()
+"""
+
+
+def start(*command: str, cwd) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(stream, word: str) -> None:
+    for line in stream:
+        if word in line:
+            return
+    pytest.fail(f"the process ended without saying {word!r}")
+
+
+@pytest.mark.parametrize(
+    ("backend", "number"), [("numpy", signal.SIGINT), ("torch", signal.SIGTERM)]
+)
+def test_one_signal(backend, number, tmp_path):
+    process = start(str(ROOT / "train.py"), *ARGUMENTS, f"backend={backend}", cwd=tmp_path)
+    wait_for(process.stdout, "epoch 1/")
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    notice, last = [line for line in errors.splitlines() if line]
+    assert notice == f"{number.name}: saving after this step; again, to leave at once"
+    command = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
+    assert last.startswith(f"train.py: stopped by {number.name} in epoch ")
+    assert last.endswith(f"all saved; go on with: {command}")
+    progress = newest(tmp_path / "run")[0].record["progress"]
+    assert f"in epoch {progress['epoch'] + 1} after step {progress['step']}," in last
+    assert len(output.splitlines()) <= progress["epoch"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path):
+    arguments = (*ARGUMENTS, "backend=numpy", "trainer.checkpoint_every=1 step")
+    process = start("-c", HANGS, *arguments, cwd=tmp_path)
+    wait_for(process.stdout, "hanging")
+    process.send_signal(number)
+    wait_for(process.stderr, "again, to leave at once")
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == -number  # a shell shows it as 128 + number
+    assert newest(tmp_path / "run")[0].record["progress"]["step"] == 3
+
+
+def test_a_signal_the_process_was_told_to_ignore_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals.listen() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop()
+            assert signal.getsignal(signal.SIGTERM) == stop.receive
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_outside_the_main_thread_nothing_is_changed():
+    seen = []
+
+    def listen() -> None:
+        with signals.listen() as stop:
+            seen.append((stop(), signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert seen == [(False, signal.getsignal(signal.SIGINT))]

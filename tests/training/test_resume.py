@@ -1,0 +1,267 @@
+"""A run that was stopped and resumed is the run that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.support import assert_same_run, compose, metrics, signal_at_step
+from training import plots
+from training.checkpoint import load_checkpoint
+from training.errors import ConfigError, StoppedError
+from training.run import run
+from training.session import Session
+
+BACKENDS = ("numpy", "torch")
+# Five steps an epoch, the last of 16 images.
+SHORT = ("trainer.epochs=2", "trainer.batch_size=20", "data.flip=0.5")
+pytestmark = pytest.mark.usefixtures("few_digits")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    for name in ("curves", "confusion", "worst"):
+        monkeypatch.setattr(plots, name, lambda path, *_: path.touch())
+
+
+def finish(folder: Path, *overrides: str, resume: bool = False) -> Path:
+    config = compose(*SHORT, *overrides)
+    folder.mkdir(exist_ok=True)
+    run(replace(config, resume=str(folder)) if resume else config, folder)
+    return folder
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("model", ["lenet5_bn", "deepcnn21"])
+def test_stopped_after_any_step(model, backend, tmp_path, monkeypatch):
+    overrides = (f"model={model}", f"backend={backend}", "scheduler.step_size=1")
+    whole = finish(tmp_path / "whole", *overrides)
+    for step in range(1, 11) if model == "lenet5_bn" else (3,):
+        folder = tmp_path / str(step)
+        with monkeypatch.context() as patch:
+            signal_at_step(patch, step, signal.SIGTERM)
+            with pytest.raises(StoppedError):
+                finish(folder, *overrides)
+        progress = load_checkpoint(folder / "checkpoint.safetensors").record["progress"]
+        assert progress["epoch"] * 5 + progress["step"] == step
+        assert_same_run(finish(folder, *overrides, resume=True), whole)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_optimizer(optimizer, backend, tmp_path, monkeypatch):
+    overrides = (f"optimizer={optimizer}", f"backend={backend}", "scheduler=step")
+    whole = finish(tmp_path / "whole", *overrides)
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, 7, signal.SIGINT)
+        with pytest.raises(StoppedError):
+            finish(tmp_path / "part", *overrides)
+    assert_same_run(finish(tmp_path / "part", *overrides, resume=True), whole)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_printed_command_goes_on(backend, call_main, tmp_path, monkeypatch, capsys):
+    arguments = ("data=digits", *SHORT, f"backend={backend}", "backend.threads=1")
+    assert call_main(*arguments, "hydra.run.dir=whole") == 0
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, 8, signal.SIGTERM)
+        assert call_main(*arguments, "hydra.run.dir='in part, = it'") == 143
+    folder = tmp_path / "in part, = it"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["status"], summary["epochs"]) == ("interrupted", 1)
+    (last,) = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert "stopped by SIGTERM in epoch 2 after step 3, all saved" in last
+    python, program, *command = shlex.split(last.partition("go on with: ")[2])
+    assert (python, program) == ("python", "train.py")
+    assert call_main(*command) == 0
+    assert_same_run(folder, tmp_path / "whole")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["status"], summary["reason"]) == ("finished", "")
+    assert summary["notes"] == ["resumed in epoch 2 after step 3"]
+    assert {p.name for p in folder.iterdir()} - {
+        p.name for p in (tmp_path / "whole").iterdir()
+    } == (set())
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_extended_run_is_the_longer_run(backend, call_main, tmp_path):
+    arguments = ("data=digits", *SHORT, f"backend={backend}", "backend.threads=1", "scheduler=step")
+    arguments = (*arguments, "scheduler.step_size=1")
+    assert call_main(*arguments, "trainer.epochs=4", "hydra.run.dir=long") == 0
+    assert call_main(*arguments, "hydra.run.dir=short") == 0
+    assert call_main("resume=short", "trainer.epochs=4") == 0
+    assert_same_run(tmp_path / "short", tmp_path / "long")
+    assert call_main("resume=short") == 0  # nothing is left to do
+    assert_same_run(tmp_path / "short", tmp_path / "long")
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(("writer", "reader"), [BACKENDS, BACKENDS[::-1]])
+def test_across_backends(writer, reader, call_main, tmp_path, monkeypatch, capsys):
+    arguments = ("data=digits", *SHORT, f"backend={writer}", "backend.threads=1")
+    assert call_main(*arguments, "hydra.run.dir=whole") == 0
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, 3, signal.SIGINT)
+        assert call_main(*arguments, "hydra.run.dir=part") == 130
+    assert call_main("resume=part", f"backend={reader}") == 0
+    said = f"saved on {writer} (cpu, 1 thread), resumed on {reader} (cpu, 1 thread): the same"
+    assert said in capsys.readouterr().out
+    for row, expected in zip(*(metrics(tmp_path / d) for d in ("part", "whole")), strict=True):
+        assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-4)
+        assert row["test_loss"] == pytest.approx(expected["test_loss"], abs=1e-4)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_when_it_is_saved(tmp_path, monkeypatch):
+    saved = []
+
+    def note(self, original=Session._save):
+        saved.append((self.progress.epoch, self.progress.step))
+        original(self)
+
+    monkeypatch.setattr(Session, "_save", note)
+    for number, (every, expected) in enumerate(
+        {
+            "1 epoch": [(1, 0), (2, 0), (3, 0)],
+            "2epochs": [(2, 0), (3, 0)],
+            "9 epochs": [(3, 0)],
+            "3 steps": [(0, 3), (1, 1), (1, 4), (2, 2), (3, 0)],
+            "5 steps": [(1, 0), (2, 0), (3, 0)],
+            "1 step": [(e, s) for e in range(3) for s in range(1, 5)] + [(e, 0) for e in (1, 2, 3)],
+        }.items()
+    ):
+        finish(
+            tmp_path / str(number),
+            "backend=numpy",
+            "trainer.epochs=3",
+            f"trainer.checkpoint_every={every}",
+        )
+        assert sorted(saved) == sorted(expected), every
+        saved.clear()
+    assert_same_run(tmp_path / "0", tmp_path / "5")
+
+
+@pytest.fixture
+def stopped(call_main, tmp_path, monkeypatch, capsys) -> Path:
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, 8, signal.SIGINT)
+        arguments = ("data=digits", *SHORT, "backend=numpy", "hydra.run.dir=run")
+        assert call_main(*arguments) == 130
+    capsys.readouterr()
+    return tmp_path / "run"
+
+
+def one_line(capsys) -> str:
+    output = capsys.readouterr().err
+    assert output.startswith("train.py: ")
+    assert output.count("\n") == 1, output
+    return output
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_changed_configuration(stopped, call_main, capsys):
+    before = {path.name: path.read_bytes() for path in stopped.glob("[!.]*")}
+    for change, words in {
+        "optimizer.lr=0.1": "optimizer.lr was 0.001 and is 0.1",
+        "data.flip=0": "data.flip was 0.5 and is 0.0",
+        "trainer.batch_size=10": "trainer.batch_size was 20 and is 10",
+        "seed=3": "seed was 0 and is 3",
+        "model.arguments.ties=all": "model.arguments.ties was first and is all",
+        "model=lenet5_bn": "model.name was lenet5_relu and is lenet5_bn",
+        "optimizer=sgd": "optimizer.name was adam and is sgd",
+        "scheduler.step_size=4": "scheduler.step_size was None and is 4",
+    }.items():
+        assert call_main("resume=run", change) == 2
+        line = one_line(capsys)
+        assert words in line
+        assert "resume_override=true" in line
+    for change, words in {"model=lenet5_bn": "bn2", "optimizer=sgd": "momentum_buffer"}.items():
+        assert call_main("resume=run", change, "resume_override=true") == 2
+        assert words in one_line(capsys)
+    assert {path.name: path.read_bytes() for path in stopped.glob("[!.]*")} == before
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_an_insisted_change_takes_effect_and_is_recorded(stopped, call_main, monkeypatch):
+    override = "resume_override=true"
+    shutil.copytree(stopped, stopped.with_name("again"))
+    changes = ("optimizer.lr=0.01", "scheduler.step_size=1", "scheduler.gamma=0.1")
+    assert call_main("resume=run", *changes, override) == 0
+    assert [row["lr"] for row in metrics(stopped)] == pytest.approx([1e-3, 1e-3])
+    notes = json.loads((stopped / "summary.json").read_text())["notes"]
+    assert any("optimizer.lr was 0.001 and is 0.01" in note for note in notes)
+    assert call_main("resume=again", "trainer.batch_size=50", override) == 0
+    checkpoint = load_checkpoint(stopped.with_name("again") / "checkpoint.safetensors")
+    # Eight steps of 20 images, then the second epoch from its start in two of up to 50.
+    assert int(checkpoint.state["optimizer.step"]) == 10
+    assert checkpoint.record["config"]["trainer"]["batch_size"] == 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("resume=nowhere",), "there is no folder"),
+        (("resume=.",), "there is no checkpoint.safetensors in"),
+        (("resume=run", "trainer.epochs=x"), "trainer.epochs must be a whole number"),
+        (("resume=run", "experiment=r0"), "exclude each other"),
+        (("resume=run", "hydra.run.dir=other"), "exclude each other"),
+        (("resume=run", "seed=1,2", "--multirun"), "--multirun"),
+        (("resume=run", "epohcs=2"), "did you mean trainer.epochs"),
+        (("trainer.checkpoint_every=often",), "'1 epoch' or '200 steps'"),
+        (("trainer.checkpoint_every=0 steps",), "'1 epoch' or '200 steps'"),
+    ],
+)
+def test_mistakes(stopped, arguments, words, call_main, capsys):
+    assert call_main(*arguments) == 2
+    assert words in one_line(capsys)
+
+
+def test_fewer_epochs_than_there_are(stopped, call_main, capsys):
+    assert call_main("resume=run", "trainer.epochs=2") == 0
+    capsys.readouterr()
+    assert call_main("resume=run", "trainer.epochs=1") == 2
+    assert "trainer.epochs=1: the run already has 2 epochs" in one_line(capsys)
+
+
+def test_two_processes_do_not_share_a_folder(stopped, call_main, capsys):
+    from training.directories import hold
+
+    with hold(stopped):
+        assert call_main("resume=run") == 2
+        assert "another process is training in" in one_line(capsys)
+    assert call_main("resume=run") == 0
+
+
+def test_other_data_are_noticed(stopped, call_main, capsys, monkeypatch):
+    from tests.training.support import few_digits
+
+    monkeypatch.setattr("training.run._load_once", lambda *_: few_digits(train=90))
+    assert call_main("resume=run") == 2
+    assert "'digits' with 96 training images and are 'digits' with 90" in one_line(capsys)
+
+
+def test_resuming_at_the_end_of_an_epoch_warns_of_nothing(tmp_path, monkeypatch, recwarn):
+    overrides = ("backend=torch", "scheduler.step_size=1")
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, 5, signal.SIGTERM)
+        with pytest.raises(StoppedError):
+            finish(tmp_path / "part", *overrides)
+    finish(tmp_path / "part", *overrides, resume=True)
+    assert not [w for w in recwarn if "lr_scheduler" in str(w.message)]
+
+
+def test_a_state_of_another_network_is_refused(tmp_path):
+    folder = finish(tmp_path / "run", "backend=numpy")
+    with pytest.raises(ConfigError, match="missing"):
+        finish(folder, "backend=numpy", "model=lenet5_bn", "resume_override=true", resume=True)
+    assert np.isfinite(metrics(folder)[-1]["test_loss"])
