@@ -16,25 +16,27 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def prepare_blas(backend: str) -> dict[str, str]:
-    """Set OpenBLAS's variables for the NumPy backend; return those in force.
+def prepare_blas(backend: str) -> None:
+    """Keep OpenBLAS to one thread for the NumPy backend, unless the user has set a number.
 
-    OpenBLAS reads them once, when NumPy is imported, so this must come first. Its threads do not
-    help these networks, whose batch is split over Python threads instead. On AMD's processors with
-    AVX-512 it falls back to AVX2 kernels unless told otherwise. What the user has set is kept.
+    OpenBLAS reads its variable once, when NumPy is imported, so this must come first. Its own
+    threads do not help these networks, whose batch is split over Python threads instead. Which of
+    its kernels to use is left to it: it recognises the processor.
     """
-    if backend == "numpy":
-        if "numpy" in sys.modules:
-            return blas_variables()
+    if backend == "numpy" and "numpy" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        if _is_amd_with_avx512():
-            os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
-    return blas_variables()
 
 
-def blas_variables() -> dict[str, str]:
-    """Return the OPENBLAS_* variables of this process."""
-    return {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
+def blas() -> dict[str, str]:
+    """Return NumPy's BLAS library, its kernels, and the OPENBLAS_* variables of this process."""
+    from threadpoolctl import threadpool_info
+
+    found = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
+    for pool in threadpool_info():
+        if pool.get("user_api") == "blas":
+            found["library"] = f"{pool['internal_api']} {pool['version']}"
+            found["kernels"] = pool.get("architecture", "unknown")
+    return found
 
 
 def versions(backend: str) -> dict[str, str]:
@@ -55,12 +57,6 @@ def processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _is_amd_with_avx512() -> bool:
-    lines = _cpuinfo()
-    vendor = any(line.startswith("vendor_id") and "AuthenticAMD" in line for line in lines)
-    return vendor and any(line.startswith("flags") and " avx512f " in line for line in lines)
 
 
 def _cpuinfo() -> list[str]:

@@ -162,7 +162,7 @@ def _summary(
         training_seconds=sum(row.seconds for row in rows),
         notes=[*backend.notes, *session.notes],
         processor=environment.processor(),
-        blas=environment.blas_variables(),
+        blas=environment.blas(),
         versions=environment.versions(backend.name),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -162,34 +162,21 @@ def test_pixel_scale_is_float32():
 
 
 @pytest.mark.parametrize(
-    ("vendor", "flags", "given", "expected"),
-    [
-        ("AuthenticAMD", "fpu avx512f sse", {}, {"NUM_THREADS": "1", "CORETYPE": "SkylakeX"}),
-        ("AuthenticAMD", "fpu avx2 sse", {}, {"NUM_THREADS": "1"}),
-        ("GenuineIntel", "fpu avx512f sse", {}, {"NUM_THREADS": "1"}),
-        (
-            "AuthenticAMD",
-            "fpu avx512f sse",
-            {"NUM_THREADS": "2", "CORETYPE": "Zen"},
-            {"NUM_THREADS": "2", "CORETYPE": "Zen"},
-        ),
-    ],
+    ("backend", "given", "expected"),
+    [("numpy", None, "1"), ("numpy", "2", "2"), ("torch", None, None)],
 )
-def test_blas_is_prepared_without_overruling_the_user(vendor, flags, given, expected, monkeypatch):
-    for name in environment.blas_variables():
+def test_blas_keeps_to_one_thread_unless_told_otherwise(backend, given, expected, monkeypatch):
+    name = "OPENBLAS_NUM_THREADS"
+    monkeypatch.setenv(name, given or "")  # so that what is set here is undone afterwards
+    if given is None:
         monkeypatch.delenv(name)
-    for name in ("NUM_THREADS", "CORETYPE"):  # so that what is set here is undone afterwards
-        monkeypatch.setenv(f"OPENBLAS_{name}", "")
-        monkeypatch.delenv(f"OPENBLAS_{name}")
-    for name, value in given.items():
-        monkeypatch.setenv(f"OPENBLAS_{name}", value)
-    monkeypatch.setattr(
-        environment, "_cpuinfo", lambda: [f"vendor_id\t: {vendor}", f"flags\t\t: {flags}"]
-    )
     monkeypatch.delitem(sys.modules, "numpy")
-    assert environment.prepare_blas("torch") == {f"OPENBLAS_{k}": v for k, v in given.items()}
-    found = environment.prepare_blas("numpy")
-    assert found == {f"OPENBLAS_{name}": value for name, value in expected.items()}
+    environment.prepare_blas(backend)
+    assert os.environ.get(name) == expected
+
+
+def test_the_record_names_the_blas_kernels_in_use():
+    assert {"library", "kernels"} <= environment.blas().keys()
 
 
 def test_did_you_mean():
