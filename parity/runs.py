@@ -60,8 +60,8 @@ def torch_dtype(array: np.ndarray) -> torch.dtype:
 
 
 def clone(module: nn.Module, dtype: torch.dtype, train: bool) -> nn.Module:
-    """Return an independent copy of a module in another dtype and mode."""
-    return copy.deepcopy(module).to(dtype).train(train)
+    """Return an independent copy of a module on the CPU, in another dtype and mode."""
+    return copy.deepcopy(module).to("cpu", dtype).train(train)
 
 
 def run_torch(

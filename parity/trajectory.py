@@ -143,7 +143,8 @@ def assert_trajectory(
     trajectory = follow(torch_module, numpy_network, batches, recipe, **options)
     if not trajectory.passed:
         before = len(trajectory.steps) - 1
-        verdict, culprits = _accuse(torch_module, numpy_network, batches, recipe, before, layers)
+        how = {"layers": layers, "seed": options.get("seed", 0)}
+        verdict, culprits = _accuse(torch_module, numpy_network, batches, recipe, before, how)
         verdict = verdict or _blame_update(trajectory, culprits)
         raise DisagreementError(f"{verdict}\n{trajectory}", culprits, trajectory)
     return trajectory
@@ -155,22 +156,24 @@ def _accuse(
     batches: Sequence[Batch],
     recipe: Recipe,
     before: int,
-    layers: Mapping[str, Any] | None,
+    how: dict[str, Any],
 ) -> tuple[str, list[str]]:
     """Look for the culprit in forward, loss and backward after some steps of torch's training."""
     dtype = torch_dtype(batches[0][0])
     trained = clone(torch_module, dtype, train=True)
-    for tensors in torch_steps(torch_module, batches[:before], recipe, 0, dtype):
+    for tensors in torch_steps(torch_module, batches[:before], recipe, how["seed"], dtype):
         state = {".".join(filter(None, place)): value for place, value in tensors.items()}
         trained.load_state_dict({name: torch.tensor(state[name]) for name in trained.state_dict()})
     options: dict[str, Any] = {
         "torch_criterion": recipe.torch_criterion,
         "numpy_criterion": recipe.numpy_criterion,
+        "seed": how["seed"],
     }
-    comparison = compare(trained, numpy_network, *batches[before], **options)
+    pair = trained, numpy_network, *batches[before]
+    comparison = compare(*pair, **options)
     if comparison.passed:
         return "", []
-    return accuse(trained, numpy_network, *batches[before], comparison, layers=layers, **options)
+    return accuse(*pair, comparison, layers=how["layers"], **options)
 
 
 def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:

@@ -122,8 +122,9 @@ def scene(name: str) -> Scene:
     elif name in _LAYERS:
         shape, layers = _LAYERS[name]
     else:
-        network = ours.build(name.removesuffix(", faint"))
-        module = theirs.build(name.removesuffix(", faint"))
+        stem = name.removesuffix(", faint")
+        arguments = {"depth": 4} if stem == "deepcnn21" else {}
+        network, module = ours.build(stem, **arguments), theirs.build(stem, **arguments)
         size = 32 if name == "lenet5_tanh" else 28
         return _scene(module, network, (1, size, size), name, optimizer)
     module = nn.Sequential()
