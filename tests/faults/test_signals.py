@@ -7,6 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +17,7 @@ from tests.training.support import ROOT
 from training import signals
 from training.checkpoint_file import newest
 
-ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=100000", "hydra.run.dir=run")
+ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=900", "hydra.run.dir=run")
 # The fourth step takes a minute, as one in the middle of a long computation.
 HANGS = """
 import sys, time
@@ -33,8 +36,9 @@ main()
 """
 
 
-def start(*command: str, cwd) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def started(*command: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
         [sys.executable, *command],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -42,6 +46,11 @@ def start(*command: str, cwd) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def wait_for(stream, word: str) -> None:
@@ -55,16 +64,17 @@ def wait_for(stream, word: str) -> None:
     ("backend", "number"), [("numpy", signal.SIGINT), ("torch", signal.SIGTERM)]
 )
 def test_one_signal(backend, number, tmp_path):
-    process = start(str(ROOT / "train.py"), *ARGUMENTS, f"backend={backend}", cwd=tmp_path)
-    wait_for(process.stdout, "epoch 1/")
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    command = (str(ROOT / "train.py"), *ARGUMENTS, f"backend={backend}")
+    with started(*command, cwd=tmp_path) as process:
+        wait_for(process.stdout, "epoch   1/")
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     notice, last = [line for line in errors.splitlines() if line]
     assert notice == f"{number.name}: saving after this step; again, to leave at once"
-    command = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
+    remedy = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
     assert last.startswith(f"train.py: stopped by {number.name} in epoch ")
-    assert last.endswith(f"all saved; go on with: {command}")
+    assert last.endswith(f"all saved; go on with: {remedy}")
     progress = newest(tmp_path / "run")[0].record["progress"]
     assert f"in epoch {progress['epoch'] + 1} after step {progress['step']}," in last
     assert len(output.splitlines()) <= progress["epoch"]
@@ -73,12 +83,12 @@ def test_one_signal(backend, number, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path):
     arguments = (*ARGUMENTS, "backend=numpy", "trainer.checkpoint_every=1 step")
-    process = start("-c", HANGS, *arguments, cwd=tmp_path)
-    wait_for(process.stdout, "hanging")
-    process.send_signal(number)
-    wait_for(process.stderr, "again, to leave at once")
-    process.send_signal(number)
-    process.communicate(timeout=20)
+    with started("-c", HANGS, *arguments, cwd=tmp_path) as process:
+        wait_for(process.stdout, "hanging")
+        process.send_signal(number)
+        wait_for(process.stderr, "again, to leave at once")
+        process.send_signal(number)
+        process.communicate(timeout=20)
     assert process.returncode == -number  # a shell shows it as 128 + number
     assert newest(tmp_path / "run")[0].record["progress"]["step"] == 3
 

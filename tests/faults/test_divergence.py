@@ -1,0 +1,115 @@
+"""A loss that is no longer finite ends the run, and says where and what is still good."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tests.training.support import at_step, compose, few_digits, metrics
+from training.backend import open_backend
+from training.checkpoint_file import newest
+from training.loop import NonFiniteLossError, Progress, plan_epoch, train_epoch
+
+pytestmark = pytest.mark.usefixtures("few_digits")
+RUN = ("data=digits", "backend.threads=1", "trainer.epochs=3", "trainer.batch_size=32")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
+    """After the first of three epochs, steps become so long that the numbers overflow."""
+    sides = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "training.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
+        )
+        at_step(patch, 4, lambda: blow_up(sides[-1]))
+        assert call_main(*RUN, f"backend={backend}", "hydra.run.dir=run") == 3
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1, captured.err
+    folder = tmp_path / "run"
+    found = re.search(
+        r"in epoch 2, step (\d), at learning rate ([\d.]+); the last good", captured.err
+    )
+    assert found is not None, captured.err
+    assert (found[1], float(found[2])) == ("2", 0.001)
+    assert str(folder / "checkpoint.safetensors") in captured.err
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["status"], summary["epochs"]) == ("diverged", 1)
+    assert summary["reason"] in captured.err
+    assert summary["test_accuracy"] == metrics(folder)[-1]["test_accuracy"]
+    content, _ = newest(folder)
+    assert content.record["progress"]["epoch"] == 1
+    assert call_main(f"resume={folder}", "resume_override=true", "optimizer.lr=1e-4") == 0
+    assert [row["lr"] for row in metrics(folder)] == pytest.approx([1e-3, 1e-4, 1e-4])
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+
+
+def blow_up(backend) -> None:
+    state = backend.state()
+    state["model.out.bias"] = np.full_like(state["model.out.bias"], np.inf)
+    backend.load_state(state)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_nothing_was_saved_yet(backend, call_main, tmp_path, capsys):
+    arguments = (*RUN, f"backend={backend}", "optimizer=sgd", "optimizer.lr=1e30")
+    assert call_main(*arguments, "hydra.run.dir=run") == 3
+    error = capsys.readouterr().err
+    assert "epoch 1, step 2, at learning rate 1e+30; no checkpoint was saved" in error
+    assert error.count("\n") == 1
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["test_accuracy"]) == ("diverged", None)
+
+
+@pytest.mark.parametrize("every", ["1 epoch", "3 steps"])
+def test_weights_that_are_not_finite_are_never_saved(
+    every, call_main, tmp_path, monkeypatch, capsys
+):
+    """The last step before a save ruins the weights, after a loss that was still finite."""
+    sides = []
+    monkeypatch.setattr(
+        "training.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
+    )
+    at_step(monkeypatch, 6, lambda: blow_up(sides[-1]))
+    setting = f"trainer.checkpoint_every={every}"
+    assert call_main(*RUN, "backend=numpy", setting, "hydra.run.dir=run") == 3
+    assert "the last good checkpoint" in capsys.readouterr().err
+    assert newest(tmp_path / "run")[0].record["progress"]["epoch"] == 1
+
+
+def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsys):
+    def broken(path, *_):
+        if "seed=8" in (path.parent / ".hydra" / "overrides.yaml").read_text():
+            raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("training.plots.curves", broken)
+    arguments = (*RUN, "backend=numpy", "optimizer=sgd", "seed=7,8", "hydra.sweep.dir=all")
+    assert call_main("--multirun", *arguments, "optimizer.lr=1e30,1e-2") == 1
+    first, *lines = capsys.readouterr().err.splitlines()[-4:]
+    assert first == "train.py: failed jobs: 3, the others went on"
+    words = ["no longer finite", "no longer finite", "ZeroDivisionError: a defect"]
+    for line, job, word in zip(lines, (0, 2, 3), words, strict=True):
+        assert line.startswith(f"  {tmp_path / 'all'}/{job}_")
+        assert word in line
+    status = {
+        path.parent.name[0]: json.loads(path.read_text())["status"]
+        for path in tmp_path.glob("all/*/summary.json")
+    }
+    assert status == {"0": "diverged", "1": "finished", "2": "diverged"}
+    assert "Traceback" in next(tmp_path.glob("all/3_*/failure.txt")).read_text()
+
+
+def test_on_cuda_the_device_is_not_waited_for_at_every_step():
+    """Where a look at the loss waits for the device, it is taken once, and tells a range."""
+    config = compose("backend=numpy", "trainer.batch_size=10", "optimizer=sgd", "optimizer.lr=1e30")
+    backend, looks = open_backend(config), []
+    backend.place(few_digits())
+    backend.device, totals = "cuda", backend.totals
+    backend.totals = lambda: looks.append(None) or totals()
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError) as caught:
+        train_epoch(backend, plan_epoch(config, 96, 0), Progress(), lambda _: None)
+    assert (caught.value.first, caught.value.last) == (1, 10)
+    assert len(looks) == 1

@@ -1,0 +1,110 @@
+"""Any bytes and any text give a result or the documented error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.faults.test_damage import META, build, forged, tensor
+from training.checkpoint import decode
+from training.checkpoint_file import CheckpointError, parse
+from training.config import Config, register
+from training.errors import ConfigError
+from training.overrides import make_plan, parse_arguments
+
+hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is a development dependency")
+given = hypothesis.strategies
+GOOD = forged({"a": 1}, {"model.a": np.arange(4, dtype=np.float32), "b": np.asarray(1)})
+NAME = Path("file")
+
+values = given.recursive(
+    given.none() | given.booleans() | given.integers() | given.floats() | given.text(max_size=5),
+    lambda inner: (
+        given.lists(inner, max_size=3) | given.dictionaries(given.text(), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+entries = given.builds(
+    tensor,
+    dtype=given.sampled_from(["F32", "F64", "I64", "BF16"]) | values,
+    shape=given.lists(given.integers(-1, 5), max_size=3) | values,
+    data_offsets=given.lists(given.integers(0, 40), min_size=2, max_size=2) | values,
+)
+headers = given.dictionaries(given.text(max_size=4), entries | values, max_size=4)
+files = (
+    given.binary(max_size=80)
+    | given.builds(build, given.binary(max_size=40), given.binary(max_size=40))
+    | given.builds(lambda h, data: build({**META, **h}, data), headers, given.binary(max_size=40))
+    | given.builds(lambda record: forged(json.dumps(record)), values)
+    | given.builds(
+        lambda at, bits: GOOD[: at % len(GOOD)] + bytes([bits]) + GOOD[at % len(GOOD) + 1 :],
+        given.integers(0, len(GOOD)),
+        given.integers(0, 255),
+    )
+)
+
+
+@hypothesis.settings(max_examples=400, deadline=None, database=None)
+@hypothesis.given(files)
+def test_the_checkpoint_reader(data):
+    try:
+        content = parse(data, NAME)
+    except CheckpointError as error:
+        assert str(error).startswith("file ")
+        return
+    assert isinstance(content.record, dict)
+    assert sum(array.nbytes for array in decode(content).state.values()) <= len(data)
+
+
+KEYS = given.sampled_from(
+    [
+        "seed",
+        "device",
+        "model",
+        "backend",
+        "data",
+        "optimizer",
+        "scheduler",
+        "init",
+        "trainer",
+        "trainer.epochs",
+        "resume",
+        "trainer.batch_size",
+        "trainer.checkpoint_every",
+        "optimizer.lr",
+        "optimizer.betas",
+        "data.flip",
+        "hydra",
+        "model.arguments.ties",
+        "model.arguments",
+        "model.image_size",
+        "hydra.run.dir",
+        "experiment",
+    ]
+)
+TEXTS = (
+    given.text(max_size=12)
+    | given.text("0123456789.-+e'\"[]{}(),:=$\\ \t", max_size=10)
+    | given.sampled_from(
+        ["null", "nan", "inf", "1e400", "${seed}", "${oc.env:HOME}", "[1,2", "{a:1}", "choice(1,2)"]
+        + ["range(3)", "glob(*)", "9" * 5000, "???", "true", "int(3)", "../../x", "torch", "adam"]
+    )
+)
+PREFIXES = given.sampled_from(["", "", "", "+", "++", "~"])
+ARGUMENTS = given.builds("{}{}={}".format, PREFIXES, KEYS | given.text(max_size=6), TEXTS) | TEXTS
+
+
+@hypothesis.settings(max_examples=60, deadline=None, database=None)
+@hypothesis.given(given.lists(ARGUMENTS, min_size=1, max_size=2))
+def test_the_command_line(arguments):
+    register()
+    try:
+        plan = make_plan(parse_arguments(arguments))
+    except ConfigError as error:
+        assert str(error)
+        assert "\n" not in str(error)
+        return
+    assert all(isinstance(job, Config) for job in plan.jobs)
