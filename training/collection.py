@@ -50,7 +50,7 @@ def _check(record: Record) -> None:
 
 def _keep(record: Record, target: Path) -> Path:
     changes = ",".join(f"{key}={value}" for key, value in record.changes.items())
-    variant = re.sub(r"[^A-Za-z0-9_.,=-]+", "_", changes) or "recipe"
+    variant = re.sub(r"[^A-Za-z0-9_.,=-]+", "_", changes)[:100] or "recipe"
     study = record.study or "single"
     folder = target / record.experiment / study / variant / f"{record.backend}-seed{record.seed}"
     folder.mkdir(parents=True, exist_ok=True)

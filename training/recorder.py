@@ -11,33 +11,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from training.backend import Backend, EpochPlan, Totals
 from training.checkpoint import write_atomically
 from training.config import Config
 from training.data import Dataset
-from training.errors import ConfigError
 from training.evaluation import Scores, score
+from training.live_log import LiveLog
 from training.loop import Progress, Row
 
 STEPS = ("step", "loss", "accuracy")
 EVALUATIONS = ("step", "epoch", "train_accuracy", "test_accuracy")
-
-
-def check_logger(config: Config) -> None:
-    """Find out whether the chosen log can be written.
-
-    Raises:
-        ConfigError: if its package is not installed.
-    """
-    if config.logger.name == "tensorboard" and find_spec("tensorboardX") is None:
-        raise ConfigError(
-            "logger=tensorboard needs the package tensorboardX: "
-            "install it with pip install 'lenet-twins[tensorboard]'"
-        )
 
 
 class Recorder:
@@ -54,7 +39,7 @@ class Recorder:
         self._live = config.logger.name == "tensorboard"
         self._steps: _Rows | None = None
         self._evaluations: _Rows | None = None
-        self._writer: Any = None
+        self._log: LiveLog | None = None
         self._opened = False
 
     def begin_epoch(self, plan: EpochPlan, progress: Progress) -> None:
@@ -69,10 +54,7 @@ class Recorder:
         if self._samples:
             self._evaluations = _Rows(self._directory / "evaluations.csv", EVALUATIONS, done)
         if self._live:
-            from tensorboardX import SummaryWriter
-
-            log = str(self._directory / "tensorboard")
-            self._writer = SummaryWriter(log, purge_step=done + 1 if done else None)
+            self._log = LiveLog(self._directory / "tensorboard", done)
 
     def after_steps(self, done: int, plan: EpochPlan) -> None:
         """Record the steps of the epoch up to the one numbered done."""
@@ -90,15 +72,15 @@ class Recorder:
         """Record an epoch's row and the test scores it is made of."""
         step = self._first + self._last
         self._evaluate(step, row.epoch, scores)
-        if self._writer:
+        if self._log:
             for name, value in row.values().items():
-                self._writer.add_scalar(f"epoch/{name}", value, step)
-            self._writer.flush()
+                self._log.scalar(f"epoch/{name}", value, step)
+            self._log.flush()
 
     def close(self) -> None:
         """Finish the log."""
-        if self._writer:
-            self._writer.close()
+        if self._log:
+            self._log.close()
 
     def _add_step(self, step: int) -> None:
         totals = self._backend.totals()
@@ -108,9 +90,9 @@ class Recorder:
         self._seen = Totals(*totals)
         if self._steps:
             self._steps.append((step, f"{loss:.6g}", f"{accuracy:.6g}"))
-        if self._writer:
-            self._writer.add_scalar("step/loss", loss, step)
-            self._writer.add_scalar("step/accuracy", accuracy, step)
+        if self._log:
+            self._log.scalar("step/loss", loss, step)
+            self._log.scalar("step/accuracy", accuracy, step)
 
     def _evaluate(self, step: int, epoch: int, scores: Scores) -> None:
         if not self._evaluations:

@@ -18,8 +18,8 @@ from training.config import DEFAULT_EPOCHS, Config
 from training.data import DataError, Dataset, load_dataset
 from training.errors import ConfigError, DivergenceError, OutputError, StoppedError, cannot_write
 from training.evaluation import Scores
+from training.live_log import check_logger
 from training.loop import Progress
-from training.recorder import check_logger
 from training.session import Session
 
 SUMMARY = "summary.json"

@@ -1,0 +1,168 @@
+"""Every experiment says what its report says, and every experiment and study takes a step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from tests.training.support import ROOT, compose, few_digits
+from training.backend import Totals, open_backend
+from training.config import Config, register
+from training.data import epoch_batches
+from training.loop import plan_epoch
+from training.overrides import make_plan, parse_arguments
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+STUDIES = sorted(path.stem for path in (ROOT / "conf" / "study").glob("*.yaml"))
+
+# The reports' own words: model, backend, optimizer, lr, batch, epochs, steps an epoch on MNIST,
+# init, sampling, flip, step size of the schedule.
+REPORTS = {
+    "r0_lenet5_relu": (
+        *("lenet5_relu", "numpy", "adam", 1e-3, 256, 10, 234),
+        *("normal", "replacement", 0.0, None),
+    ),
+    "r0_linear_baseline": (
+        *("linear_baseline", "numpy", "adam", 1e-3, 256, 6, 250),
+        *("normal", "replacement", 0.0, None),
+    ),
+    "r1_lenet5_tanh": (
+        *("lenet5_tanh", "torch", "adam", 1e-5, 128, 300, 469),
+        *("torch", "shuffle", 0.5, 20),
+    ),
+    "r2_deepcnn21": (
+        *("deepcnn21", "numpy", "adagrad", 1e-2, 500, 8, 120),
+        *("he", "shuffle", 0.0, None),
+    ),
+    "r3_lenet5_avgpool": (
+        *("lenet5_avgpool", "numpy", "adam", 1e-3, 64, 2, 938),
+        *("torch", "shuffle", 0.0, None),
+    ),
+    "r4_lenet5_bn": (
+        *("lenet5_bn", "numpy", "adam", 1e-3, 128, 20, 469),
+        *("torch", "shuffle", 0.0, None),
+    ),
+}
+
+
+@lru_cache
+def jobs(*arguments: str) -> tuple[Config, ...]:
+    register()
+    return make_plan(parse_arguments(arguments)).jobs
+
+
+def take_a_step(config: Config, backend: str) -> Totals:
+    dataset = few_digits(config.model.image_size)
+    config = replace(config, backend=replace(config.backend, name=backend, threads=1))
+    config = replace(config, trainer=replace(config.trainer, batch_size=16))
+    opened = open_backend(config)
+    opened.place(dataset)
+    opened.begin_epoch(plan_epoch(config, len(dataset.train_labels), 0), Totals())
+    opened.train(0, 1)
+    return opened.totals()
+
+
+def test_every_experiment_is_in_the_table() -> None:
+    assert set(EXPERIMENTS) == set(REPORTS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_recipe_is_the_reports(name: str) -> None:
+    (config,) = jobs(f"experiment={name}")
+    trainer = config.trainer
+    batches = epoch_batches(
+        60000,
+        trainer.batch_size,
+        config.data.sampling,
+        np.random.default_rng(0),
+        trainer.steps_per_epoch,
+    )
+    assert config.data.name == "mnist"
+    assert (
+        config.model.name,
+        config.backend.name,
+        config.optimizer.name,
+        config.optimizer.lr,
+        trainer.batch_size,
+        trainer.epochs,
+        len(batches),
+        config.init.name,
+        config.data.sampling,
+        config.data.flip,
+        config.scheduler.step_size,
+    ) == REPORTS[name]
+
+
+def test_the_reports_numerical_peculiarities() -> None:
+    configs = {name: jobs(f"experiment={name}")[0] for name in EXPERIMENTS}
+    modes = {n: getattr(c.optimizer, "eps_mode", None) for n, c in configs.items()}
+    assert modes["r0_lenet5_relu"] == "uncorrected"
+    assert modes["r3_lenet5_avgpool"] == "inside_root"
+    assert configs["r0_lenet5_relu"].optimizer.eps == 1e-7
+    assert configs["r2_deepcnn21"].optimizer.eps == 1e-7
+    assert configs["r0_lenet5_relu"].model.arguments == {"ties": "all"}
+    assert configs["r4_lenet5_bn"].model.arguments == {"ties": "all"}
+    assert configs["r2_deepcnn21"].model.arguments["dropout"] == "original"
+    assert configs["r1_lenet5_tanh"].model.image_size == 32
+    assert configs["r1_lenet5_tanh"].scheduler.gamma == 0.5
+    assert len(np.arange(60000)[468 * configs["r1_lenet5_tanh"].trainer.batch_size :]) == 96
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_either_backend_takes_the_same_first_step(name: str) -> None:
+    config = compose(f"experiment={name}")
+    ours, theirs = (take_a_step(config, backend) for backend in ("numpy", "torch"))
+    assert ours.images == theirs.images == 16
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_nothing_stands_in_for_mnist(name, call_main, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("MNIST_ROOT", raising=False)
+    nowhere = f"data.root={tmp_path / 'nowhere'}"
+    assert call_main(f"experiment={name}", nowhere, "data.download=false") == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_job_of_a_study_takes_a_step(name: str) -> None:
+    arguments = [f"study={name}", "experiment=r0_lenet5_relu"] if name == "seeds" else []
+    configs = jobs(*(arguments or [f"study={name}"]))
+    assert len(configs) >= 2
+    assert len({repr(config) for config in configs}) == len(configs)
+    for config in configs:
+        assert config.data.name == "mnist"
+        totals = take_a_step(config, "numpy")
+        assert totals.images == 16
+        assert np.isfinite(totals.loss)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_changes_its_recipe_by_what_it_sweeps_alone(name: str) -> None:
+    file = OmegaConf.load(ROOT / "conf" / "study" / f"{name}.yaml")
+    assert set(file) <= {"defaults", "study", "hydra"}
+    assert set(file.hydra) == {"mode", "sweeper"}
+    assert set(file.hydra.sweeper) == {"params"}
+
+
+def test_the_variant_network_is_the_reports_until_an_option_is_set() -> None:
+    plain, variant, other = (
+        take_a_step(compose("experiment=r1_lenet5_tanh", *options), "numpy")
+        for options in (
+            (),
+            ("model=lenet5_variant",),
+            ("model=lenet5_variant", "model.arguments.residual=true"),
+        )
+    )
+    assert plain == variant
+    assert plain.loss != other.loss
+
+
+def test_steps_per_epoch_needs_replacement(call_main, capsys) -> None:
+    assert call_main("data=digits", "trainer.steps_per_epoch=3") == 2
+    assert "data.sampling=replacement" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""steps.csv, evaluations.csv, TensorBoard and the console's outlook."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.training.support import ROOT, metrics
+from training import console, live_log
+from training.loop import Row
+
+pytestmark = pytest.mark.usefixtures("mnist_of_digits")
+
+QUICK = ("experiment=r2_deepcnn21", "trainer.batch_size=20", "backend.threads=1")
+
+
+def table(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_steps_add_up_to_the_epoch(backend, call_main, tmp_path) -> None:
+    options = ("trainer.epochs=2", "trainer.log_every=2", f"backend={backend}")
+    assert call_main(*QUICK, *options, "hydra.run.dir=here") == 0
+    steps = table(tmp_path / "here" / "steps.csv")
+    assert [row["step"] for row in steps] == [2, 4, 5, 6, 8, 10]
+    sizes = [40, 40, 16, 20, 40, 36]
+    for epoch, row in enumerate(metrics(tmp_path / "here")):
+        part = list(zip(sizes, steps, strict=True))[3 * epoch : 3 * epoch + 3]
+        for name in ("loss", "accuracy"):
+            mean = sum(size * step[name] for size, step in part) / 96
+            assert mean == pytest.approx(row[f"train_{name}"], rel=1e-4)
+
+
+def test_a_resumed_run_records_the_same(call_main, tmp_path) -> None:
+    options = ("trainer.log_every=1", "trainer.evaluation_samples=20")
+    assert call_main(*QUICK, *options, "trainer.epochs=3", "hydra.run.dir=whole") == 0
+    assert call_main(*QUICK, *options, "trainer.epochs=1", "hydra.run.dir=part") == 0
+    for name in ("steps", "evaluations"):  # what a killed process had written beyond its save
+        with (tmp_path / "part" / f"{name}.csv").open("a") as file:
+            file.write("6,9,9,9\n" if name == "evaluations" else "6,9,9\n6,")
+    assert call_main("resume=part", "trainer.epochs=3") == 0
+    for name in ("steps.csv", "evaluations.csv"):
+        assert (tmp_path / "part" / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+def test_evaluations_of_the_whole_test_set_agree_with_the_metrics(call_main, tmp_path) -> None:
+    options = ("trainer.epochs=2", "trainer.evaluation_samples=30")
+    assert call_main(*QUICK, *options, "hydra.run.dir=here") == 0
+    first, *rows = table(tmp_path / "here" / "evaluations.csv")
+    assert (first["step"], first["epoch"]) == (1, 0)
+    expected = [row["test_accuracy"] for row in metrics(tmp_path / "here")]
+    assert [row["test_accuracy"] for row in rows] == pytest.approx(expected, rel=1e-5)
+
+
+def test_tensorboard_without_torch(tmp_path) -> None:
+    pytest.importorskip("tensorboard", reason="needs lenet-twins[tensorboard]")
+    script = (
+        "import sys; from training.cli import main; sys.argv = ['train.py', *sys.argv[1:]]; main();"
+        "assert not {'torch', 'torch_models', 'torchvision'} & sys.modules.keys()"
+    )
+    options = ("data=digits", "backend=numpy", "trainer.epochs=1", "logger=tensorboard")
+    result = subprocess.run(
+        [sys.executable, "-c", script, *options, "trainer.log_every=5", "hydra.run.dir=here"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    (log,) = (tmp_path / "here" / "tensorboard").iterdir()
+    content = log.read_bytes()
+    for tag in (b"epoch/test_accuracy", b"epoch/lr", b"step/loss"):
+        assert tag in content
+    assert len(metrics(tmp_path / "here")) == 1
+
+
+def test_a_missing_tensorboard_is_named(call_main, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(live_log, "find_spec", lambda _: None)
+    assert call_main("data=mnist", "logger=tensorboard") == 2
+    assert "lenet-twins[tensorboard]" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_outlook(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(console, "perf_counter", lambda: now[0])
+    outlook = console.Outlook(epochs=12, done=2)
+    row = Row(3, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
+    rows = [replace(row, epoch=1), replace(row, epoch=2, test_accuracy=0.95), row]
+    now[0] += 20
+    assert outlook.line(rows).endswith("best 95.00 % (epoch 2)  3 min 0 s left")
+    assert "left" not in outlook.line([*rows, replace(row, epoch=12)])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
+)
+def test_duration(seconds: float, words: str) -> None:
+    assert console.duration(seconds) == words

@@ -1,0 +1,207 @@
+"""docs/results.md from records: figures, verdicts, and what has no record yet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.experiments.test_recipes import EXPERIMENTS, STUDIES, jobs
+from tests.training.support import ROOT
+from training import collection, results, results_page
+from training.claims import CLAIMS, QUIRKS, Claim
+from training.records import flatten, recipe
+from training.results_page import NOT_RUN
+
+SUMMARY = {
+    "status": "finished",
+    "reason": "",
+    "device": "cpu",
+    "threads": 1,
+    "dataset": "mnist",
+    "seconds": 90.0,
+    "date": "2026-01-02T03:04:05+00:00",
+    "processor": "a processor",
+    "versions": {"python": "3.11.0", "numpy": "2.3.4"},
+}
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, last = key.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return tree
+
+
+def keep(
+    runs: Path, accuracies: list[float], seed: int = 0, status: str = "finished", **options: Any
+) -> None:
+    """Write a record of R3's recipe as `--collect` keeps it."""
+    changes, study = options.get("changes", {}), options.get("study", "seeds")
+    folder = runs / f"{study}-{status}-{seed}-{len(changes)}"
+    folder.mkdir(parents=True)
+    config = {**recipe("r3_lenet5_avgpool"), **changes, "seed": seed}
+    record = {"experiment": "r3_lenet5_avgpool", "study": study, "changes": changes}
+    (folder / "record.json").write_text(json.dumps({**record, "config": nested(config)}))
+    (folder / "summary.json").write_text(json.dumps({**SUMMARY, "status": status}))
+    names = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*names, "seconds", "images_per_second"])
+        for epoch, accuracy in enumerate(accuracies, 1):
+            writer.writerow([epoch, 1e-3, 0.5, 0.8, 0.4, accuracy, 3.0, 20000.0])
+
+
+def written(folder: Path) -> str:
+    assert results.main(["--results", str(folder)]) == 0
+    return (folder.parent / "results.md").read_text(encoding="utf-8")
+
+
+def line(page: str, *words: str) -> str:
+    (found,) = [row for row in page.splitlines() if all(word in row for word in words)]
+    return found
+
+
+def test_without_a_record_there_is_no_figure(tmp_path) -> None:
+    page = written(tmp_path / "results")
+    for claim in CLAIMS:
+        assert line(page, f"| {claim.report} | {claim.text}").endswith(f"{NOT_RUN} | {NOT_RUN} |")
+    for quirk in QUIRKS:
+        row = line(page, f"| {quirk.report} | {quirk.words}")
+        assert row.endswith(f"{NOT_RUN} | {NOT_RUN} | {NOT_RUN} |")
+
+
+def test_mean_spread_and_verdict(tmp_path) -> None:
+    runs = tmp_path / "results" / "runs"
+    keep(runs, [0.9, 0.9700], seed=0)
+    keep(runs, [0.9, 0.9710], seed=1)
+    page = written(tmp_path / "results")
+    row = line(page, "R3", "test accuracy after 2 epochs")
+    assert "97.05 ± 0.07 % (numpy, n = 2)" in row
+    assert row.endswith("not reproduced: 13.74 points above |")
+    assert line(page, "training images a second").endswith("| met |")
+    assert "a processor, cpu, 1 thread" in page
+    picture = tmp_path / "results" / "pictures" / "seeds-r3_lenet5_avgpool.png"
+    assert picture.exists()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    written(tmp_path / "results")
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_divergence_is_a_result(tmp_path) -> None:
+    keep(tmp_path / "results" / "runs", [0.1], status="diverged")
+    page = written(tmp_path / "results")
+    row = line(page, "R3", "test accuracy after 2 epochs")
+    assert "diverged in 1 of 1" in row
+    assert row.endswith("not reproduced: diverges |")
+
+
+def test_a_departure_is_weighed(tmp_path) -> None:
+    runs = tmp_path / "results" / "runs"
+    for seed, (on, off) in enumerate([(0.95, 0.96), (0.97, 0.99)]):
+        keep(runs, [on], seed, study="quirk_r3_eps")
+        keep(runs, [off], seed, study="quirk_r3_eps", changes={"optimizer.eps_mode": "torch"})
+    row = line(written(tmp_path / "results"), "Adam has ε inside the root")
+    assert "| 96.00 ± 1.41 % (n = 2) | 97.50 ± 2.12 % (n = 2) | -1.50 points |" in row
+
+
+def test_a_changed_run_is_not_the_recipes(tmp_path) -> None:
+    keep(tmp_path / "results" / "runs", [0.9, 0.97], changes={"optimizer.lr": 1e-4})
+    row = line(written(tmp_path / "results"), "R3", "test accuracy after 2 epochs")
+    assert row.endswith(f"{NOT_RUN} | {NOT_RUN} |")
+
+
+@pytest.mark.usefixtures("mnist_of_digits")
+def test_a_run_is_kept_by_what_it_changes(call_main, tmp_path, capsys) -> None:
+    options = ("optimizer.lr=1e-4", "seed=7", "backend=torch", "backend.threads=1")
+    run = ("experiment=r3_lenet5_avgpool", "trainer.epochs=2", "hydra.run.dir=here", *options)
+    assert call_main(*run) == 0
+    target = tmp_path / "docs" / "results"
+    assert results.main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 0
+    (record,) = collection.kept(target / "runs")
+    assert record.changes == {"optimizer.lr": 1e-4}
+    assert (record.experiment, record.backend, record.seed) == ("r3_lenet5_avgpool", "torch", 7)
+    assert len(record.table("metrics")) == 2
+    assert len(record.table("steps")) == 4
+    files = [path for path in target.rglob("*") if path.suffix in (".json", ".csv", ".md")]
+    kept = "".join(path.read_text() for path in files)
+    assert str(tmp_path) not in kept
+    assert results.main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 0
+    assert len(collection.kept(target / "runs")) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("data=digits", "experiment=r3_lenet5_avgpool", "data=digits"), "digits"),
+        (("data=digits",), "experiment"),
+    ],
+)
+def test_other_runs_are_refused(options, reason, call_main, tmp_path, capsys) -> None:
+    quick = ("trainer.epochs=1", "backend=numpy", "backend.threads=1", "hydra.run.dir=here")
+    assert call_main(*dict.fromkeys(options), *quick) == 0
+    capsys.readouterr()
+    target = tmp_path / "docs" / "results"
+    assert results.main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert reason in message
+    assert not target.exists()
+
+
+def test_a_folder_without_runs_is_named(tmp_path, capsys) -> None:
+    empty = tmp_path / "empty"
+    assert results.main(["--collect", str(empty), "--results", str(tmp_path / "results")]) == 2
+    assert str(empty) in capsys.readouterr().err
+
+
+def test_claims_and_departures_belong_to_what_there_is() -> None:
+    for claim in CLAIMS:
+        assert claim.experiment in EXPERIMENTS
+        assert set(claim.changes) <= set(recipe(claim.experiment))
+        sizes = {"between": 2, "falling": 0}
+        assert len(claim.claimed) == sizes.get(claim.rule, len(claim.at))
+    for quirk in QUIRKS:
+        assert quirk.study in STUDIES
+        values = {flatten(asdict(job))[quirk.key] for job in jobs(f"study={quirk.study}")}
+        assert values == {quirk.on, quirk.off}
+
+
+@pytest.mark.parametrize(
+    ("rule", "claimed", "figures", "verdict"),
+    [
+        ("close", (0.98,), [0.9829], "reproduced"),
+        ("close", (0.98,), [0.9831], "not reproduced: 0.31 points above"),
+        ("close", (0.9, 0.98), [0.9, 0.97], "not reproduced: 1 of 2 figures"),
+        ("at least", (0.9,), [0.9], "met"),
+        ("at most", (0.9,), [0.91], "not met"),
+        ("between", (1.9, 2.0), [1.95, 1.91], "reproduced"),
+        ("between", (1.9, 2.0), [1.95, 1.89], "not reproduced"),
+        ("falling", (), [3.0, 2.0, 1.0], "reproduced"),
+        ("falling", (), [3.0, 2.0, 2.0], "not reproduced"),
+    ],
+)
+def test_verdicts(rule, claimed, figures, verdict, tmp_path, monkeypatch) -> None:
+    from training import verdicts
+
+    claim = Claim("R3", "", "r3_lenet5_avgpool", claimed, rule=rule, at=tuple(range(len(figures))))
+    monkeypatch.setattr(Claim, "measure", lambda *_: figures)
+    assert verdicts.judge(claim, [None]).verdict == verdict  # type: ignore[list-item]
+
+
+def test_the_committed_page_is_what_its_records_give(tmp_path) -> None:
+    kept = ROOT / "docs" / "results" / "runs"
+    target = tmp_path / "docs" / "results"
+    if kept.exists():
+        shutil.copytree(kept, target / "runs")
+    page = results_page.write(target)
+    assert page.read_text() == (ROOT / "docs" / "results.md").read_text()
