@@ -48,6 +48,10 @@ def _check(record: Record) -> None:
         )
 
 
+def _is_recipe(record: Record) -> bool:
+    return not record.changes and record.study in ("", "seeds")
+
+
 def _keep(record: Record, target: Path) -> Path:
     changes = ",".join(f"{key}={value}" for key, value in record.changes.items())
     variant = re.sub(r"[^A-Za-z0-9_.,=-]+", "_", changes)[:100] or "recipe"
@@ -57,7 +61,8 @@ def _keep(record: Record, target: Path) -> Path:
     for name in TABLES:
         source = record.directory / name
         (folder / name).unlink(missing_ok=True)
-        if source.exists():
+        # The table by steps is the largest, and only an unchanged recipe's is looked at.
+        if source.exists() and (name != "steps.csv" or _is_recipe(record)):
             write_atomically(folder / name, source.read_bytes())
     summary = {key: value for key, value in record.summary.items() if key not in _PRIVATE}
     if summary["reason"]:

@@ -11,7 +11,7 @@ from training.checkpoint import write_atomically
 from training.claims import CLAIMS, QUIRKS, Claim, Quirk
 from training.collection import RUNS, kept
 from training.records import Record
-from training.statistics import Group, grouped, show, spread
+from training.statistics import Group, grouped, short, show, spread, varied
 from training.studies import form, heading
 
 NOT_RUN = "not run yet"
@@ -66,13 +66,14 @@ def _claims(records: Sequence[Record]) -> str:
 
 def _verdict(claim: Claim, records: Sequence[Record]) -> tuple[str, str]:
     """Return the cells of a claim; the verdict is by the report's own backend where it was run."""
-    if not records:
+    done = [record for record in records if verdicts.says_something(claim, record)]
+    if not done:
         return NOT_RUN, NOT_RUN
     own = "torch" if claim.report == "R1" else "numpy"
     cells, judged = [], ""
-    for backend in sorted({record.backend for record in records}, key=lambda name: name != own):
+    for backend in sorted({record.backend for record in done}, key=lambda name: name != own):
         # The same run may have been kept by several studies: each seed counts once.
-        by_seed = {record.seed: record for record in records if record.backend == backend}
+        by_seed = {record.seed: record for record in done if record.backend == backend}
         found = verdicts.judge(claim, list(by_seed.values()))
         cells.append(f"{found.measured} ({backend}, n = {len(by_seed)})")
         judged = judged or found.verdict
@@ -115,7 +116,7 @@ def _studies(records: Sequence[Record], pictures: Path) -> list[str]:
     sections = []
     ours = sorted((r for r in records if r.study), key=_family)
     for (study, experiment), jobs in groupby(ours, key=_family):
-        runs = sorted(jobs, key=_by_settings)
+        runs = _sorted_by_settings(list(jobs))
         name = f"{study}-{experiment}.png"
         study_plots.draw(pictures / name, runs)
         table = _final_table(grouped(runs)) if form(runs) == "table" else ""
@@ -131,15 +132,20 @@ def _family(record: Record) -> tuple[str, str]:
     return record.study, record.experiment
 
 
-def _by_settings(record: Record) -> tuple[list[tuple[float, str]], int]:
-    values = [record.changes[key] for key in sorted(record.changes)]
-    numbers = [float(v) if isinstance(v, (int, float)) else 0.0 for v in values]
-    return [(n, str(v)) for n, v in zip(numbers, values, strict=True)], record.seed
+def _sorted_by_settings(records: list[Record]) -> list[Record]:
+    keys = varied(records)
+
+    def place(record: Record) -> tuple[list[tuple[float, str]], int]:
+        values = [record.setting(key) for key in keys]
+        numbers = [float(v) if isinstance(v, (int, float)) else 0.0 for v in values]
+        return [(n, str(v)) for n, v in zip(numbers, values, strict=True)], record.seed
+
+    return sorted(records, key=place)
 
 
 def _final_table(groups: Sequence[Group]) -> str:
     keys = list(groups[0].values)
-    head = [*keys, "test accuracy", "final training loss", "runs"]
+    head = [*map(short, keys), "test accuracy", "final training loss", "runs"]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for group in groups:
         cells = [show(group.values[key]) for key in keys]
@@ -188,5 +194,4 @@ def _circumstances(records: Iterable[Record]) -> str:
 
 
 def _changes(record: Record) -> str:
-    parts = (f"{key.rpartition('.')[2]} {show(value)}" for key, value in record.changes.items())
-    return ", ".join(parts) or "nothing"
+    return ", ".join(f"{short(k)} {show(v)}" for k, v in record.changes.items()) or "nothing"

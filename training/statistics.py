@@ -57,8 +57,7 @@ class Group:
     @property
     def label(self) -> str:
         """Return the values in words, with the names' last parts."""
-        parts = (f"{key.rpartition('.')[2]} {show(value)}" for key, value in self.values.items())
-        return ", ".join(parts) or "all"
+        return ", ".join(f"{short(k)} {show(v)}" for k, v in self.values.items()) or "all"
 
 
 def varied(records: Iterable[Record]) -> list[str]:
@@ -80,6 +79,11 @@ def grouped(records: Sequence[Record]) -> list[Group]:
         values = {key: record.setting(key) for key in keys}
         groups.setdefault(repr(values), Group(values, [])).records.append(record)
     return list(groups.values())
+
+
+def short(key: str) -> str:
+    """Return a setting's own name: "lr" of optimizer.lr, and "init" of init.name."""
+    return key.removesuffix(".name").rpartition(".")[2]
 
 
 def show(value: Any) -> str:

@@ -19,7 +19,7 @@ from training import studies
 from training.checkpoint import write_atomically
 from training.claims import reported, reported_course
 from training.records import Record, Table
-from training.statistics import Group, grouped, show, spread
+from training.statistics import Group, grouped, short, show, spread
 
 MEASURED, CLAIMED = "#3b6fb6", "#d1495b"
 
@@ -118,7 +118,7 @@ def _final_values(axes: Axes, groups: Sequence[Group], name: str) -> None:
         axes.set_xscale("log")
         axes.set_xticks(places, [show(place) for place in places])
         axes.minorticks_off()
-        axes.set_xlabel(keys[0].rpartition(".")[2])
+        axes.set_xlabel(short(keys[0]))
     else:
         axes.set_xticks(places, [g.label.replace(", ", "\n") for g in groups], fontsize=8)
         axes.set_xlim(-0.5, len(groups) - 0.5)

@@ -19,8 +19,13 @@ class Judgement:
     verdict: str
 
 
+def says_something(claim: Claim, record: Record) -> bool:
+    """Return whether a run measures a claim, or diverged where it would have."""
+    return record.status == "diverged" or claim.measure(record) is not None
+
+
 def judge(claim: Claim, records: Sequence[Record]) -> Judgement:
-    """Compare a claim with the runs of at least one seed."""
+    """Compare a claim with the runs, of at least one seed, that say something about it."""
     figures = [found for record in records if (found := claim.measure(record)) is not None]
     lost = len(records) - len(figures)
     note = f"; {lost} of {len(records)} diverged" if lost else ""
@@ -73,4 +78,6 @@ def _show(claim: Claim, spreads: Sequence[Spread]) -> str:
 
 
 def _figure(claim: Claim, value: float) -> str:
-    return f"{value * 100:.2f} %" if claim.percent else f"{value:.3g}"
+    if claim.percent:
+        return f"{value * 100:.2f} %"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -131,7 +131,7 @@ def test_a_run_is_kept_by_what_it_changes(call_main, tmp_path, capsys) -> None:
     assert record.changes == {"optimizer.lr": 1e-4}
     assert (record.experiment, record.backend, record.seed) == ("r3_lenet5_avgpool", "torch", 7)
     assert len(record.table("metrics")) == 2
-    assert len(record.table("steps")) == 4
+    assert record.table("steps") == []
     files = [path for path in target.rglob("*") if path.suffix in (".json", ".csv", ".md")]
     kept = "".join(path.read_text() for path in files)
     assert str(tmp_path) not in kept
@@ -205,3 +205,19 @@ def test_the_committed_page_is_what_its_records_give(tmp_path) -> None:
         shutil.copytree(kept, target / "runs")
     page = results_page.write(target)
     assert page.read_text() == (ROOT / "docs" / "results.md").read_text()
+
+
+@pytest.mark.usefixtures("mnist_of_digits")
+def test_a_sweeps_recipes_keep_their_steps(call_main, tmp_path) -> None:
+    study = ("study=seeds", "experiment=r3_lenet5_avgpool", "seed=0,1", "hydra.sweep.dir=all")
+    assert call_main(*study, "backend.threads=1") == 0
+    target = tmp_path / "docs" / "results"
+    assert results.main(["--collect", str(tmp_path / "all"), "--results", str(target)]) == 0
+    records = collection.kept(target / "runs")
+    assert [(r.study, r.seed, len(r.table("steps"))) for r in records] == [
+        ("seeds", 0, 4),
+        ("seeds", 1, 4),
+    ]
+    page = (target.parent / "results.md").read_text(encoding="utf-8")
+    assert "(numpy, n = 2)" in line(page, "R3", "test accuracy after 2 epochs")
+    assert (target / "pictures" / "curve-r3_lenet5_avgpool.png").exists()
