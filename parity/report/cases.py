@@ -19,7 +19,7 @@ from parity.steps import Batch, Recipe
 
 SAMPLES, BATCH = 8, 4
 STEPS, EPOCH_STEPS, STEP_SIZE = 25, 4, 3
-TWINS = 6  # with AdaGrad a unit that rounding switches on moves its bias by a whole rate at once
+TWINS = 3
 RATE_CHANGES = list(range(EPOCH_STEPS * STEP_SIZE, STEPS, EPOCH_STEPS * STEP_SIZE))
 
 # R1's rate of 1e-5 would hardly move a weight in 25 steps. R3 and R4 state no rate.
