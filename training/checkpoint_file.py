@@ -67,9 +67,11 @@ def read(path: Path) -> Content:
                 f"{path} has {status.st_size:,} bytes, more than the {MAX_BYTES:,} that are read"
             )
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES)
+            data = file.read(status.st_size + 1)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    if len(data) != status.st_size:
+        raise CheckpointError(f"{path} changed while it was read")
     return parse(data, path)
 
 

@@ -24,7 +24,13 @@ WRITE_ERRORS = {
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be used; the message names it and what would be accepted."""
+    """A setting that cannot be used; the message names it and what would be accepted.
+
+    Control characters, which a setting may hold, are spelt out: the message stays one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 class RunError(Exception):

@@ -32,7 +32,19 @@ from training.errors import ConfigError, did_you_mean
 CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent / "conf"
 CONFIG_NAME = "config"
 
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
+#: What Hydra and OmegaConf raise on odd text: besides their own errors, what a defect would.
+COMPOSITION_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 _TYPES = {
     "Integer": "a whole number",
@@ -102,28 +114,36 @@ def make_plan(args: argparse.Namespace) -> Plan:
     if args.config_dir:
         extra = [f"hydra.searchpath=[file://{Path(args.config_dir).resolve()}]"]
     with initialize_config_dir(str(directory), version_base="1.3", job_name="train"):
-        composer = _Composer(name, extra)
-        overrides = composer.parse(args.overrides)
-        multirun = bool(args.multirun)
-        resumed = _value(overrides, "resume")
-        if resumed is not None:
-            return composer.resume(Path(resumed).absolute(), overrides, multirun)
-        whole = composer.compose(_first_values(overrides), with_hydra=True)
-        multirun = multirun or OmegaConf.select(whole, "hydra.mode") == RunMode.MULTIRUN
-        for override in overrides:
-            if override.is_sweep_override() and not multirun:
-                raise ConfigError(
-                    f"{override.input_line} gives several values: add --multirun to run them all"
-                )
-        if not multirun:
-            jobs = [[str(override.input_line) for override in overrides]]
-        else:
-            params = OmegaConf.select(whole, "hydra.sweeper.params")
-            swept = composer.parse([f"{k}={v}" for k, v in (params or {}).items()])
-            # The sweeper's own order: the command line wins over the file's parameters.
-            jobs = BasicSweeper.split_arguments([*swept, *overrides], None)[0]
-        checked = tuple(composer.check(job) for job in jobs)
-        target = whole.hydra.sweep.dir if multirun else whole.hydra.run.dir
+        try:
+            return _plan(_Composer(name, extra), args)
+        except ConfigError:
+            raise
+        except COMPOSITION_ERRORS as error:
+            raise ConfigError(f"these settings cannot be used: {_first_line(error)}") from error
+
+
+def _plan(composer: _Composer, args: argparse.Namespace) -> Plan:
+    overrides = composer.parse(args.overrides)
+    multirun = bool(args.multirun)
+    resumed = _value(overrides, "resume")
+    if resumed is not None:
+        return composer.resume(Path(resumed).absolute(), overrides, multirun)
+    whole = composer.compose(_first_values(overrides), with_hydra=True)
+    multirun = multirun or OmegaConf.select(whole, "hydra.mode") == RunMode.MULTIRUN
+    for override in overrides:
+        if override.is_sweep_override() and not multirun:
+            raise ConfigError(
+                f"{override.input_line} gives several values: add --multirun to run them all"
+            )
+    if not multirun:
+        jobs = [[str(override.input_line) for override in overrides]]
+    else:
+        params = OmegaConf.select(whole, "hydra.sweeper.params")
+        swept = composer.parse([f"{k}={v}" for k, v in (params or {}).items()])
+        # The sweeper's own order: the command line wins over the file's parameters.
+        jobs = BasicSweeper.split_arguments([*swept, *overrides], None)[0]
+    checked = tuple(composer.check(job) for job in jobs)
+    target = whole.hydra.sweep.dir if multirun else whole.hydra.run.dir
     return Plan(checked, multirun, str(target), tuple(args.overrides))
 
 
@@ -140,7 +160,7 @@ class _Composer:
         for argument in arguments:
             try:
                 found += parser.parse_overrides([argument])
-            except HydraException as error:
+            except COMPOSITION_ERRORS as error:
                 if "=" not in argument:
                     raise ConfigError(f"{argument}: write settings as key=value") from error
                 raise ConfigError(f"{argument}: {_first_line(error)}") from error
@@ -150,7 +170,9 @@ class _Composer:
         """Compose and check; the first overrides, basis of them, are known to be sound."""
         try:
             return check(self.compose(overrides, basis=basis))
-        except OmegaConfBaseException as error:
+        except ConfigError:
+            raise
+        except COMPOSITION_ERRORS as error:
             raise ConfigError(_first_line(error)) from error
 
     def resume(self, directory: Path, given: list[Override], multirun: bool) -> Plan:
@@ -224,7 +246,9 @@ def _first_values(overrides: list[Override]) -> list[str]:
     lines = []
     for override in overrides:
         if override.is_sweep_override() and override.is_discrete_sweep():
-            value = next(iter(override.sweep_string_iterator()))
+            value = next(iter(override.sweep_string_iterator()), None)
+            if value is None:
+                raise ConfigError(f"{override.input_line} gives no value at all")
             lines.append(f"{override.get_key_element()}={value}")
         else:
             lines.append(str(override.input_line))
@@ -277,4 +301,4 @@ def _options(group: str) -> list[str]:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+    return str(error).strip().partition("\n")[0] or type(error).__name__

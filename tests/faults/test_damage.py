@@ -1,4 +1,4 @@
-"""Damaged, truncated, foreign and hostile checkpoints: one sentence, nothing run, nothing written."""
+"""Damaged, foreign and hostile checkpoints: one sentence, nothing run, nothing written."""
 
 from __future__ import annotations
 
@@ -206,6 +206,7 @@ def deep(levels: int) -> dict:
 
 def test_hostile_states_are_refused(run, call_main, capsys):
     state, record = load_checkpoint(run / NAME)
+    state = {name: np.array(array) for name, array in state.items()}
     for name, array in {
         "optimizer.step": np.array([1, 2]),
         "optimizer.lr": np.asarray(np.nan),
@@ -213,9 +214,7 @@ def test_hostile_states_are_refused(run, call_main, capsys):
         "model.c1.bias": np.zeros(5, np.float32),
         "progress.rows": np.zeros((3, 8)),
     }.items():
-        (run / NAME).write_bytes(
-            forged(record, {n: np.array(a) for n, a in state.items()} | {name: array})
-        )
+        (run / NAME).write_bytes(forged(record, state | {name: array}))
         assert call_main("resume=run") == 2, name
         assert capsys.readouterr().err.count("\n") == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -22,19 +21,13 @@ def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
     """After the first of three epochs, steps become so long that the numbers overflow."""
     sides = []
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "training.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
-        )
+        keep_backend(patch, sides)
         at_step(patch, 4, lambda: blow_up(sides[-1]))
         assert call_main(*RUN, f"backend={backend}", "hydra.run.dir=run") == 3
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1, captured.err
     folder = tmp_path / "run"
-    found = re.search(
-        r"in epoch 2, step (\d), at learning rate ([\d.]+); the last good", captured.err
-    )
-    assert found is not None, captured.err
-    assert (found[1], float(found[2])) == ("2", 0.001)
+    assert "in epoch 2, step 2, at learning rate 0.001; the last good" in captured.err
     assert str(folder / "checkpoint.safetensors") in captured.err
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["status"], summary["epochs"]) == ("diverged", 1)
@@ -45,6 +38,12 @@ def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
     assert call_main(f"resume={folder}", "resume_override=true", "optimizer.lr=1e-4") == 0
     assert [row["lr"] for row in metrics(folder)] == pytest.approx([1e-3, 1e-4, 1e-4])
     assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+
+
+def keep_backend(monkeypatch, sides: list) -> None:
+    monkeypatch.setattr(
+        "training.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
+    )
 
 
 def blow_up(backend) -> None:
@@ -70,9 +69,7 @@ def test_weights_that_are_not_finite_are_never_saved(
 ):
     """The last step before a save ruins the weights, after a loss that was still finite."""
     sides = []
-    monkeypatch.setattr(
-        "training.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
-    )
+    keep_backend(monkeypatch, sides)
     at_step(monkeypatch, 6, lambda: blow_up(sides[-1]))
     setting = f"trainer.checkpoint_every={every}"
     assert call_main(*RUN, "backend=numpy", setting, "hydra.run.dir=run") == 3

@@ -20,12 +20,13 @@ given = hypothesis.strategies
 GOOD = forged({"a": 1}, {"model.a": np.arange(4, dtype=np.float32), "b": np.asarray(1)})
 NAME = Path("file")
 
-values = given.recursive(
-    given.none() | given.booleans() | given.integers() | given.floats() | given.text(max_size=5),
-    lambda inner: (
-        given.lists(inner, max_size=3) | given.dictionaries(given.text(), inner, max_size=3)
-    ),
-    max_leaves=6,
+values = (
+    given.none()
+    | given.booleans()
+    | given.integers()
+    | given.floats()
+    | given.text(max_size=5)
+    | given.sampled_from([[], {}, [[]], {"a": {}}, [0, None]])
 )
 entries = given.builds(
     tensor,
@@ -47,64 +48,49 @@ files = (
 )
 
 
-@hypothesis.settings(max_examples=400, deadline=None, database=None)
+@hypothesis.settings(max_examples=200, deadline=None, database=None)
 @hypothesis.given(files)
 def test_the_checkpoint_reader(data):
     try:
         content = parse(data, NAME)
     except CheckpointError as error:
-        assert str(error).startswith("file ")
-        return
-    assert isinstance(content.record, dict)
-    assert sum(array.nbytes for array in decode(content).state.values()) <= len(data)
+        told = str(error)
+    else:
+        told = "file"
+        assert isinstance(content.record, dict)
+        assert sum(array.nbytes for array in decode(content).state.values()) <= len(data)
+    assert told.startswith("file")
+    assert "\n" not in told
 
 
-KEYS = given.sampled_from(
-    [
-        "seed",
-        "device",
-        "model",
-        "backend",
-        "data",
-        "optimizer",
-        "scheduler",
-        "init",
-        "trainer",
-        "trainer.epochs",
-        "resume",
-        "trainer.batch_size",
-        "trainer.checkpoint_every",
-        "optimizer.lr",
-        "optimizer.betas",
-        "data.flip",
-        "hydra",
-        "model.arguments.ties",
-        "model.arguments",
-        "model.image_size",
-        "hydra.run.dir",
-        "experiment",
-    ]
+NAMES = (
+    "seed device model backend data optimizer scheduler init trainer trainer.epochs resume hydra "
+    "trainer.batch_size trainer.checkpoint_every optimizer.lr optimizer.betas data.flip "
+    "model.arguments.ties model.arguments model.image_size hydra.run.dir experiment"
+)
+KEYS = given.sampled_from(NAMES.split())
+ODD = (
+    "null nan inf 1e400 ${seed} ${oc.env:HOME} ${seed ${ [1,2 {a:1} choice(1,2) range(3) glob(*) "
+    "??? true int(3) ../../x torch adam ' \\ 1_0 0x1 1e-8"
 )
 TEXTS = (
     given.text(max_size=12)
     | given.text("0123456789.-+e'\"[]{}(),:=$\\ \t", max_size=10)
-    | given.sampled_from(
-        ["null", "nan", "inf", "1e400", "${seed}", "${oc.env:HOME}", "[1,2", "{a:1}", "choice(1,2)"]
-        + ["range(3)", "glob(*)", "9" * 5000, "???", "true", "int(3)", "../../x", "torch", "adam"]
-    )
+    | given.sampled_from([*ODD.split(), "9" * 5000])
 )
 PREFIXES = given.sampled_from(["", "", "", "+", "++", "~"])
 ARGUMENTS = given.builds("{}{}={}".format, PREFIXES, KEYS | given.text(max_size=6), TEXTS) | TEXTS
 
 
-@hypothesis.settings(max_examples=60, deadline=None, database=None)
+@hypothesis.settings(max_examples=80, deadline=None, database=None)
 @hypothesis.given(given.lists(ARGUMENTS, min_size=1, max_size=2))
 def test_the_command_line(arguments):
     register()
+    told = "a plan"
     try:
         plan = make_plan(parse_arguments(arguments))
+        assert all(isinstance(job, Config) for job in plan.jobs)
     except ConfigError as error:
-        assert str(error)
-        assert "\n" not in str(error)
-        return
-    assert all(isinstance(job, Config) for job in plan.jobs)
+        told = str(error)
+    assert told
+    assert "\n" not in told

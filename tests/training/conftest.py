@@ -29,3 +29,10 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         training.run, "_load_once", lambda name, root, download, size: support.few_digits(size)
     )
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs make empty files for pictures, which take longer than a short training."""
+    for name in ("curves", "confusion", "worst"):
+        monkeypatch.setattr(f"training.plots.{name}", lambda path, *_: path.touch())

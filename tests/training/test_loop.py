@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,8 +51,11 @@ def test_plans_differ_by_epoch_and_seed_and_repeat():
 
 
 def test_progress_survives_json():
-    progress = Progress(2, 7, Totals(1 / 3, 4, 9), 0.1, [ROW, ROW])
-    assert Progress.from_record(json.loads(json.dumps(progress.to_record()))) == progress
+    progress = Progress(2, 7, Totals(1 / 3, 4, 9), 0.1, [ROW, replace(ROW, epoch=2)])
+    record = json.loads(json.dumps(progress.to_record()))
+    assert Progress.from_record(record, progress.table()) == progress
+    with pytest.raises(ValueError, match="where its run stood"):
+        Progress.from_record(record, progress.table()[:1])
 
 
 def test_score():

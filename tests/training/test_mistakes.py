@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-import training.run
+import training.session
 from tests.training.support import train_py
 
 CASES = {
@@ -113,7 +113,7 @@ def test_a_defect_keeps_its_traceback(call_main, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(training.run, "plan_epoch", broken)
+    monkeypatch.setattr(training.session, "plan_epoch", broken)
     with pytest.raises(ZeroDivisionError, match="a defect"):
         call_main("data=digits", "backend=numpy", "trainer.epochs=1")
 

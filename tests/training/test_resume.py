@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.training.support import assert_same_run, compose, metrics, signal_at_step
-from training import plots
 from training.checkpoint import load_checkpoint
 from training.errors import ConfigError, StoppedError
 from training.run import run
@@ -23,12 +22,6 @@ BACKENDS = ("numpy", "torch")
 # Five steps an epoch, the last of 16 images.
 SHORT = ("trainer.epochs=2", "trainer.batch_size=20", "data.flip=0.5")
 pytestmark = pytest.mark.usefixtures("few_digits")
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    for name in ("curves", "confusion", "worst"):
-        monkeypatch.setattr(plots, name, lambda path, *_: path.touch())
 
 
 def finish(folder: Path, *overrides: str, resume: bool = False) -> Path:
