@@ -37,9 +37,15 @@ class BackendConfig:
 
 @dataclass
 class TorchBackendConfig(BackendConfig):
-    """The PyTorch twin."""
+    """The PyTorch twin.
+
+    Attributes:
+        deterministic: on CUDA, use only algorithms that give the same bits every time; on the CPU
+            they do anyway.
+    """
 
     name: str = "torch"
+    deterministic: bool = False
 
 
 @dataclass

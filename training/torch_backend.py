@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +42,7 @@ class TorchBackend:
     name = "torch"
 
     def __init__(self, config: Config) -> None:
+        _set_determinism(getattr(config.backend, "deterministic", False))
         self.device = _choose_device(config.device)
         self.threads = config.backend.threads or available_cores()
         torch.set_num_threads(self.threads)
@@ -203,6 +205,13 @@ class TorchBackend:
 
         for layer in self._dropouts:
             layer.draw = draw
+
+
+def _set_determinism(wanted: bool) -> None:
+    if wanted:  # cuBLAS reads it when the device is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
 
 
 def _choose_device(wanted: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.training.support import assert_same_run, compose, metrics, signal_at_step
+from training.backend import open_backend
 from training.checkpoint import load_checkpoint
 from training.errors import ConfigError, StoppedError
 from training.run import run
@@ -46,6 +47,28 @@ def test_stopped_after_any_step(model, backend, tmp_path, monkeypatch):
         progress = load_checkpoint(folder / "checkpoint.safetensors").record["progress"]
         assert progress["epoch"] * 5 + progress["step"] == step
         assert_same_run(finish(folder, *overrides, resume=True), whole)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_stopped_on_cuda(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    overrides = ("backend=torch", "device=cuda", "backend.deterministic=true", "model=deepcnn21")
+    whole = finish(tmp_path / "whole", *overrides)
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, 5, signal.SIGTERM)
+        with pytest.raises(StoppedError):
+            finish(tmp_path / "part", *overrides)
+    assert_same_run(finish(tmp_path / "part", *overrides, resume=True), whole)
+
+
+def test_deterministic_algorithms_are_asked_for_and_released():
+    torch = pytest.importorskip("torch")
+    for setting, wanted in (("true", True), ("false", False)):
+        open_backend(compose("backend=torch", f"backend.deterministic={setting}"))
+        assert torch.are_deterministic_algorithms_enabled() is wanted
+        assert torch.backends.cudnn.deterministic is wanted
 
 
 @pytest.mark.usefixtures("no_pictures")
