@@ -66,7 +66,7 @@ def cannot_write(error: OSError, directory: Path | None = None) -> str | None:
     inside = isinstance(name, str) and directory is not None and directory in Path(name).parents
     if not inside and error.errno not in WRITE_ERRORS:
         return None
-    return f"cannot write {name or 'to standard output'}: {error.strerror}"
+    return f"cannot write {name or 'the output'}: {error.strerror}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -107,7 +107,7 @@ def test_standard_output_is_full(tmp_path):
             check=False,
         )
     assert result.returncode == 1
-    assert result.stderr.startswith(f"{SAY}to standard output: No space left on device")
+    assert result.stderr.startswith(f"{SAY}the output: No space left on device")
     assert result.stderr.count("\n") == 1
 
 
