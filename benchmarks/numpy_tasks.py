@@ -15,7 +15,22 @@ from training.random import stream
 
 
 class NumpyStep(StepTask):
-    """A network of numpy_models; the batch is split over threads, BLAS keeps to one."""
+    """A network of numpy_models; the batch is split over threads, BLAS keeps to one.
+
+    As in training by default, it uses as many of the threads allowed as pay off for the batch.
+    """
+
+    _net: Sequential
+
+    def use_batch(self, batch: int) -> None:
+        """Take batches of this size from here on."""
+        super().use_batch(batch)
+        self._choose_threads()
+
+    def _choose_threads(self) -> None:
+        if hasattr(self, "_net"):
+            batch_shape = (self.batch, 1, *self.train_images.shape[1:])
+            self._net.threads = self._net.worthwhile_threads(batch_shape, self.threads)
 
     def place(self) -> None:
         """Use the arrays as they are."""
@@ -23,7 +38,7 @@ class NumpyStep(StepTask):
     def start(self, nudge: int) -> None:
         """Build network and optimizer anew."""
         self._net = numpy_models.build(self.network)
-        self._net.threads = self.threads
+        self._choose_threads()
         parameters = self._net.parameters()
         start = self.start_weights({name: array.shape for name, array in parameters.items()}, nudge)
         for name, array in parameters.items():

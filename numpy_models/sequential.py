@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Self, cast
@@ -11,6 +12,7 @@ import numpy as np
 
 from numpy_models.dropout import Dropout
 from numpy_models.layer import Array, Layer, Shape
+from numpy_models.sharding import NUMBERS_PER_THREAD
 from numpy_models.shards import Shards, Stack, batch_first, batch_last
 
 
@@ -219,6 +221,17 @@ class Sequential:
             raise ValueError(f"threads must be a whole number of at least 1, got {count!r}")
         self._threads = count
         self._make_shards()
+
+    def worthwhile_threads(self, batch_shape: Shape, cores: int) -> int:
+        """How many threads, 1 to ``cores``, pay off for batches of public shape (N, ...).
+
+        Raises:
+            ValueError: naming the first layer that cannot take such a batch.
+        """
+        samples, *sample_shape = batch_shape
+        shapes = [shape for _, _, shape in self.output_shapes(tuple(sample_shape))]
+        numbers = samples * sum(math.prod(shape) for shape in shapes)
+        return max(1, min(cores, numbers // NUMBERS_PER_THREAD))
 
     # Description
 

@@ -18,6 +18,10 @@ from typing import Any
 #: enough that matrix products stay efficient.
 SHARD_SIZE = 64
 
+#: Activations a thread's share of a batch should hold. With less, passing the interpreter lock
+#: back and forth between many short array operations costs more than another core brings.
+NUMBERS_PER_THREAD = 750_000
+
 
 def shard_bounds(samples: int, threads: int, synchronised: bool) -> list[tuple[int, int]]:
     """(start, stop) of each shard: a multiple of ``threads`` shards of nearly equal size.

@@ -29,7 +29,7 @@ class ModelConfig:
 
 @dataclass
 class BackendConfig:
-    """Which twin trains; `threads` null means every core this process may use."""
+    """Which twin trains; `threads` null means as many cores as pay off."""
 
     name: str = MISSING
     threads: int | None = None

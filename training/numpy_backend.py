@@ -36,19 +36,20 @@ class NumpyBackend:
     steps_per_call = 1
 
     def __init__(self, config: Config) -> None:
-        self.threads = config.backend.threads or available_cores()
         if "OPENBLAS_NUM_THREADS" not in os.environ:
             threadpool_limits(1, user_api="blas")
         self.notes: tuple[str, ...] = ()
         self._seed = config.seed
         self._scale, self._shift = pixel_scale(config.data.scaling)
         self._net = build_network(numpy_models.build, "numpy_models", config.model)
-        self._net.threads = self.threads
         parameters = self._net.parameters()
         shapes = {name: array.shape for name, array in parameters.items()}
         for name, values in initial_weights(shapes, config.init.name, config.seed).items():
             parameters[name][...] = values
         self._image_shape = (1, config.model.image_size, config.model.image_size)
+        self._batch_shape = (config.trainer.batch_size, *self._image_shape)
+        self._threads_asked = config.backend.threads
+        self.threads = self._threads_asked or available_cores()
         self._criterion = CrossEntropyLoss()
         self._optimizer = _optimizer(self._net, config.optimizer)
         step_size = config.scheduler.step_size
@@ -59,8 +60,12 @@ class NumpyBackend:
         self._dropouts = [la for la in self._net.layers.values() if isinstance(la, Dropout)]
 
     def place(self, dataset: Dataset) -> None:
-        """Keep the data set's own arrays."""
+        """Keep the data set's own arrays; settle on the number of threads."""
         self._dataset = dataset
+        self.threads = self._threads_asked or self._net.worthwhile_threads(
+            self._batch_shape, available_cores()
+        )
+        self._net.threads = self.threads
 
     def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
         """Take the epoch's plan and the sums so far."""

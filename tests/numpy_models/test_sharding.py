@@ -116,3 +116,11 @@ def test_network_still_works_after_a_shard_failed() -> None:
 def test_threads_must_be_a_positive_whole_number(threads) -> None:
     with pytest.raises(ValueError, match="threads must be a whole number"):
         Sequential(Linear(1, 1)).threads = threads
+
+
+def test_small_batches_are_not_worth_many_threads() -> None:
+    net = build("lenet5_relu")
+    assert net.worthwhile_threads((1, 1, 28, 28), 8) == 1
+    assert net.worthwhile_threads((10_000, 1, 28, 28), 8) == 8
+    counts = [net.worthwhile_threads((n, 1, 28, 28), 4) for n in range(1, 400, 7)]
+    assert counts == sorted(counts)
