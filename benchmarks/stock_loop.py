@@ -13,6 +13,7 @@ from torchvision import transforms
 import torch_models
 from benchmarks.epoch_tasks import BATCH, FLIP, NETWORK, RATE, SIZE, EpochTask
 from benchmarks.task import SEED
+from training.config import InitConfig
 from training.initialisation import initial_weights
 
 
@@ -50,7 +51,7 @@ class StockLoop(EpochTask):
         torch.manual_seed(SEED)
         self._net = torch_models.build(NETWORK)
         shapes = {name: tuple(p.shape) for name, p in self._net.named_parameters()}
-        start = initial_weights(shapes, "torch", SEED)
+        start = initial_weights(shapes, InitConfig("torch"), SEED)
         self._net.load_state_dict({name: torch.from_numpy(v) for name, v in start.items()})
         self._net.to(self.device)
         self._optimizer = torch.optim.Adam(self._net.parameters(), lr=RATE)

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info
 
 from benchmarks.cases import CASES, EVALUATION_BATCH, TEST_IMAGES, TRAIN_IMAGES, make_data
 from training.backend import pixel_scale
+from training.config import InitConfig
 from training.initialisation import Weights, initial_weights
 from training.random import stream
 
@@ -146,7 +147,7 @@ class StepTask(Task):
 
         With a nudge other than 0 each is off by a factor 1 ± NUDGE, the signs drawn from it.
         """
-        weights = initial_weights(shapes, "he", SEED)
+        weights = initial_weights(shapes, InitConfig("he"), SEED)
         if nudge:
             for name, array in weights.items():
                 signs = stream(nudge, f"nudge {name}").choice((-1, 1), array.shape)

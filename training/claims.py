@@ -75,14 +75,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Quirk:
-    """A departure of a report from torch, and the study that switches it on and off."""
+    """A departure of a report from torch, and the study that switches it on and off.
+
+    Every run of the experiment counts that differs from its recipe in the key alone or not at all.
+    """
 
     report: str
     words: str
+    experiment: str
     study: str
     key: str
-    on: str
-    off: str
+    on: Any
+    off: Any
 
 
 def reported(record: Record, column: str) -> float | None:
@@ -301,6 +305,7 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "R0",
         "Adam adds ε to the root of the uncorrected second moment",
+        _R0,
         "quirk_r0_eps",
         "optimizer.eps_mode",
         "uncorrected",
@@ -309,17 +314,25 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "R0",
         "every tied maximum of a pooling window receives the full gradient",
+        _R0,
         "quirk_r0_ties",
         "model.arguments.ties",
         "all",
         "first",
     ),
     Quirk(
-        "R0", "Linear weights start from N(0, 1)", "quirk_r0_init", "init.name", "normal", "torch"
+        "R0",
+        "Linear weights start from N(0, 1); without: N(0, 0.1²), as the recipe here",
+        _R0,
+        "quirk_r0_init",
+        "init.linear_std",
+        1.0,
+        0.1,
     ),
     Quirk(
         "R0",
         "each step draws its 256 indices with replacement",
+        _R0,
         "quirk_r0_sampling",
         "data.sampling",
         "replacement",
@@ -328,6 +341,7 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "R2",
         "dropout without rescaling in training, ×0.5 in evaluation, also on the logits",
+        _R2,
         "quirk_r2_dropout",
         "model.arguments.dropout",
         "original",
@@ -336,6 +350,7 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "R3",
         "Adam has ε inside the root",
+        _R3,
         "quirk_r3_eps",
         "optimizer.eps_mode",
         "inside_root",
@@ -344,6 +359,7 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "R4",
         "every tied maximum of a pooling window receives the full gradient",
+        _R4,
         "quirk_r4_ties",
         "model.arguments.ties",
         "all",

@@ -143,6 +143,14 @@ class InitConfig:
 
 
 @dataclass
+class NormalInitConfig(InitConfig):
+    """Linear weights N(0, linear_std²), the form that report R0 prints with a scale of 1."""
+
+    name: str = "normal"
+    linear_std: float = 1.0
+
+
+@dataclass
 class TrainerConfig:
     """Length of the run, how often its state is saved, and what is recorded on the way.
 
@@ -258,7 +266,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "data": {name: DataConfig(name=name) for name in CHOICES["data.name"]},
     "optimizer": {"adam": AdamConfig, "sgd": SGDConfig, "adagrad": AdagradConfig},
     "scheduler": {"constant": SchedulerConfig, "step": StepSchedulerConfig},
-    "init": {name: InitConfig(name=name) for name in CHOICES["init.name"]},
+    "init": {
+        **{name: InitConfig(name=name) for name in ("torch", "he", "xavier")},
+        "normal": NormalInitConfig,
+    },
     "logger": {name: LoggerConfig(name=name) for name in CHOICES["logger.name"]},
 }
 
@@ -268,6 +279,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "model.image_size": (1, 128, True),
     "backend.threads": (1, 1024, True),
     "data.flip": (0, 1, True),
+    "init.linear_std": (0, math.inf, False),
     "optimizer.lr": (0, math.inf, False),
     "optimizer.weight_decay": (0, math.inf, True),
     "optimizer.eps": (0, math.inf, True),

@@ -44,7 +44,7 @@ class NumpyBackend:
         self._net = build_network(numpy_models.build, "numpy_models", config.model)
         parameters = self._net.parameters()
         shapes = {name: array.shape for name, array in parameters.items()}
-        for name, values in initial_weights(shapes, config.init.name, config.seed).items():
+        for name, values in initial_weights(shapes, config.init, config.seed).items():
             parameters[name][...] = values
         self._image_shape = (1, config.model.image_size, config.model.image_size)
         self._batch_shape = (config.trainer.batch_size, *self._image_shape)

@@ -69,7 +69,7 @@ def _verdict(claim: Claim, records: Sequence[Record]) -> tuple[str, str]:
     done = [record for record in records if verdicts.says_something(claim, record)]
     if not done:
         return NOT_RUN, NOT_RUN
-    own = "torch" if claim.report == "R1" else "numpy"
+    own = _own_backend(claim.report)
     cells, judged = [], ""
     for backend in sorted({record.backend for record in done}, key=lambda name: name != own):
         # The same run may have been kept by several studies: each seed counts once.
@@ -86,7 +86,7 @@ def _quirks(records: Sequence[Record]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for quirk in QUIRKS:
-        ours = [record for record in records if record.study == quirk.study]
+        ours = [record for record in records if _measures(quirk, record)]
         lines.append(f"| {quirk.report} | {quirk.words} | {' | '.join(_effect(quirk, ours))} |")
     return (
         "## The reports' departures from torch\n\n"
@@ -95,15 +95,25 @@ def _quirks(records: Sequence[Record]) -> str:
     )
 
 
+def _measures(quirk: Quirk, record: Record) -> bool:
+    return (
+        record.experiment == quirk.experiment
+        and record.backend == _own_backend(quirk.report)
+        and record.changes.keys() <= {quirk.key}
+        and record.status == "finished"
+    )
+
+
+def _own_backend(report: str) -> str:
+    return "torch" if report == "R1" else "numpy"
+
+
 def _effect(quirk: Quirk, records: Sequence[Record]) -> list[str]:
-    sides = [
-        [
-            record.table("metrics")[-1]["test_accuracy"]
-            for record in records
-            if record.setting(quirk.key) == value and record.status == "finished"
-        ]
-        for value in (quirk.on, quirk.off)
-    ]
+    sides: list[list[float]] = []
+    for value in (quirk.on, quirk.off):
+        # The same run may have been kept by several studies: each seed counts once.
+        by_seed = {r.seed: r for r in records if r.setting(quirk.key) == value}
+        sides.append([r.table("metrics")[-1]["test_accuracy"] for r in by_seed.values()])
     if not all(sides):
         return [NOT_RUN] * 3
     on, off = (spread(side) for side in sides)

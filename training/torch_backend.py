@@ -54,7 +54,7 @@ class TorchBackend:
         self._scale, self._shift = (float(value) for value in pixel_scale(config.data.scaling))
         self._net = build_network(torch_models.build, "torch_models", config.model).to(self.device)
         shapes = {name: tuple(p.shape) for name, p in self._net.named_parameters()}
-        start = initial_weights(shapes, config.init.name, config.seed)
+        start = initial_weights(shapes, config.init, config.seed)
         with torch.no_grad():
             for name, parameter in self._net.named_parameters():
                 parameter.copy_(torch.from_numpy(start[name]))

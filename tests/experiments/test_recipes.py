@@ -166,3 +166,13 @@ def test_the_variant_network_is_the_reports_until_an_option_is_set() -> None:
 def test_steps_per_epoch_needs_replacement(call_main, capsys) -> None:
     assert call_main("data=digits", "trainer.steps_per_epoch=3") == 2
     assert "data.sampling=replacement" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("scale", "overflows"), [(1.0, True), (0.1, False)])
+def test_the_printed_scale_overflows_the_printed_softmax(scale: float, overflows: bool) -> None:
+    (config,) = jobs("experiment=r0_lenet5_relu", f"init.linear_std={scale}")
+    backend = open_backend(config)
+    backend.place(few_digits(28))
+    logits = backend.evaluate().astype(np.float64)
+    with np.errstate(over="ignore"):
+        assert bool(np.isinf(np.exp(logits)).any()) == overflows

@@ -10,6 +10,7 @@ import pytest
 from tests.training.support import MODELS, compose
 from training.backend import Backend, Totals, open_backend
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.config import InitConfig, NormalInitConfig
 from training.data import Dataset, load_dataset
 from training.evaluation import score
 from training.initialisation import initial_weights
@@ -249,22 +250,23 @@ def test_initial_weights_follow_their_rule():
         "normal": (np.sqrt(2 / 450), 1.0),
     }
     for rule, (convolution, linear) in deviations.items():
-        weights = initial_weights(shapes, rule, seed=3)
+        init = NormalInitConfig() if rule == "normal" else InitConfig(rule)
+        weights = initial_weights(shapes, init, seed=3)
         assert np.std(weights["c.weight"]) == pytest.approx(convolution, rel=0.02), rule
         assert np.std(weights["f.weight"]) == pytest.approx(linear, rel=0.02), rule
         assert (np.ptp(weights["f.bias"]) > 0) == (rule == "torch")
         assert (weights["bn.weight"] == 1).all()
         assert (weights["bn.bias"] == 0).all()
-        fewer = initial_weights({n: shapes[n] for n in ("f.weight", "f.bias")}, rule, seed=3)
+        fewer = initial_weights({n: shapes[n] for n in ("f.weight", "f.bias")}, init, seed=3)
         np.testing.assert_array_equal(fewer["f.weight"], weights["f.weight"])
-        other = initial_weights(shapes, rule, seed=4)
+        other = initial_weights(shapes, init, seed=4)
         assert (other["f.weight"] != weights["f.weight"]).any()
 
 
 def test_torch_rule_is_torchs_own_distribution():
     torch = pytest.importorskip("torch")
     layer = torch.nn.Linear(300, 400)
-    ours = initial_weights({"f.weight": (400, 300), "f.bias": (400,)}, "torch", seed=0)
+    ours = initial_weights({"f.weight": (400, 300), "f.bias": (400,)}, InitConfig("torch"), seed=0)
     for name, theirs in (("f.weight", layer.weight), ("f.bias", layer.bias)):
         bound = 1 / np.sqrt(300)
         for values in (ours[name], theirs.detach().numpy()):
