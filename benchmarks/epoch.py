@@ -81,7 +81,7 @@ def lines(loaders: int) -> list[Line]:
     """Return every loop there is, measurable here or not."""
     stock, project = "benchmarks.stock_loop:StockLoop", "benchmarks.epoch_tasks:ProjectLoop"
     torch, graph = {"backend": "torch"}, {"backend": "torch", "options": {"mode": "graph"}}
-    compiled = torch | {"compile": True}
+    compiled = torch | {"options": {"compile": True}}
     helped = f"{STOCK}, {loaders} loader process{'es' if loaders > 1 else ''}"
     return [
         Line(STOCK, "cpu", stock),

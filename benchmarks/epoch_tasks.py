@@ -86,12 +86,10 @@ class ProjectLoop(EpochTask):
         backend: str,
         device: str = "cpu",
         options: dict[str, Any] | None = None,
-        compile: bool = False,
     ) -> None:
         # torch reads this when imported: a cache left by an earlier run would hide the cost.
         os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
         import_module(f"training.{backend}_backend")  # not a part of the start-up
-        self._compile = compile
         kind = {"numpy": NumpyBackendConfig, "torch": TorchBackendConfig}[backend]
         self._config = Config(
             seed=SEED,
@@ -112,8 +110,6 @@ class ProjectLoop(EpochTask):
         few = resized[:10], self.labels[:10]
         dataset = Dataset("mnist", resized, self.labels, *few, source="synthetic images")
         self._backend = open_backend(self._config)
-        if self._compile:
-            self._backend._net.compile()  # type: ignore[attr-defined]
         self._backend.place(dataset)
         self._epochs = 0
 

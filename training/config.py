@@ -42,10 +42,18 @@ class TorchBackendConfig(BackendConfig):
     Attributes:
         deterministic: on CUDA, use only algorithms that give the same bits every time; on the CPU
             they do anyway.
+        mode: "eager" calls each step's kernels one by one, "graph" replays them as one CUDA
+            graph; "auto" is graph on CUDA where it can be had, and eager elsewhere.
+        compile: have torch.compile make the kernels of the forward and backward pass.
+        precision: "float32", or "tf32" or "bf16" in convolutions and matrix products; only
+            float32 agrees with the other twin to rounding.
     """
 
     name: str = "torch"
     deterministic: bool = False
+    mode: str = "auto"
+    compile: bool = False
+    precision: str = "float32"
 
 
 @dataclass
@@ -248,6 +256,8 @@ DEFAULT_EPOCHS = {"mnist": 10, "digits": 60}
 CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu", "cuda"),
     "backend.name": ("torch", "numpy"),
+    "backend.mode": ("auto", "eager", "graph"),
+    "backend.precision": ("float32", "tf32", "bf16"),
     "data.name": ("auto", "mnist", "digits"),
     "data.scaling": ("unit", "standard", "raw"),
     "data.sampling": ("shuffle", "replacement"),

@@ -226,7 +226,7 @@ def test_scaling(name, scaling):
     if name == "torch":
         import torch
 
-        scaled = backend._input(torch.from_numpy(pixels)[:, None]).numpy()
+        scaled = backend._pixels(torch.from_numpy(pixels)[:, None]).numpy()
     else:
         scaled = backend._input(pixels)
     assert scaled.dtype == np.float32

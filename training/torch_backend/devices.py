@@ -1,0 +1,124 @@
+"""What the configuration says about device, mode, precision and determinism."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from training.config import Config, TorchBackendConfig
+from training.environment import available_cores
+from training.errors import ConfigError
+from training.torch_backend.optimizers import capturable
+
+COMPILERS = ("c++", "g++", "clang++", "cl")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the steps are carried out.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        threads: of the CPU.
+        graph: whether the mode is that of CUDA graphs (on a CPU: the same steps, not recorded).
+        compile: whether torch.compile makes the kernels.
+        precision: "float32", "tf32" or "bf16".
+    """
+
+    device: str
+    threads: int
+    graph: bool
+    compile: bool
+    precision: str
+
+    @property
+    def captured(self) -> str | None:
+        """Return the device whose graphs hold the steps, or None."""
+        return self.device if self.graph and self.device != "cpu" else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader of the run's record has to know."""
+        notes = []
+        if self.graph and self.device == "cpu":
+            notes.append("mode graph without a CUDA device: its steps are called one by one")
+        if self.precision != "float32":
+            notes.append(f"precision {self.precision}: the twins agree less than in float32")
+        return tuple(notes)
+
+    def autocast(self) -> AbstractContextManager:
+        """Return the context in which the network is called."""
+        if self.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.device, torch.bfloat16)
+
+
+def prepare(config: Config, processes: int = 1) -> Execution:
+    """Choose the device and set torch up.
+
+    Args:
+        config: the run's.
+        processes: how many share the work.
+
+    Raises:
+        ConfigError: if the device, the mode, the precision or the compiler cannot be had.
+    """
+    backend = config.backend
+    assert isinstance(backend, TorchBackendConfig)
+    device = _choose_device(config.device)
+    _set_determinism(backend.deterministic)
+    threads = backend.threads or max(1, available_cores() // _processes_here(processes))
+    torch.set_num_threads(threads)
+    if backend.precision == "tf32" and device == "cpu":
+        raise ConfigError("backend.precision=tf32 needs a CUDA device: use float32 or bf16 here")
+    torch.backends.cuda.matmul.allow_tf32 = backend.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = backend.precision == "tf32"
+    if backend.compile and device == "cpu" and not _has_compiler():
+        raise ConfigError(
+            "backend.compile=true needs a C++ compiler on the CPU: install g++ or clang++, "
+            "or leave the setting out"
+        )
+    return Execution(
+        device, threads, _uses_graphs(config, device, processes), backend.compile, backend.precision
+    )
+
+
+def _uses_graphs(config: Config, device: str, processes: int) -> bool:
+    mode = getattr(config.backend, "mode", "auto")
+    obstacle = None
+    if not capturable(config.optimizer):
+        obstacle = "optimizer.lr_decay, which torch counts on the host"
+    elif processes > 1:
+        obstacle = f"{processes} processes"
+    if mode == "graph" and obstacle:
+        raise ConfigError(
+            f"backend.mode=graph cannot be used with {obstacle}: use backend.mode=eager"
+        )
+    return mode == "graph" or (mode == "auto" and device == "cuda" and not obstacle)
+
+
+def _processes_here(processes: int) -> int:
+    """Return how many of the processes run on this machine, as torchrun says."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if processes > 1 else 1
+
+
+def _set_determinism(wanted: bool) -> None:
+    if wanted:  # cuBLAS reads it when the device is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
+
+
+def _choose_device(wanted: str) -> str:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: torch finds no CUDA device here (use device=cpu or auto)")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _has_compiler() -> bool:
+    named = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([named] if named else COMPILERS))

@@ -1,0 +1,174 @@
+"""The steps of an epoch: gather, augment, forward, backward, update and sums, all on the device.
+
+A step reads nothing from the host: where it stands in the plan, the learning rate, the images'
+order and the dropout layers' numbers lie in buffers that keep their places. So the same function
+is called step by step, or recorded as a CUDA graph and replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.torch_backend.capture import CapturedCalls, GraphRecorder
+from training.torch_backend.devices import Execution
+from training.torch_backend.masks import DropoutMasks
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of every batch that one of several processes trains on."""
+
+    rank: int = 0
+    world: int = 1
+
+    def part(self, size: int) -> slice:
+        """Return which of size images are this process's; the parts differ by one at most."""
+        return slice(size * self.rank // self.world, size * (self.rank + 1) // self.world)
+
+
+class Pixels(NamedTuple):
+    """What turns pixels into the network's input: x·scale + shift in float32."""
+
+    scale: float
+    shift: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return uint8 images of any shape as the network takes them."""
+        return images.to(torch.float32).mul_(self.scale).add_(self.shift)
+
+
+class Steps:
+    """Takes the steps of one network, or of several that lie along a leading axis.
+
+    Args:
+        network: maps inputs (..., N, 1, H, W) to logits (..., N, 10) in training mode; ... is
+            nothing, or the networks' axis.
+        optimizer: of its parameters.
+        masks: feeds its dropout layers.
+        pixels: the scaling.
+        execution: where and how.
+        shard: which part of each batch is this process's; with several processes the network
+            averages its gradients over them, as DistributedDataParallel does.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Tensor],
+        optimizer: torch.optim.Optimizer,
+        masks: DropoutMasks,
+        pixels: Pixels,
+        execution: Execution,
+        shard: Shard = Shard(),
+    ) -> None:
+        self._network, self._optimizer, self._masks = network, optimizer, masks
+        self._pixels, self._execution, self._shard = pixels, execution, shard
+        self._losses = self._compute_losses
+        if execution.compile:
+            self._losses = torch.compile(self._compute_losses, dynamic=False)
+        self._recorder = GraphRecorder() if execution.captured else None
+        self._calls = CapturedCalls(self._step, self._recorder if execution.graph else None)
+        self._order: Tensor | None = None
+
+    def place(self, images: Tensor, labels: Tensor) -> None:
+        """Take the training images, uint8 (count, 1, H, W), and labels, int64, on the device."""
+        self._images, self._labels = images, labels
+        self.forget()
+
+    def forget(self) -> None:
+        """Record no more of what was recorded: parameters or optimizer have been replaced."""
+        self._calls.forget()
+
+    def begin(
+        self,
+        order: NDArray[np.int64],
+        flips: NDArray[np.bool_] | None,
+        loss: NDArray[np.float64],
+        correct: NDArray[np.int64],
+    ) -> None:
+        """Take an epoch's plan, (..., images), and the sums so far, (...)."""
+        device = self._execution.device
+        fresh = [_on(device, array) for array in (order, loss, correct)]
+        fresh_flips = None if flips is None else _on(device, flips)
+        if self._order is None or self._order.shape != fresh[0].shape:
+            self._order, self._loss, self._correct = fresh
+            self._flips = fresh_flips
+            self._position = torch.zeros((), dtype=torch.int64, device=device)
+            self._range = torch.arange(self._order.shape[-1], device=device)
+            self.forget()
+            return
+        for place, value in zip((self._order, self._loss, self._correct), fresh, strict=True):
+            place.copy_(value)
+        if self._flips is not None and fresh_flips is not None:
+            self._flips.copy_(fresh_flips)
+
+    def run(self, offsets: list[int], first_step: int) -> None:
+        """Take steps.
+
+        Args:
+            offsets: step i takes the plan's images offsets[i] to offsets[i + 1].
+            first_step: the first one's number in the run, which decides the dropout masks.
+        """
+        with self._on_stream():
+            self._position.fill_(offsets[0])
+            for step, (start, stop) in enumerate(pairwise(offsets), first_step):
+                size = stop - start
+                self._masks.draw(step, size, self._shard.part(size))
+                self._calls(size)
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Return losses, float64 (...), and right answers, int64 (...), summed over the images."""
+        return self._loss, self._correct
+
+    def _step(self, size: int) -> None:
+        rows = self._position + self._range[self._shard.part(size)]
+        assert self._order is not None
+        indices = self._order[..., rows]
+        labels = self._labels[indices]
+        flips = None if self._flips is None else self._flips[..., rows]
+        self._optimizer.zero_grad(set_to_none=True)
+        losses, correct = self._losses(self._images[indices], flips, labels)
+        (losses.sum() * (self._shard.world / size)).backward()
+        self._optimizer.step()
+        self._loss.add_(losses.detach())
+        self._correct.add_(correct)
+        self._position.add_(size)
+
+    def _compute_losses(
+        self, images: Tensor, flips: Tensor | None, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return, summed over the batch, the losses and the right answers."""
+        inputs = self._pixels(images)
+        if flips is not None:
+            inputs = torch.where(flips[..., None, None, None], inputs.flip(-1), inputs)
+        with self._execution.autocast():
+            logits = self._network(inputs)
+        flat = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="none")
+        correct = (logits.detach().argmax(-1) == labels).sum(-1)
+        return flat.view_as(labels).sum(-1), correct
+
+    @contextmanager
+    def _on_stream(self) -> Iterator[None]:
+        """Work on the recorder's stream, in order with what comes before and after."""
+        if self._recorder is None:
+            yield
+            return
+        stream, outside = self._recorder.stream, torch.cuda.current_stream()
+        stream.wait_stream(outside)
+        with torch.cuda.stream(stream):
+            yield
+        outside.wait_stream(stream)
+
+
+def _on(device: str, array: NDArray) -> Tensor:
+    # torch warns when it is lent a read-only array, so it gets its own copy.
+    return torch.tensor(array, device=device)
