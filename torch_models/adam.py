@@ -89,21 +89,24 @@ class Adam(torch.optim.Adam):
         torch._foreach_mul_(v, beta2)
         torch._foreach_addcmul_(v, grads, grads, 1 - beta2)
 
-        t = steps if group["capturable"] else [step.item() for step in steps]
-        correction1 = [1 - beta1**step for step in t]
-        correction2 = [1 - beta2**step for step in t]
-        rates = [group["lr"] / c for c in correction1]
+        t = torch.stack(steps).double()
+        rates, correction2 = group["lr"] / (1 - beta1**t), 1 - beta2**t
         if self.eps_mode == "uncorrected":
-            rates = [rate * c**0.5 for rate, c in zip(rates, correction2, strict=True)]
+            rates = rates * correction2.sqrt()
             denominators = torch._foreach_sqrt(v)
             torch._foreach_add_(denominators, group["eps"])
         else:
-            denominators = torch._foreach_div(v, correction2)
+            denominators = torch._foreach_div(v, self._each(correction2, group))
             torch._foreach_add_(denominators, group["eps"])
             torch._foreach_sqrt_(denominators)
         updates = torch._foreach_div(m, denominators)
-        torch._foreach_mul_(updates, rates)
+        torch._foreach_mul_(updates, self._each(rates, group))
         torch._foreach_sub_(params, updates)
+
+    @staticmethod
+    def _each(values: Tensor, group: dict[str, Any]) -> Any:
+        """Return a number for each parameter, without waiting for a device if capturable."""
+        return values.unbind() if group["capturable"] else values.tolist()
 
     def _start(self, p: Tensor, capturable: bool) -> None:
         """Give a parameter its state at its first step, laid out as torch.optim.Adam does."""
