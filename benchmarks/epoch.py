@@ -3,7 +3,9 @@
 60,000 synthetic images of 28×28, lenet5_tanh, batch 128, Adam, random flips. The stock loop
 resizes, flips and converts image by image in a DataLoader; the project's loops hold the images,
 resized once, in memory. Start-up is all that comes between having the arrays and training at full
-speed: building, resizing once, compiling (without a cache), a few first steps.
+speed: building, resizing once, compiling (without a cache), a few first steps. "Together" trains
+that many networks at once, and its seconds are one network's share. On CUDA two more of the
+reports' recipes are timed. Parity's verdict stands beside every precision.
 
     python -m benchmarks.epoch --json epoch.json --picture epoch.png
 """
@@ -12,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 from benchmarks import command
 from benchmarks.cases import TRAIN_IMAGES
+from benchmarks.epoch_lines import R1, STOCK, Line, lines, obstacle
 from benchmarks.harness import (
     BenchmarkError,
     Implementation,
@@ -26,88 +28,24 @@ from benchmarks.harness import (
     interleaved,
     ratios,
 )
-from training.config import TorchBackendConfig
 
-STOCK = "stock loop"
 #: Order and flips differ between the stock loop and the project's; mean losses hardly do.
 LOSS_ERROR = 0.02
 
 
 @dataclass(frozen=True)
-class Line:
-    """One loop on one device.
-
-    Attributes:
-        name: as the table shows it.
-        device: "cpu" or "cuda".
-        task: "module:Class" of a `benchmarks.epoch_tasks.EpochTask`.
-        package: library whose version matters.
-        arguments: of the class, beside threads, images and device.
-        optional: whether the line may fail to start, and is then reported as not measured.
-    """
-
-    name: str
-    device: str
-    task: str
-    package: str = "torch"
-    arguments: dict[str, Any] = field(default_factory=dict)
-    optional: bool = False
-
-    @property
-    def key(self) -> str:
-        """Return name and device."""
-        return f"{self.name} ({self.device})"
-
-    def start(self, threads: int, images: int) -> Worker:
-        """Start the line's process."""
-        blas: Any = "one" if self.package == "numpy" else "default"
-        implementation = Implementation(self.key, self.task, self.package, blas=blas)
-        return Worker(implementation, threads, images=images, device=self.device, **self.arguments)
-
-
-@dataclass(frozen=True)
 class Result:
-    """A measured line: seconds an epoch, its ratio to the device's stock loop, start-up seconds."""
+    """A measured line: seconds an epoch, start-up seconds, and the first epoch's mean loss.
+
+    The ratio is that to the device's stock loop, None for another recipe than the stock loop's.
+    """
 
     line: str
     device: str
     seconds: Statistics
-    ratio: Statistics
+    ratio: Statistics | None
     start_up: float
     mean_loss: float
-
-
-def lines(loaders: int) -> list[Line]:
-    """Return every loop there is, measurable here or not."""
-    stock, project = "benchmarks.stock_loop:StockLoop", "benchmarks.epoch_tasks:ProjectLoop"
-    torch, graph = {"backend": "torch"}, {"backend": "torch", "options": {"mode": "graph"}}
-    compiled = torch | {"options": {"compile": True}}
-    helped = f"{STOCK}, {loaders} loader process{'es' if loaders > 1 else ''}"
-    return [
-        Line(STOCK, "cpu", stock),
-        Line(helped, "cpu", stock, arguments={"loaders": loaders}),
-        Line("resident, eager", "cpu", project, arguments=torch),
-        Line("resident, torch.compile", "cpu", project, arguments=compiled, optional=True),
-        Line("resident, NumPy", "cpu", project, "numpy", {"backend": "numpy"}),
-        Line(STOCK, "cuda", stock),
-        Line("resident, eager", "cuda", project, arguments=torch),
-        Line("resident, CUDA graph", "cuda", project, arguments=graph),
-    ]
-
-
-def obstacle(line: Line) -> str | None:
-    """Return why a line cannot be measured here, or None."""
-    if line.device == "cpu":
-        return None
-    import torch
-
-    if not torch.cuda.is_available():
-        return "not measured here: no CUDA device"
-    known = {field.name for field in fields(TorchBackendConfig)}
-    absent = set(line.arguments.get("options", {})) - known
-    if absent:
-        return f"not measured: the torch backend has no option {', '.join(sorted(absent))}"
-    return None
 
 
 def main() -> None:
@@ -128,9 +66,11 @@ def main() -> None:
     record["versions"] = command.versions([Implementation(p, "", p) for p in packages])
     with command.Disturbance() as others:
         results, unmeasured = measure(lines(options.loaders), options)
+        verdicts = judge_precisions()
     record["cores_used_by_others"] = others.cores
     print(command.heading(record), end="\n\n")
-    print(report(results, unmeasured, options.threads))
+    print(report(results, unmeasured, options.threads), end="\n\n")
+    print("\n".join(f"parity, {key}: {words}" for key, words in verdicts.items()))
     command.save(
         options,
         {
@@ -139,6 +79,7 @@ def main() -> None:
             "settings": {name: getattr(options, name) for name in ("rounds", "threads", "images")},
             "results": [asdict(result) for result in results],
             "not_measured": unmeasured,
+            "parity": verdicts,
         },
     )
     if options.picture:
@@ -167,19 +108,36 @@ def measure(chosen: list[Line], options: argparse.Namespace) -> tuple[list[Resul
                     raise
                 unmeasured[line.key] = f"not measured: it does not work here ({error})"
         seconds, losses = _rounds(workers, options.rounds)
-    check_losses(losses)
-    return [
-        Result(
-            line.name,
-            line.device,
-            Statistics.of(seconds[line.key]),
-            ratios(seconds[line.key], seconds[f"{STOCK} ({line.device})"]),
-            start_up[line.key],
-            losses[line.key],
-        )
-        for line in chosen
-        if line.key in workers
-    ], unmeasured
+    check_losses({line.key: losses[line.key] for line in chosen if _comparable(line, losses)})
+    results = []
+    for line in (line for line in chosen if line.key in workers):
+        share = [value / line.models for value in seconds[line.key]]
+        stock = seconds[f"{STOCK} ({line.device})"]
+        ratio = ratios(share, stock) if line.recipe == R1 else None
+        measured = Statistics.of(share), ratio, start_up[line.key], losses[line.key]
+        results.append(Result(line.name, line.device, *measured))
+    return results, unmeasured
+
+
+def _comparable(line: Line, losses: dict[str, float]) -> bool:
+    return line.recipe == R1 and line.key in losses
+
+
+def judge_precisions() -> dict[str, str]:
+    """Return parity's verdict on lenet5_tanh in each precision on each device, or why not."""
+    import torch
+
+    from benchmarks import precision
+
+    words = {}
+    for device, kinds in (("cpu", ("float32", "bf16")), ("cuda", ("float32", "tf32", "bf16"))):
+        for kind in kinds:
+            key = f"{kind} ({device})"
+            if device == "cuda" and not torch.cuda.is_available():
+                words[key] = "not judged here: no CUDA device"
+            else:
+                words[key] = precision.verdict(precision.compare("lenet5_tanh", kind, device))
+    return words
 
 
 def _rounds(
@@ -217,8 +175,8 @@ def report(results: list[Result], unmeasured: dict[str, str], threads: int) -> s
     rows = [
         [
             f"{result.line} ({result.device})",
-            f"{result.seconds.median:.2f} ({result.seconds.lower:.2f}–{result.seconds.upper:.2f})",
-            command.ratio(result.ratio),
+            f"{result.seconds.median:.3g} ({result.seconds.lower:.3g}–{result.seconds.upper:.3g})",
+            command.ratio(result.ratio) if result.ratio else "–",
             f"{result.start_up:.2f}",
         ]
         for result in results

@@ -8,24 +8,19 @@ from importlib import import_module
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.cases import CASES, make_data
 from benchmarks.task import SEED, Task
 from training.backend import open_backend
-from training.config import (
-    AdamConfig,
-    Config,
-    DataConfig,
-    InitConfig,
-    ModelConfig,
-    NumpyBackendConfig,
-    StepSchedulerConfig,
-    TorchBackendConfig,
-    TrainerConfig,
-)
+from training.config import Config, register
 from training.data import Dataset
 from training.data.resize import resize_bilinear
 from training.loop import Progress, plan_epoch, train_epoch
+from training.overrides import make_plan, parse_arguments
 
+RECIPE = "r1_lenet5_tanh"
 NETWORK = "lenet5_tanh"
 RATE, FLIP = 1e-5, 0.5
 BATCH, SIZE = CASES[NETWORK]
@@ -77,7 +72,13 @@ class EpochTask(Task):
 
 
 class ProjectLoop(EpochTask):
-    """training's own loop: images resident and resized once, order and flips drawn by epoch."""
+    """training's own loop: images resident and resized once, order and flips drawn by epoch.
+
+    Args:
+        recipe: the experiment.
+        backend: "torch" or "numpy".
+        options: of the backend, beside its threads.
+    """
 
     def __init__(
         self,
@@ -85,32 +86,20 @@ class ProjectLoop(EpochTask):
         images: int,
         backend: str,
         device: str = "cpu",
+        recipe: str = RECIPE,
         options: dict[str, Any] | None = None,
     ) -> None:
         # torch reads this when imported: a cache left by an earlier run would hide the cost.
         os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
         import_module(f"training.{backend}_backend")  # not a part of the start-up
-        kind = {"numpy": NumpyBackendConfig, "torch": TorchBackendConfig}[backend]
-        self._config = Config(
-            seed=SEED,
-            device=device,
-            model=ModelConfig(NETWORK, SIZE, {}),
-            backend=kind(threads=threads, **(options or {})),
-            data=DataConfig("mnist", scaling="unit", flip=FLIP),
-            optimizer=AdamConfig(lr=RATE),
-            scheduler=StepSchedulerConfig(),
-            init=InitConfig("torch"),
-            trainer=TrainerConfig(epochs=1, batch_size=BATCH),
-        )
+        settings = {"threads": threads, **(options or {})}
+        self._config = compose(recipe, backend, device, settings)
         super().__init__(threads, images, device)
 
     def prepare(self) -> None:
         """Resize the images, and let the backend take them over."""
-        resized = resize_bilinear(self.images, SIZE)
-        few = resized[:10], self.labels[:10]
-        dataset = Dataset("mnist", resized, self.labels, *few, source="synthetic images")
         self._backend = open_backend(self._config)
-        self._backend.place(dataset)
+        self._backend.place(dataset(self.images, self.labels, self._config))
         self._epochs = 0
 
     def epoch(self, images: int) -> float:
@@ -121,3 +110,19 @@ class ProjectLoop(EpochTask):
         train_epoch(self._backend, plan, progress, lambda _: None)
         self._backend.end_epoch()
         return progress.totals.loss / progress.totals.images
+
+
+def compose(recipe: str, backend: str, device: str, settings: dict[str, Any]) -> Config:
+    """Return an experiment's configuration on a backend with these settings."""
+    register()
+    options = [f"backend.{key}={value}" for key, value in settings.items()]
+    arguments = [f"experiment={recipe}", f"backend={backend}", f"device={device}", *options]
+    (config,) = make_plan(parse_arguments([*arguments, f"seed={SEED}"])).jobs
+    return config
+
+
+def dataset(images: NDArray[np.uint8], labels: NDArray[np.int64], config: Config) -> Dataset:
+    """Return them as training images of the size that the network takes."""
+    resized = resize_bilinear(images, config.model.image_size)
+    few = resized[:10], labels[:10]
+    return Dataset("mnist", resized, labels, *few, source="synthetic images")

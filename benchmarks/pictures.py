@@ -85,7 +85,9 @@ def draw_epochs(
     groups: list[Group] = []
     for result in results:
         median = result.seconds.median
-        text = f"{median:.2f} s  ({result.ratio.median:.2f} × stock)"
+        text = f"{median:.3g} s"
+        if result.ratio:
+            text += f"  ({result.ratio.median:.2f} × stock)"
         name = "numpy" if "NumPy" in result.line else "torch"
         groups.append((f"{result.line} ({result.device})", [Bar(name, result.seconds, text)]))
     nothing = Statistics.of([0.0])

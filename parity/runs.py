@@ -278,4 +278,6 @@ def _place(name: str, prefix: str = "") -> tuple[str, str]:
 
 def _array(tensor: Tensor | None) -> np.ndarray:
     assert tensor is not None
+    if tensor.dtype == torch.bfloat16:  # unknown to NumPy
+        tensor = tensor.float()
     return np.array(tensor.detach().cpu().numpy())
