@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
 
 from training.backend import LayerRow
 from training.loop import Row
+
+
+class Screen:
+    """The terminal, as a run speaks to it."""
+
+    def say(self, text: str) -> None:
+        """Show a line or several."""
+        print(text, flush=True)
+
+    def bar(
+        self, label: str, steps: int, done: int
+    ) -> AbstractContextManager[Callable[[int], object]]:
+        """Give a function to call with the number of steps done."""
+        return progress_bar(label, steps, done)
+
+
+class Silence(Screen):
+    """For runs that are spoken of together."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def bar(
+        self, label: str, steps: int, done: int
+    ) -> AbstractContextManager[Callable[[int], object]]:
+        """Give a function that shows nothing."""
+        return nullcontext(lambda _: None)
 
 
 def layer_table(rows: list[LayerRow]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field, fields
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from training.config import Config
 from training.data import Dataset, epoch_batches, flip_decisions
 from training.evaluation import Scores, score
 from training.random import stream
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,21 @@ def plan_epoch(config: Config, count: int, epoch: int) -> EpochPlan:
     return EpochPlan(indices, offsets, flips, first_step=epoch * len(batches))
 
 
+def finish(rounds: Generator[object, None, Result]) -> Result:
+    """Take a run from pause to pause to its end; return what it returns."""
+    while True:
+        try:
+            next(rounds)
+        except StopIteration as end:
+            return end.value
+
+
 def train_epoch(
     backend: Backend, plan: EpochPlan, progress: Progress, advance: Callable[[int], object]
 ) -> None:
     """Take the epoch's remaining steps; advance is called with the number of steps done."""
     backend.begin_epoch(plan, progress.totals)
-    train_steps(backend, progress, plan.steps, advance)
+    finish(train_steps(backend, progress, plan.steps, advance))
 
 
 def train_steps(
@@ -133,8 +145,11 @@ def train_steps(
     stop: int,
     advance: Callable[[int], object],
     stopping: Callable[[], bool] = lambda: False,
-) -> None:
+) -> Generator[Progress, None, None]:
     """Take the epoch's steps from where progress stands up to stop.
+
+    It pauses whenever it has asked the backend for steps and not yet looked at them, so that runs
+    that share a device can have theirs taken together.
 
     Args:
         backend: which has the epoch's plan.
@@ -142,6 +157,9 @@ def train_steps(
         stop: number of steps that are to be done in the epoch.
         advance: called with the number of steps done.
         stopping: whether to return before the next steps.
+
+    Yields:
+        progress, as it stood before the steps asked for.
 
     Raises:
         NonFiniteLossError: as soon as the sum of losses is looked at: after every step on a CPU,
@@ -152,6 +170,7 @@ def train_steps(
     while progress.step < stop and not stopping():
         last = min(progress.step + backend.steps_per_call, stop)
         backend.train(progress.step, last)
+        yield progress
         progress.step = last
         if backend.device == "cpu":
             _check(backend, checked, last)
@@ -187,3 +206,8 @@ def finish_epoch(backend: Backend, dataset: Dataset, progress: Progress) -> Scor
     progress.rows.append(row)
     progress.step, progress.totals, progress.seconds = 0, Totals(), 0.0
     return scores
+
+
+def quiet_overflow() -> warnings.catch_warnings:
+    """Keep NumPy from announcing, line by line, the divergence that is told in one sentence."""
+    return warnings.catch_warnings(action="ignore", category=RuntimeWarning)

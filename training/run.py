@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from training.data import DataError, Dataset, load_dataset
 from training.errors import ConfigError, DivergenceError, OutputError, StoppedError, cannot_write
 from training.evaluation import Scores
 from training.live_log import check_logger
-from training.loop import Progress
+from training.loop import Progress, finish, quiet_overflow
 from training.session import Session
 
 SUMMARY = "summary.json"
@@ -42,7 +43,7 @@ def check_job(config: Config) -> None:
             f"({reason})"
         ) from error
     check_logger(config)
-    count = len(_load(config).train_labels)
+    count = len(load(config).train_labels)
     if config.data.sampling == "replacement" and config.trainer.batch_size > count:
         raise ConfigError(
             f"trainer.batch_size={config.trainer.batch_size} is more than the {count} training "
@@ -59,60 +60,131 @@ def run(config: Config, directory: Path) -> float:
         DivergenceError: if the loss becomes infinite or not a number.
         StoppedError: after SIGINT or SIGTERM.
     """
-    dataset = _load(config)
-    config, chosen = _with_epochs(config, dataset)
+    dataset = load(config)
     backend = open_backend(config)
     backend.place(dataset)
-    with directories.hold(directory), signals.listen() as stop:
-        session = Session(config, backend, dataset, directory, stop)
-        try:
-            _print_heading(config, backend, chosen)
-            if config.resume is not None:
-                session.restore()
-            return _train_and_save(config, backend, dataset, session, directory, stop)
-        except (StoppedError, DivergenceError) as error:
-            status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
-            summary = _summary(config, backend, dataset, session, status, str(error))
-            with suppress(OSError):
-                summary.save(directory / SUMMARY)
-            raise
-        except OSError as error:
-            message = cannot_write(error, directory)
-            if message is None:
+    with quiet_overflow(), signals.listen() as stop:
+        return finish(Run(config, backend, dataset, directory, stop, console.Screen()).rounds())
+
+
+class Run:
+    """One run from its first step to its folder of results, by itself or beside others.
+
+    Args:
+        config: the run's.
+        backend: which has the dataset's images.
+        dataset: with the labels.
+        directory: where the results go.
+        stop: tells of a signal.
+        screen: where the run reports.
+        notes: what a reader of the record has to know.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        backend: Backend,
+        dataset: Dataset,
+        directory: Path,
+        stop: signals.StopRequest,
+        screen: console.Screen,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self._config, self._chosen = with_epochs(config, dataset)
+        self._backend, self._dataset, self._directory = backend, dataset, directory
+        self._stop, self._screen = stop, screen
+        self._session = Session(self._config, backend, dataset, directory, stop, screen, notes)
+
+    def rounds(self) -> Generator[Progress, None, float]:
+        """Train with a pause whenever steps have been asked for; return the test accuracy.
+
+        Yields:
+            where the run stands.
+
+        Raises:
+            ConfigError, OutputError, DivergenceError, StoppedError: as `run`.
+        """
+        session, directory = self._session, self._directory
+        with directories.hold(directory):
+            try:
+                self._screen.say(heading(self._config, self._backend, self._chosen))
+                if self._config.resume is not None:
+                    session.restore()
+                return (yield from self._train_and_save())
+            except (StoppedError, DivergenceError) as error:
+                status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
+                with suppress(OSError):
+                    self._summary(status, str(error)).save(directory / SUMMARY)
                 raise
-            remedy = "nothing of the run was saved before"
-            if session.saved:
-                remedy = f"the last checkpoint is good; go on with: {session.resume_command}"
-            raise OutputError(f"{message}; {remedy}") from error
+            except OSError as error:
+                message = cannot_write(error, directory)
+                if message is None:
+                    raise
+                remedy = "nothing of the run was saved before"
+                if session.saved:
+                    remedy = f"the last checkpoint is good; go on with: {session.resume_command}"
+                raise OutputError(f"{message}; {remedy}") from error
+
+    def _train_and_save(self) -> Generator[Progress, None, float]:
+        directory, stop = self._directory, self._stop
+        saved = replace(self._config, resume=None, resume_override=False)
+        text = OmegaConf.to_yaml(OmegaConf.structured(saved))
+        write_atomically(directory / "config.yaml", text.encode())
+        (directory / failures.NAME).unlink(missing_ok=True)
+        scores = yield from self._session.rounds()
+        self._save_artefacts(scores)
+        summary = self._summary("finished")
+        summary.save(directory / SUMMARY)
+        self._screen.say(
+            f"test accuracy {scores.accuracy * 100:.2f} % "
+            f"({summary.dataset}, {summary.test_images} images)\n{directory}"
+        )
+        if stop():
+            finished = f"{stop.name} came when the run was already finished"
+            raise StoppedError(finished, stop.number or 0)
+        return scores.accuracy
+
+    def _summary(self, status: str, reason: str = "") -> Summary:
+        config, backend, dataset = self._config, self._backend, self._dataset
+        rows = self._session.progress.rows
+        return Summary(
+            status=status,
+            reason=reason,
+            model=config.model.name,
+            backend=backend.name,
+            device=backend.device,
+            threads=backend.threads,
+            dataset=dataset.name,
+            dataset_source=dataset.source,
+            dataset_note=dataset.note,
+            train_images=len(dataset.train_labels),
+            test_images=len(dataset.test_labels),
+            epochs=len(rows),
+            seed=config.seed,
+            test_accuracy=rows[-1].test_accuracy if rows else None,
+            test_loss=rows[-1].test_loss if rows else None,
+            parameters=sum(row.parameters for row in backend.layer_table()),
+            seconds=self._session.seconds,
+            training_seconds=sum(row.seconds for row in rows),
+            notes=[*backend.notes, *self._session.notes],
+            processor=environment.processor(),
+            blas=environment.blas(),
+            versions=environment.versions(backend.name),
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _save_artefacts(self, scores: Scores) -> None:
+        from training import plots
+
+        directory, dataset, model = self._directory, self._dataset, self._config.model
+        save_weights(directory / "weights.safetensors", self._backend.weights(), model)
+        label = RunLabel(model.name, self._backend.name, dataset.name)
+        plots.curves(directory / "curves.png", self._session.progress.rows, label)
+        plots.confusion(directory / "confusion.png", scores, dataset, label)
+        plots.worst(directory / "worst.png", scores, dataset, label)
 
 
-def _train_and_save(
-    config: Config,
-    backend: Backend,
-    dataset: Dataset,
-    session: Session,
-    directory: Path,
-    stop: signals.StopRequest,
-) -> float:
-    saved = replace(config, resume=None, resume_override=False)
-    text = OmegaConf.to_yaml(OmegaConf.structured(saved))
-    write_atomically(directory / "config.yaml", text.encode())
-    (directory / failures.NAME).unlink(missing_ok=True)
-    scores = session.train()
-    _save_artefacts(config, backend, dataset, session.progress, scores, directory)
-    summary = _summary(config, backend, dataset, session, "finished")
-    summary.save(directory / SUMMARY)
-    print(
-        f"test accuracy {scores.accuracy * 100:.2f} % "
-        f"({dataset.name}, {summary.test_images} images)"
-    )
-    print(directory, flush=True)
-    if stop():
-        raise StoppedError(f"{stop.name} came when the run was already finished", stop.number or 0)
-    return scores.accuracy
-
-
-def _with_epochs(config: Config, dataset: Dataset) -> tuple[Config, str]:
+def with_epochs(config: Config, dataset: Dataset) -> tuple[Config, str]:
     """Return the configuration with its number of epochs, and where that comes from."""
     if config.trainer.epochs is not None:
         return config, "as asked"
@@ -121,75 +193,27 @@ def _with_epochs(config: Config, dataset: Dataset) -> tuple[Config, str]:
     return chosen, f"the default for {dataset.name}"
 
 
-def _print_heading(config: Config, backend: Backend, chosen: str) -> None:
-    print(
+def heading(config: Config, backend: Backend, chosen: str, runs: str = "") -> str:
+    """Return what stands above a run's epochs; runs says which, where there are several."""
+    runs = runs or f"seed {config.seed}"
+    lines = [
         f"{config.model.name} on {backend.name} ({backend.device}, "
         f"{_plural(backend.threads, 'thread')}), "
-        f"seed {config.seed}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})"
-    )
-    for note in backend.notes:
-        print(note)
-    print(console.layer_table(backend.layer_table()))
-
-
-def _summary(
-    config: Config,
-    backend: Backend,
-    dataset: Dataset,
-    session: Session,
-    status: str,
-    reason: str = "",
-) -> Summary:
-    rows = session.progress.rows
-    return Summary(
-        status=status,
-        reason=reason,
-        model=config.model.name,
-        backend=backend.name,
-        device=backend.device,
-        threads=backend.threads,
-        dataset=dataset.name,
-        dataset_source=dataset.source,
-        dataset_note=dataset.note,
-        train_images=len(dataset.train_labels),
-        test_images=len(dataset.test_labels),
-        epochs=len(rows),
-        seed=config.seed,
-        test_accuracy=rows[-1].test_accuracy if rows else None,
-        test_loss=rows[-1].test_loss if rows else None,
-        parameters=sum(row.parameters for row in backend.layer_table()),
-        seconds=session.seconds,
-        training_seconds=sum(row.seconds for row in rows),
-        notes=[*backend.notes, *session.notes],
-        processor=environment.processor(),
-        blas=environment.blas(),
-        versions=environment.versions(backend.name),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _save_artefacts(
-    config: Config,
-    backend: Backend,
-    dataset: Dataset,
-    progress: Progress,
-    scores: Scores,
-    directory: Path,
-) -> None:
-    from training import plots
-
-    save_weights(directory / "weights.safetensors", backend.weights(), config.model)
-    label = RunLabel(config.model.name, backend.name, dataset.name)
-    plots.curves(directory / "curves.png", progress.rows, label)
-    plots.confusion(directory / "confusion.png", scores, dataset, label)
-    plots.worst(directory / "worst.png", scores, dataset, label)
+        f"{runs}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})"
+    ]
+    return "\n".join([*lines, *backend.notes, console.layer_table(backend.layer_table())])
 
 
 def _plural(count: int | None, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _load(config: Config) -> Dataset:
+def load(config: Config) -> Dataset:
+    """Return the configured data.
+
+    Raises:
+        ConfigError: if they cannot be had.
+    """
     data = config.data
     try:
         return _load_once(data.name, data.root, data.download, config.model.image_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,7 +19,14 @@ from training.config import Config, parse_interval
 from training.data import Dataset
 from training.errors import ConfigError, DivergenceError, StoppedError
 from training.evaluation import Scores, score
-from training.loop import NonFiniteLossError, Progress, finish_epoch, plan_epoch, train_steps
+from training.loop import (
+    NonFiniteLossError,
+    Progress,
+    finish,
+    finish_epoch,
+    plan_epoch,
+    train_steps,
+)
 from training.recorder import Recorder
 from training.signals import StopRequest
 
@@ -28,6 +35,15 @@ ROWS = "progress.rows"
 
 class Session:
     """Trains a placed backend to its last epoch in a folder that this process holds.
+
+    Args:
+        config: the run's.
+        backend: which has the dataset's images.
+        dataset: with the labels.
+        directory: the run's folder.
+        stop: tells of a signal.
+        screen: where the run reports.
+        notes: what is already known for the record.
 
     Attributes:
         progress: where the run stands.
@@ -42,13 +58,16 @@ class Session:
         dataset: Dataset,
         directory: Path,
         stop: StopRequest,
+        screen: console.Screen | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
         self._config, self._backend, self._dataset = config, backend, dataset
         self._directory, self._stop = directory, stop
+        self._screen = screen or console.Screen()
         self._interval = parse_interval(config.trainer.checkpoint_every)
         self._started, self._before = perf_counter(), 0.0
         self.progress = Progress()
-        self.notes: list[str] = []
+        self.notes = list(notes)
         self.saved = False
 
     @property
@@ -86,7 +105,11 @@ class Session:
             )
 
     def train(self) -> Scores:
-        """Take all epochs that remain; return the scores after the last.
+        """Take all epochs that remain; return the scores after the last."""
+        return finish(self.rounds())
+
+    def rounds(self) -> Generator[Progress, None, Scores]:
+        """Do the same with a pause whenever steps have been asked for (`loop.train_steps`).
 
         Raises:
             StoppedError: after a signal; everything is then saved.
@@ -99,7 +122,7 @@ class Session:
         scores = None
         try:
             while self.progress.epoch < self._epochs:
-                scores = self._epoch()
+                scores = yield from self._epoch()
         except NonFiniteLossError as error:
             raise self._divergence(error.first, error.last) from error
         finally:
@@ -111,11 +134,11 @@ class Session:
         assert self._config.trainer.epochs is not None
         return self._config.trainer.epochs
 
-    def _epoch(self) -> Scores:
+    def _epoch(self) -> Generator[Progress, None, Scores]:
         progress, backend = self.progress, self._backend
         plan = plan_epoch(self._config, len(self._dataset.train_labels), progress.epoch)
         label = f"epoch {progress.epoch + 1}/{self._epochs}"
-        with console.progress_bar(label, plan.steps, progress.step) as advance, _quiet_overflow():
+        with self._screen.bar(label, plan.steps, progress.step) as advance:
             backend.begin_epoch(plan, progress.totals)
             self._recorder.begin_epoch(plan, progress)
 
@@ -124,7 +147,7 @@ class Session:
                 advance(steps)
 
             while progress.step < plan.steps:
-                train_steps(backend, progress, self._pause(plan), taken, self._stop)
+                yield from train_steps(backend, progress, self._pause(plan), taken, self._stop)
                 if self._stop():
                     self._save()
                     raise self._stopped()
@@ -141,7 +164,7 @@ class Session:
         if self._due(plan) or self._stop() or progress.epoch == self._epochs:
             self._save()
         self._log.append(row)
-        print(self._outlook.line(progress.rows), flush=True)
+        self._screen.say(self._outlook.line(progress.rows))
         if self._stop():
             raise self._stopped()
         return scores
@@ -226,7 +249,7 @@ class Session:
 
     def _say(self, note: str) -> None:
         self.notes.append(note)
-        print(note, flush=True)
+        self._screen.say(note)
 
     def _stopped(self) -> StoppedError:
         assert self._stop.number is not None
@@ -261,8 +284,3 @@ def _check_record(record: dict[str, Any]) -> tuple[list[str], float]:
 
 def _words(record: dict[str, Any]) -> str:
     return f"{record.get('name')!r} with {record.get('train_images')!r} training images"
-
-
-def _quiet_overflow() -> warnings.catch_warnings:
-    """Keep NumPy from announcing, line by line, the divergence that is told in one sentence."""
-    return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
