@@ -46,6 +46,10 @@ REPORTS = {
         *("lenet5_bn", "numpy", "adam", 1e-3, 128, 20, 469),
         *("torch", "shuffle", 0.0, None),
     ),
+    "ninety_nine": (  # no report's
+        *("lenet5_bn", "numpy", "adam", 8e-3, 256, 4, 235),
+        *("torch", "shuffle", 0.0, 1),
+    ),
 }
 
 
