@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from tests.training.support import ROOT, compose, few_digits
 from training.backend import Totals, open_backend
-from training.config import Config, register
+from training.config import Config, NumpyBackendConfig, TorchBackendConfig, register
 from training.data import epoch_batches
 from training.loop import plan_epoch
 from training.overrides import make_plan, parse_arguments
@@ -61,7 +61,8 @@ def jobs(*arguments: str) -> tuple[Config, ...]:
 
 def take_a_step(config: Config, backend: str) -> Totals:
     dataset = few_digits(config.model.image_size)
-    config = replace(config, backend=replace(config.backend, name=backend, threads=1))
+    kind = {"torch": TorchBackendConfig, "numpy": NumpyBackendConfig}[backend]
+    config = replace(config, backend=kind(threads=1))
     config = replace(config, trainer=replace(config.trainer, batch_size=16))
     opened = open_backend(config)
     opened.place(dataset)
