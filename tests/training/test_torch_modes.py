@@ -16,6 +16,7 @@ from training.torch_backend.capture import WARM_UP, CapturedCalls
 
 torch = pytest.importorskip("torch")
 
+NO_DEVICE = "needs a CUDA device, and this torch sees none"
 NETWORKS = ("lenet5_tanh", "lenet5_bn", "deepcnn21")
 OPTIMIZERS = {
     "adam": ("optimizer=adam",),
@@ -41,9 +42,11 @@ class Recorder:
         return replay
 
 
-def trained(*overrides: str, epochs: int = 2, recorder: Recorder | None = None) -> TorchBackend:
+def trained(
+    *overrides: str, epochs: int = 2, recorder: Recorder | None = None, device: str = "cpu"
+) -> TorchBackend:
     """The backend after some epochs of 100 images in batches of 16, the last one of 4."""
-    config = compose("backend=torch", "device=cpu", "trainer.batch_size=16", *overrides)
+    config = compose("backend=torch", f"device={device}", "trainer.batch_size=16", *overrides)
     dataset = few_digits(config.model.image_size, train=100)
     backend = open_backend(config)
     assert isinstance(backend, TorchBackend)
@@ -152,3 +155,31 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch, tmp_path):
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler"):
         open_backend(compose("backend=torch", "device=cpu", "backend.compile=true"))
+
+
+def test_compiled_steps_are_the_steps():
+    plain, compiled = (
+        trained("model=linear_baseline", "data.flip=0.5", f"backend.compile={value}", epochs=1)
+        for value in ("false", "true")
+    )
+    assert compiled.totals().loss == pytest.approx(plain.totals().loss, rel=1e-5)
+    for name, array in plain.state().items():
+        np.testing.assert_allclose(compiled.state()[name], array, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_DEVICE)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_cuda_graphs_are_eager_mode(network, optimizer):
+    overrides = (
+        *(f"model={network}", *OPTIMIZERS[optimizer], "data.flip=0.5"),
+        *("scheduler=step", "scheduler.step_size=1", "backend.deterministic=true"),
+    )
+    eager, graph = (
+        trained(*overrides, f"backend.mode={mode}", epochs=5, device="cuda")
+        for mode in ("eager", "graph")
+    )
+    assert graph._steps._calls._replays.keys() == {16, 4}
+    assert graph.totals().loss == pytest.approx(eager.totals().loss, rel=1e-4)
+    for name, array in eager.state().items():
+        np.testing.assert_allclose(graph.state()[name], array, rtol=1e-2, atol=1e-4, err_msg=name)
