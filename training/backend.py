@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from training import environment
 from training.config import Config
 from training.data import Dataset
 
@@ -179,6 +180,10 @@ def open_backend(config: Config) -> Backend:
         ConfigError: if the network, one of its arguments or the device cannot be had.
     """
     if config.backend.name == "torch":
+        if environment.processes() > 1:
+            from training.torch_backend.leader import Leader
+
+            return Leader(config)
         from training.torch_backend import TorchBackend
 
         return TorchBackend(config)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import hydra
@@ -21,18 +22,25 @@ from omegaconf import DictConfig
 
 from training import directories, environment, failures
 from training.config import Config, check, register
-from training.errors import ConfigError, RunError, StoppedError, cannot_write
+from training.errors import ConfigError, ProcessError, RunError, StoppedError, cannot_write
 from training.overrides import CONFIG_DIRECTORY, CONFIG_NAME, Plan, make_plan, parse_arguments
 from training.resume import quote
+
+SEQUENTIAL = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 def main() -> None:
     """Run what sys.argv asks for; exits with a status above 0 when it cannot be done."""
+    if environment.rank():
+        from training.torch_backend.leader import follow
+
+        follow()
     show_all = bool(os.environ.get("HYDRA_FULL_ERROR"))
     # Hydra would otherwise print an exception itself, several lines long, and end the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        _main()
+        with _followers():
+            _main()
         sys.stdout.flush()
     except (ConfigError, RunError) as error:
         if show_all:
@@ -61,6 +69,8 @@ def run_job(composed: DictConfig) -> float:
     directory = Path(hydra_config.runtime.output_dir)
     try:
         return run(check(composed), directory)
+    except ProcessError:
+        raise  # without the other processes no job of a sweep can go on
     except Exception as error:
         failures.note(directory, error, sweep=hydra_config.mode == RunMode.MULTIRUN)
         return float("nan")
@@ -72,6 +82,7 @@ def _main() -> None:
     if args.hydra_help or args.shell_completion:
         return _hand_over()
     plan = make_plan(args)
+    _check_processes(plan)
     if args.help or args.info or args.cfg:
         return _hand_over()
     names = {job.backend.name for job in plan.jobs}
@@ -88,6 +99,31 @@ def _main() -> None:
         studies.report(place)
     failures.report(place, plan.multirun)
     return None
+
+
+def _followers() -> AbstractContextManager:
+    """Return the block in which other processes, if there are any, may be needed."""
+    if environment.processes() == 1:
+        return nullcontext()
+    from training.torch_backend.leader import followers
+
+    return followers()
+
+
+def _check_processes(plan: Plan) -> None:
+    count = environment.processes()
+    if count == 1:
+        return
+    if any(job.backend.name == "numpy" for job in plan.jobs):
+        raise ConfigError(
+            f"backend=numpy trains in one process, not in {count}: leave torchrun out, or use "
+            "backend=torch"
+        )
+    if plan.multirun and plan.launcher != SEQUENTIAL:
+        raise ConfigError(
+            f"hydra/launcher={plan.launcher.rpartition('.')[2]} starts processes of its own, and "
+            f"torchrun has started {count}: leave one of them out"
+        )
 
 
 def _place(plan: Plan) -> tuple[Path, list[str]]:

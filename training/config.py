@@ -47,6 +47,9 @@ class TorchBackendConfig(BackendConfig):
         compile: have torch.compile make the kernels of the forward and backward pass.
         precision: "float32", or "tf32" or "bf16" in convolutions and matrix products; only
             float32 agrees with the other twin to rounding.
+        batch_norm: with several processes, "synchronised" normalises with the whole batch's
+            statistics, as one process does, and "local" with those of each process's part; then
+            the first process's running statistics are kept.
     """
 
     name: str = "torch"
@@ -54,6 +57,7 @@ class TorchBackendConfig(BackendConfig):
     mode: str = "auto"
     compile: bool = False
     precision: str = "float32"
+    batch_norm: str = "synchronised"
 
 
 @dataclass
@@ -258,6 +262,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "backend.name": ("torch", "numpy"),
     "backend.mode": ("auto", "eager", "graph"),
     "backend.precision": ("float32", "tf32", "bf16"),
+    "backend.batch_norm": ("synchronised", "local"),
     "data.name": ("auto", "mnist", "digits"),
     "data.scaling": ("unit", "standard", "raw"),
     "data.sampling": ("shuffle", "replacement"),

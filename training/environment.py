@@ -16,6 +16,26 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def processes() -> int:
+    """Return how many processes share the run, as torchrun says; 1 without it."""
+    return _number("WORLD_SIZE", 1)
+
+
+def rank() -> int:
+    """Return which of the run's processes this is; 0 is the one that leads."""
+    return _number("RANK", 0) if processes() > 1 else 0
+
+
+def local_processes() -> int:
+    """Return how many of the run's processes are on this machine."""
+    return _number("LOCAL_WORLD_SIZE", processes()) if processes() > 1 else 1
+
+
+def local_rank() -> int:
+    """Return which of those this is."""
+    return _number("LOCAL_RANK", rank()) if processes() > 1 else 0
+
+
 def prepare_blas(backend: str) -> None:
     """Keep OpenBLAS to one thread for the NumPy backend, unless the user has set a number.
 
@@ -57,6 +77,11 @@ def processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _number(name: str, otherwise: int) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else otherwise
 
 
 def _cpuinfo() -> list[str]:

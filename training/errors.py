@@ -1,6 +1,6 @@
 """What ends a run early, each told in one sentence and without a traceback.
 
-Exit statuses: 1 the machine failed (a full disk, a folder that cannot be written), 2 a setting
+Exit statuses: 1 the machine failed (a full disk, a process that is gone), 2 a setting
 that cannot be used, 3 the training diverged, 130 and 143 stopped by SIGINT and SIGTERM.
 """
 
@@ -41,6 +41,10 @@ class RunError(Exception):
 
 class OutputError(RunError):
     """Results cannot be written; the message names the file and what is still good."""
+
+
+class ProcessError(RunError):
+    """Another of the run's processes is gone or silent."""
 
 
 class DivergenceError(RunError):

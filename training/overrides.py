@@ -64,6 +64,7 @@ class Plan:
         directory: the folder they are to be written to.
         overrides: the settings that give these jobs, a resumed run's own before the user's.
         resumes: whether the folder is that of a run to be taken up again.
+        launcher: of a sweep, the class that runs its jobs.
     """
 
     jobs: tuple[Config, ...]
@@ -71,6 +72,7 @@ class Plan:
     directory: str
     overrides: tuple[str, ...]
     resumes: bool = False
+    launcher: str = ""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -144,7 +146,8 @@ def _plan(composer: _Composer, args: argparse.Namespace) -> Plan:
         jobs = BasicSweeper.split_arguments([*swept, *overrides], None)[0]
     checked = tuple(composer.check(job) for job in jobs)
     target = whole.hydra.sweep.dir if multirun else whole.hydra.run.dir
-    return Plan(checked, multirun, str(target), tuple(args.overrides))
+    launcher = str(OmegaConf.select(whole, "hydra.launcher._target_"))
+    return Plan(checked, multirun, str(target), tuple(args.overrides), launcher=launcher)
 
 
 class _Composer:

@@ -14,6 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from training import environment
 from training.checkpoint_file import CheckpointError, Content, newest
 from training.config import Config
 from training.errors import ConfigError
@@ -151,7 +152,7 @@ def command(directory: Path, config: Config) -> str:
     if config.data.root is not None:
         settings.append(f"data.root={quote(config.data.root)}")
     program = sys.argv[0] if sys.argv[0].endswith(".py") else "train.py"
-    return shlex.join(["python", program, *settings])
+    return shlex.join([*_starter(), program, *settings])
 
 
 def quote(value: str) -> str:
@@ -164,6 +165,16 @@ def _quoted(value: str) -> str:
     escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", value)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{trailing * chr(92)}'"
+
+
+def _starter() -> list[str]:
+    """Return what starts a program in as many processes as this one was started in."""
+    if environment.processes() == 1:
+        return ["python"]
+    here = environment.local_processes()
+    machines = environment.processes() // here
+    nodes = [f"--nnodes={machines}", "..."] if machines > 1 else []
+    return ["torchrun", *nodes, f"--nproc_per_node={here}"]
 
 
 _MISSING = object()

@@ -17,7 +17,14 @@ from training.backend import Backend, open_backend
 from training.checkpoint import write_atomically
 from training.config import DEFAULT_EPOCHS, Config
 from training.data import DataError, Dataset, load_dataset
-from training.errors import ConfigError, DivergenceError, OutputError, StoppedError, cannot_write
+from training.errors import (
+    ConfigError,
+    DivergenceError,
+    OutputError,
+    ProcessError,
+    StoppedError,
+    cannot_write,
+)
 from training.evaluation import Scores
 from training.live_log import check_logger
 from training.loop import Progress, finish, quiet_overflow
@@ -58,6 +65,7 @@ def run(config: Config, directory: Path) -> float:
         ConfigError: for what a user can repair.
         OutputError: if the results cannot be written.
         DivergenceError: if the loss becomes infinite or not a number.
+        ProcessError: if another of several processes is gone.
         StoppedError: after SIGINT or SIGTERM.
     """
     dataset = load(config)
@@ -102,7 +110,7 @@ class Run:
             where the run stands.
 
         Raises:
-            ConfigError, OutputError, DivergenceError, StoppedError: as `run`.
+            ConfigError, OutputError, DivergenceError, ProcessError, StoppedError: as `run`.
         """
         session, directory = self._session, self._directory
         with directories.hold(directory):
@@ -116,14 +124,16 @@ class Run:
                 with suppress(OSError):
                     self._summary(status, str(error)).save(directory / SUMMARY)
                 raise
+            except ProcessError as error:
+                reason = f"{error}; {self._remedy()}"
+                with suppress(OSError):
+                    self._summary("interrupted", reason).save(directory / SUMMARY)
+                raise ProcessError(reason) from error
             except OSError as error:
                 message = cannot_write(error, directory)
                 if message is None:
                     raise
-                remedy = "nothing of the run was saved before"
-                if session.saved:
-                    remedy = f"the last checkpoint is good; go on with: {session.resume_command}"
-                raise OutputError(f"{message}; {remedy}") from error
+                raise OutputError(f"{message}; {self._remedy()}") from error
 
     def _train_and_save(self) -> Generator[Progress, None, float]:
         directory, stop = self._directory, self._stop
@@ -143,6 +153,11 @@ class Run:
             finished = f"{stop.name} came when the run was already finished"
             raise StoppedError(finished, stop.number or 0)
         return scores.accuracy
+
+    def _remedy(self) -> str:
+        if not self._session.saved:
+            return "nothing of the run was saved before"
+        return f"the last checkpoint is good; go on with: {self._session.resume_command}"
 
     def _summary(self, status: str, reason: str = "") -> Summary:
         config, backend, dataset = self._config, self._backend, self._dataset

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training import console, resume
+from training import console, environment, resume
 from training.artefacts import MetricsLog
 from training.backend import Backend, EpochPlan
 from training.checkpoint import Checkpoint, decode, remove_leftovers, save_checkpoint, set_aside
@@ -99,10 +99,11 @@ class Session:
         self.saved = True
         self._say(f"resumed {self._where()}")
         if checkpoint.record["maker"] != self._maker():
-            self._say(
-                f"saved on {checkpoint.record['maker']}, resumed on {self._maker()}: the same up "
-                "to rounding, not bit for bit"
-            )
+            makers = f"saved on {checkpoint.record['maker']}, resumed on {self._maker()}"
+            shared = "processes" in makers
+            local = shared and getattr(self._config.backend, "batch_norm", None) == "local"
+            rounding = "rounding and local batch normalisation" if local else "rounding"
+            self._say(f"{makers}: the same up to {rounding}, not bit for bit")
 
     def train(self) -> Scores:
         """Take all epochs that remain; return the scores after the last."""
@@ -240,9 +241,10 @@ class Session:
         return {"name": self._dataset.name, "train_images": len(self._dataset.train_labels)}
 
     def _maker(self) -> str:
-        threads = self._backend.threads
+        threads, processes = self._backend.threads, environment.processes()
         plural = "" if threads == 1 else "s"
-        return f"{self._backend.name} ({self._backend.device}, {threads} thread{plural})"
+        shared = f"{processes} processes, " if processes > 1 else ""
+        return f"{self._backend.name} ({self._backend.device}, {shared}{threads} thread{plural})"
 
     def _where(self) -> str:
         return f"in epoch {self.progress.epoch + 1} after step {self.progress.step}"

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 import torch_models
 from training.backend import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
-from training.config import Config
+from training.config import Config, TorchBackendConfig
 from training.data import Dataset
 from training.initialisation import initial_weights
 from training.models import build_network
+from training.torch_backend.collectives import ALONE, OneProcess
 from training.torch_backend.devices import prepare
 from training.torch_backend.masks import DropoutMasks
 from training.torch_backend.optimizers import Schedule, make_optimizer, state_kinds
@@ -23,10 +24,16 @@ from training.torch_backend.steps import Pixels, Steps
 EVALUATION_BATCH = {"cpu": 1000, "cuda": 10000}
 #: On CUDA a look at the progress is cheap, but waits for no step.
 STEPS_PER_CALL = {"cpu": 1, "cuda": 64}
+#: On the CPU with several processes: each call is an exchange between them.
+SHARED_STEPS_PER_CALL = 16
 
 
 class TorchBackend:
     """A `training.backend.Backend` on torch; float32 with TF32 off unless precision says else.
+
+    Args:
+        config: the run's.
+        processes: those that share it; each has such a backend and makes the same calls.
 
     Raises:
         ConfigError: if the network, the device or a setting cannot be had.
@@ -34,23 +41,31 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, config: Config) -> None:
-        self._execution = execution = prepare(config)
+    def __init__(self, config: Config, processes: OneProcess = ALONE) -> None:
+        self._processes, world = processes, processes.shard.world
+        self._execution = execution = prepare(config, world)
         self.device, self.threads = execution.device, execution.threads
-        self.notes = execution.notes
         self.steps_per_call = STEPS_PER_CALL[self.device]
+        if world > 1:
+            self.steps_per_call = max(self.steps_per_call, SHARED_STEPS_PER_CALL)
         self._net = build_network(torch_models.build, "torch_models", config.model).to(self.device)
         _start(self._net, config)
+        assert isinstance(config.backend, TorchBackendConfig)
+        processes.exchange_batch_norm(self._net, config.backend.batch_norm)
+        self.notes = (*execution.notes, *processes.notes(self._net))
         side = config.model.image_size
         self._image_shape = (1, side, side)
         captured = execution.captured
         self._optimizer = make_optimizer(self._net.parameters(), config.optimizer, captured)
+        processes.add_gradients(self._optimizer)
         self._kinds = state_kinds(config.optimizer)
         self._schedule = Schedule(config.optimizer.lr, config.scheduler)
         self._taken = 0
         masks = DropoutMasks(self._net, config.seed, self.device, self._image_shape)
         self._pixels = Pixels(*map(float, pixel_scale(config.data.scaling)))
-        self._steps = Steps(self._net, self._optimizer, masks, self._pixels, execution)
+        self._steps = Steps(
+            self._net, self._optimizer, masks, self._pixels, execution, processes.shard
+        )
 
     def place(self, dataset: Dataset) -> None:
         """Copy images and labels to the device once."""
@@ -61,7 +76,8 @@ class TorchBackend:
     def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
         """Copy the plan to the device and start the sums there."""
         self._plan, self._images_seen = plan, totals.images
-        loss, correct = np.asarray(totals.loss, np.float64), np.asarray(totals.correct, np.int64)
+        before = totals if self._processes.shard.rank == 0 else Totals()
+        loss, correct = np.asarray(before.loss, np.float64), np.asarray(before.correct, np.int64)
         self._steps.begin(plan.indices, plan.flips, loss, correct)
         self._net.train()
 
@@ -74,7 +90,7 @@ class TorchBackend:
 
     def totals(self) -> Totals:
         """Return the epoch's sums so far."""
-        loss, correct = self._steps.sums()
+        loss, correct = map(self._processes.sum, self._steps.sums())
         return Totals(loss.item(), int(correct.item()), self._images_seen)
 
     def end_epoch(self) -> None:
@@ -85,15 +101,17 @@ class TorchBackend:
     @torch.inference_mode()
     def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
         """Return the logits of the test images, or of the first training images."""
+        self._processes.agree(self._net)
         self._net.eval()
         images = self._test_images if first_training is None else self._images[:first_training]
+        count, part = len(images), self._processes.shard.part(len(images))
         with self._execution.autocast():
             parts = [
                 self._net(self._pixels(batch))
-                for batch in images.split(EVALUATION_BATCH[self.device])
+                for batch in images[part].split(EVALUATION_BATCH[self.device])
             ]
         self._net.train()
-        return torch.cat(parts).float().cpu().numpy()
+        return self._processes.gather(torch.cat(parts).float(), count).cpu().numpy()
 
     @property
     def lr(self) -> float:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from training import environment
 from training.config import Config, TorchBackendConfig
-from training.environment import available_cores
 from training.errors import ConfigError
 from training.torch_backend.optimizers import capturable
 
@@ -70,8 +70,11 @@ def prepare(config: Config, processes: int = 1) -> Execution:
     backend = config.backend
     assert isinstance(backend, TorchBackendConfig)
     device = _choose_device(config.device)
+    if processes > 1:
+        _share(device, backend)
     _set_determinism(backend.deterministic)
-    threads = backend.threads or max(1, available_cores() // _processes_here(processes))
+    here = min(processes, environment.local_processes())
+    threads = backend.threads or max(1, environment.available_cores() // here)
     torch.set_num_threads(threads)
     if backend.precision == "tf32" and device == "cpu":
         raise ConfigError("backend.precision=tf32 needs a CUDA device: use float32 or bf16 here")
@@ -87,6 +90,22 @@ def prepare(config: Config, processes: int = 1) -> Execution:
     )
 
 
+def _share(device: str, backend: TorchBackendConfig) -> None:
+    """Give this process a CUDA device of its own, and refuse what several cannot do."""
+    if backend.compile:
+        raise ConfigError(
+            "backend.compile=true cannot be used with several processes: leave it out"
+        )
+    number, count = environment.local_rank(), torch.cuda.device_count()
+    if device == "cuda" and number >= count:
+        raise ConfigError(
+            f"device=cuda: there are more processes than CUDA devices on this machine ({count}): "
+            f"use torchrun --nproc_per_node={count}, or device=cpu"
+        )
+    if device == "cuda":
+        torch.cuda.set_device(number)
+
+
 def _uses_graphs(config: Config, device: str, processes: int) -> bool:
     mode = getattr(config.backend, "mode", "auto")
     obstacle = None
@@ -99,11 +118,6 @@ def _uses_graphs(config: Config, device: str, processes: int) -> bool:
             f"backend.mode=graph cannot be used with {obstacle}: use backend.mode=eager"
         )
     return mode == "graph" or (mode == "auto" and device == "cuda" and not obstacle)
-
-
-def _processes_here(processes: int) -> int:
-    """Return how many of the processes run on this machine, as torchrun says."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if processes > 1 else 1
 
 
 def _set_determinism(wanted: bool) -> None:

@@ -57,8 +57,8 @@ class Steps:
         masks: feeds its dropout layers.
         pixels: the scaling.
         execution: where and how.
-        shard: which part of each batch is this process's; with several processes the network
-            averages its gradients over them, as DistributedDataParallel does.
+        shard: which part of each batch is this process's; with several processes their gradients
+            have to be added up before the optimizer's step.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Steps:
         flips = None if self._flips is None else self._flips[..., rows]
         self._optimizer.zero_grad(set_to_none=True)
         losses, correct = self._losses(self._images[indices], flips, labels)
-        (losses.sum() * (self._shard.world / size)).backward()
+        (losses.sum() * (1 / size)).backward()
         self._optimizer.step()
         self._loss.add_(losses.detach())
         self._correct.add_(correct)
