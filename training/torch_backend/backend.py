@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-import torch_models
 from training.backend import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
 from training.config import Config, TorchBackendConfig
 from training.data import Dataset
-from training.initialisation import initial_weights
-from training.models import build_network
 from training.torch_backend.collectives import ALONE, OneProcess
 from training.torch_backend.devices import prepare
 from training.torch_backend.masks import DropoutMasks
-from training.torch_backend.optimizers import Schedule, make_optimizer, state_kinds
+from training.torch_backend.networks import copied, image_shape, layer_table, open_network
+from training.torch_backend.optimizers import Schedule, make_optimizer, run_state, state_kinds
 from training.torch_backend.steps import Pixels, Steps
 
 EVALUATION_BATCH = {"cpu": 1000, "cuda": 10000}
 #: On CUDA a look at the progress is cheap, but waits for no step.
 STEPS_PER_CALL = {"cpu": 1, "cuda": 64}
-#: On the CPU with several processes: each call is an exchange between them.
+#: On the CPU with several processes, where each call is an exchange between them.
 SHARED_STEPS_PER_CALL = 16
 
 
@@ -46,15 +42,14 @@ class TorchBackend:
         self._execution = execution = prepare(config, world)
         self.device, self.threads = execution.device, execution.threads
         self.steps_per_call = STEPS_PER_CALL[self.device]
-        if world > 1:
+        looked_at = config.trainer.log_every or config.trainer.evaluation_samples
+        if world > 1 and not looked_at:
             self.steps_per_call = max(self.steps_per_call, SHARED_STEPS_PER_CALL)
-        self._net = build_network(torch_models.build, "torch_models", config.model).to(self.device)
-        _start(self._net, config)
+        self._net = open_network(config, self.device)
         assert isinstance(config.backend, TorchBackendConfig)
         processes.exchange_batch_norm(self._net, config.backend.batch_norm)
         self.notes = (*execution.notes, *processes.notes(self._net))
-        side = config.model.image_size
-        self._image_shape = (1, side, side)
+        self._image_shape = image_shape(config)
         captured = execution.captured
         self._optimizer = make_optimizer(self._net.parameters(), config.optimizer, captured)
         processes.add_gradients(self._optimizer)
@@ -120,19 +115,15 @@ class TorchBackend:
 
     def weights(self) -> State:
         """Return copies of parameters and buffers."""
-        return {name: _copy(value) for name, value in self._net.state_dict().items()}
+        return {name: copied(value) for name, value in self._net.state_dict().items()}
 
     def state(self) -> State:
         """Return the network's, the optimizer's and the schedule's state."""
-        state = {f"model.{name}": value for name, value in self.weights().items()}
-        state["optimizer.step"] = np.asarray(self._taken)
-        state["optimizer.lr"] = np.asarray(self.lr)
-        state["scheduler.last_epoch"] = np.asarray(self._schedule.epoch)
-        for name, parameter in self._net.named_parameters():
-            for key, value in self._optimizer.state.get(parameter, {}).items():
-                if key in self._kinds:
-                    state[f"optimizer.{key}.{name}"] = _copy(value)
-        return state
+        slots = {
+            name: self._optimizer.state.get(parameter, {})
+            for name, parameter in self._net.named_parameters()
+        }
+        return run_state(self.weights(), self._taken, self._schedule, slots, self._kinds)
 
     def load_state(self, state: State) -> None:
         """Continue from a state of either backend."""
@@ -153,40 +144,10 @@ class TorchBackend:
         self._schedule.write(self._optimizer.param_groups[0])
         self._steps.forget()
 
-    @torch.inference_mode()
     def layer_table(self) -> list[LayerRow]:
         """Run one blank image and note every layer's output."""
-        rows: list[LayerRow] = []
-
-        def note(module: nn.Module, _: Any, output: Tensor) -> None:
-            count = sum(p.numel() for p in module.parameters())
-            rows.append(
-                LayerRow(names[module], type(module).__name__, tuple(output.shape[1:]), count)
-            )
-
-        leaves = {n: m for n, m in self._net.named_modules() if not list(m.children())}
-        names = {module: name for name, module in leaves.items()}
-        hooks = [module.register_forward_hook(note) for module in leaves.values()]
-        self._net.eval()
-        self._net(torch.zeros(1, *self._image_shape, device=self.device))
-        self._net.train()
-        for hook in hooks:
-            hook.remove()
-        return rows
+        return layer_table(self._net, self._image_shape, self.device)
 
     def _on_device(self, array: NDArray) -> Tensor:
         # torch warns when it is lent a read-only array, so it gets its own copy.
         return torch.tensor(array, device=self.device)
-
-
-def _start(net: nn.Module, config: Config) -> None:
-    """Give the network its initial weights."""
-    shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
-    values = initial_weights(shapes, config.init, config.seed)
-    with torch.no_grad():
-        for name, parameter in net.named_parameters():
-            parameter.copy_(torch.from_numpy(values[name]))
-
-
-def _copy(value: Tensor) -> NDArray:
-    return value.detach().cpu().numpy().copy()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import torch_models
@@ -49,13 +51,18 @@ class DropoutMasks:
         """
         if not self._layers:
             return
-        generator = stream(self._seed, "dropout", step)
-        for number, shape in enumerate(self._sample_shapes()):
-            uniforms = torch.from_numpy(generator.random((size, *shape), "float32")[part])
+        shapes = [(size, *shape) for shape in self._sample_shapes()]
+        for number, drawn in enumerate(self._draw(step, shapes, part)):
+            uniforms = torch.from_numpy(drawn)
             buffer = self._buffer(number, tuple(uniforms.shape))
             if buffer.is_cuda:
                 uniforms = uniforms.pin_memory()
             buffer.copy_(uniforms, non_blocking=True)
+
+    def _draw(self, step: int, shapes: list[Shape], part: slice) -> list[NDArray[np.float32]]:
+        """Return the numbers of each layer, of whose activation the shape is given."""
+        generator = stream(self._seed, "dropout", step)
+        return [generator.random(shape, np.float32)[part] for shape in shapes]
 
     def _buffer(self, number: int, shape: Shape) -> Tensor:
         key = number, shape
@@ -82,3 +89,43 @@ class DropoutMasks:
                 hook.remove()
             self._shapes = [found[layer] for layer in self._layers]
         return self._shapes
+
+
+class StackedMasks(DropoutMasks):
+    """The same for several networks of one kind: every buffer has a leading axis, theirs.
+
+    `torch.func.vmap` hides that axis from the layers, so the buffers have to be among what it is
+    given: `buffers` returns them, and `feed` hands the layers what it makes of them.
+
+    Args:
+        net: any of the networks.
+        seeds: of each.
+        device: where the buffers are.
+        image_shape: (C, H, W) of their input.
+    """
+
+    def __init__(
+        self, net: nn.Module, seeds: Sequence[int], device: str, image_shape: Shape
+    ) -> None:
+        super().__init__(net, seeds[0], device, image_shape)
+        self._seeds = tuple(seeds)
+
+    def buffers(self, size: int) -> list[Tensor]:
+        """Return each layer's numbers for batches of a size, (networks, size, ...)."""
+        if not self._layers:
+            return []
+        shapes = [(len(self._seeds), size, *shape) for shape in self._sample_shapes()]
+        return [self._buffer(number, shape) for number, shape in enumerate(shapes)]
+
+    def feed(self, numbers: Sequence[Tensor]) -> None:
+        """Have the layers take these at their next call."""
+        for layer, uniforms in zip(self._layers, numbers, strict=True):
+            layer.draw = lambda _, uniforms=uniforms: uniforms
+
+    def _draw(self, step: int, shapes: list[Shape], part: slice) -> list[NDArray[np.float32]]:
+        generators = [stream(seed, "dropout", step) for seed in self._seeds]
+        drawn = [np.empty((len(generators), *shape), np.float32) for shape in shapes]
+        for numbers in drawn:
+            for generator, row in zip(generators, numbers, strict=True):
+                generator.random(dtype=np.float32, out=row)
+        return [numbers[:, part] for numbers in drawn]

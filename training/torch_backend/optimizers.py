@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import StepLR
 
 import torch_models
+from training.backend import State
 from training.config import (
     AdagradConfig,
     AdamConfig,
@@ -17,6 +19,7 @@ from training.config import (
     SGDConfig,
 )
 from training.errors import ConfigError
+from training.torch_backend.networks import copied
 
 _STATE_KINDS: dict[str, tuple[str, ...]] = {
     "adam": ("exp_avg", "exp_avg_sq"),
@@ -83,6 +86,32 @@ def make_optimizer(
                 **common,
             )
     raise ConfigError(f"the torch backend has no optimizer {config.name}")
+
+
+def run_state(
+    weights: State,
+    taken: int,
+    schedule: Schedule,
+    slots: Mapping[str, Mapping[str, Any]],
+    kinds: Iterable[str],
+) -> State:
+    """Return copies in the format of `training.backend.Backend.state`.
+
+    Args:
+        weights: parameters and buffers by name.
+        taken: steps so far.
+        schedule: of the learning rate.
+        slots: what the optimizer keeps, by parameter; empty before its first step.
+        kinds: what of it is wanted (`state_kinds`).
+    """
+    state = {f"model.{name}": value for name, value in weights.items()}
+    state["optimizer.step"] = np.asarray(taken)
+    state["optimizer.lr"] = np.asarray(schedule.lr)
+    state["scheduler.last_epoch"] = np.asarray(schedule.epoch)
+    for name, slot in slots.items():
+        for kind in [kind for kind in kinds if kind in slot]:
+            state[f"optimizer.{kind}.{name}"] = copied(slot[kind])
+    return state
 
 
 class Schedule:
