@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from training import directories, environment, failures
-from training.config import Config, check, register
+from training.config import check, register
 from training.errors import ConfigError, ProcessError, RunError, StoppedError, cannot_write
 from training.overrides import CONFIG_DIRECTORY, CONFIG_NAME, Plan, make_plan, parse_arguments
 from training.resume import quote
@@ -87,7 +87,7 @@ def _main() -> None:
         return _hand_over()
     names = {job.backend.name for job in plan.jobs}
     environment.prepare_blas("numpy" if "numpy" in names else "torch")
-    _check_jobs(plan.jobs)
+    _check_jobs(plan)
     options = _without(sys.argv[1:], args.overrides)
     place, settings = _place(plan)
     sys.argv = [sys.argv[0], *options, *plan.overrides, *settings]
@@ -120,9 +120,10 @@ def _check_processes(plan: Plan) -> None:
             "backend=torch"
         )
     if plan.multirun and plan.launcher != SEQUENTIAL:
+        name = plan.launcher.rpartition(".")[2].removesuffix("Launcher").lower()
         raise ConfigError(
-            f"hydra/launcher={plan.launcher.rpartition('.')[2]} starts processes of its own, and "
-            f"torchrun has started {count}: leave one of them out"
+            f"hydra/launcher={name} cannot use the {count} processes that torchrun has started: "
+            "leave one of them out"
         )
 
 
@@ -149,10 +150,13 @@ def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
     return options
 
 
-def _check_jobs(jobs: tuple[Config, ...]) -> None:
+def _check_jobs(plan: Plan) -> None:
+    from training import together
     from training.run import check_job
 
-    for job in jobs:
+    if plan.multirun and plan.launcher == together.LAUNCHER:
+        together.check_backends(plan.jobs)
+    for job in plan.jobs:
         check_job(job)
 
 

@@ -72,11 +72,29 @@ class Outlook:
         last, best = rows[-1], max(rows, key=lambda row: row.test_accuracy)
         words = [epoch_line(last, self._epochs)]
         words.append(f"best {best.test_accuracy * 100:.2f} % (epoch {best.epoch})")
-        left = self._epochs - last.epoch
-        if left:
-            pace = (perf_counter() - self._started) / (last.epoch - self._done)
-            words.append(f"{duration(left * pace)} left")
-        return "  ".join(words)
+        return "  ".join([*words, *self._left(last.epoch)])
+
+    def line_of_many(self, rows: Sequence[Row]) -> str:
+        """Return the results of an epoch, the same of several runs that were trained together."""
+        accuracies = [row.test_accuracy * 100 for row in rows]
+        mean = sum(accuracies) / len(rows)
+        seconds = max(row.seconds for row in rows)
+        words = [
+            f"epoch {rows[0].epoch:>{len(str(self._epochs))}}/{self._epochs}",
+            f"{len(rows)} runs",
+            f"train loss {sum(row.train_loss for row in rows) / len(rows):.4f}",
+            f"test accuracy {mean:.2f} % ({min(accuracies):.2f} to {max(accuracies):.2f} %)",
+            f"{seconds:.2f} s",
+            f"{sum(row.images_per_second for row in rows):,.0f} images/s",
+        ]
+        return "  ".join([*words, *self._left(rows[0].epoch)])
+
+    def _left(self, epoch: int) -> list[str]:
+        left = self._epochs - epoch
+        if not left:
+            return []
+        pace = (perf_counter() - self._started) / (epoch - self._done)
+        return [f"{duration(left * pace)} left"]
 
 
 def duration(seconds: float) -> str:

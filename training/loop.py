@@ -20,6 +20,11 @@ from training.random import stream
 
 Result = TypeVar("Result")
 
+#: A run under way. It pauses whenever it has asked its backend for steps and not yet looked at
+#: them, so that runs that share a device can have theirs taken together; it says where it stands,
+#: and takes the seconds that its steps needed in the pause.
+Rounds = Generator["Progress", float | None, Result]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -122,8 +127,8 @@ def plan_epoch(config: Config, count: int, epoch: int) -> EpochPlan:
     return EpochPlan(indices, offsets, flips, first_step=epoch * len(batches))
 
 
-def finish(rounds: Generator[object, None, Result]) -> Result:
-    """Take a run from pause to pause to its end; return what it returns."""
+def finish(rounds: Rounds[Result]) -> Result:
+    """Take a run by itself from pause to pause to its end; return what it returns."""
     while True:
         try:
             next(rounds)
@@ -145,11 +150,8 @@ def train_steps(
     stop: int,
     advance: Callable[[int], object],
     stopping: Callable[[], bool] = lambda: False,
-) -> Generator[Progress, None, None]:
+) -> Rounds[None]:
     """Take the epoch's steps from where progress stands up to stop.
-
-    It pauses whenever it has asked the backend for steps and not yet looked at them, so that runs
-    that share a device can have theirs taken together.
 
     Args:
         backend: which has the epoch's plan.
@@ -158,26 +160,25 @@ def train_steps(
         advance: called with the number of steps done.
         stopping: whether to return before the next steps.
 
-    Yields:
-        progress, as it stood before the steps asked for.
-
     Raises:
         NonFiniteLossError: as soon as the sum of losses is looked at: after every step on a CPU,
             where it is at hand, and before this returns on CUDA, where a look waits for the device.
     """
-    started = perf_counter()
+    started, outside = perf_counter(), 0.0
     checked = progress.step
     while progress.step < stop and not stopping():
         last = min(progress.step + backend.steps_per_call, stop)
         backend.train(progress.step, last)
-        yield progress
+        paused = perf_counter()
+        seconds = yield progress
+        outside += perf_counter() - paused - (seconds or 0.0)
         progress.step = last
         if backend.device == "cpu":
             _check(backend, checked, last)
             checked = last
         advance(last)
     progress.totals = _check(backend, checked, progress.step)
-    progress.seconds += perf_counter() - started
+    progress.seconds += perf_counter() - started - outside
 
 
 def _check(backend: Backend, done: int, last: int) -> Totals:

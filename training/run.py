@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from training.errors import (
 )
 from training.evaluation import Scores
 from training.live_log import check_logger
-from training.loop import Progress, finish, quiet_overflow
+from training.loop import Rounds, finish, quiet_overflow
 from training.session import Session
 
 SUMMARY = "summary.json"
@@ -103,11 +103,8 @@ class Run:
         self._stop, self._screen = stop, screen
         self._session = Session(self._config, backend, dataset, directory, stop, screen, notes)
 
-    def rounds(self) -> Generator[Progress, None, float]:
-        """Train with a pause whenever steps have been asked for; return the test accuracy.
-
-        Yields:
-            where the run stands.
+    def rounds(self) -> Rounds[float]:
+        """Train, with pauses; return the test accuracy.
 
         Raises:
             ConfigError, OutputError, DivergenceError, ProcessError, StoppedError: as `run`.
@@ -135,7 +132,7 @@ class Run:
                     raise
                 raise OutputError(f"{message}; {self._remedy()}") from error
 
-    def _train_and_save(self) -> Generator[Progress, None, float]:
+    def _train_and_save(self) -> Rounds[float]:
         directory, stop = self._directory, self._stop
         saved = replace(self._config, resume=None, resume_override=False)
         text = OmegaConf.to_yaml(OmegaConf.structured(saved))

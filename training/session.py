@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -22,6 +22,7 @@ from training.evaluation import Scores, score
 from training.loop import (
     NonFiniteLossError,
     Progress,
+    Rounds,
     finish,
     finish_epoch,
     plan_epoch,
@@ -109,8 +110,8 @@ class Session:
         """Take all epochs that remain; return the scores after the last."""
         return finish(self.rounds())
 
-    def rounds(self) -> Generator[Progress, None, Scores]:
-        """Do the same with a pause whenever steps have been asked for (`loop.train_steps`).
+    def rounds(self) -> Rounds[Scores]:
+        """Do the same with pauses.
 
         Raises:
             StoppedError: after a signal; everything is then saved.
@@ -135,7 +136,7 @@ class Session:
         assert self._config.trainer.epochs is not None
         return self._config.trainer.epochs
 
-    def _epoch(self) -> Generator[Progress, None, Scores]:
+    def _epoch(self) -> Rounds[Scores]:
         progress, backend = self.progress, self._backend
         plan = plan_epoch(self._config, len(self._dataset.train_labels), progress.epoch)
         label = f"epoch {progress.epoch + 1}/{self._epochs}"

@@ -43,6 +43,11 @@ def capturable(config: OptimizerConfig) -> bool:
     return not (isinstance(config, AdagradConfig) and config.lr_decay)
 
 
+def learning_rate(config: OptimizerConfig, captured: str | None) -> float | torch.Tensor:
+    """Return the initial rate as the optimizer takes it: on the device that captures, if any."""
+    return config.lr if captured is None else torch.tensor(config.lr, device=captured)
+
+
 def make_optimizer(
     parameters: Iterable[Any], config: OptimizerConfig, captured: str | None = None
 ) -> torch.optim.Optimizer:
@@ -54,7 +59,7 @@ def make_optimizer(
         captured: the device whose graphs are to hold the steps, with a learning rate that lives
             there, or None for steps that are called one by one.
     """
-    lr = config.lr if captured is None else torch.tensor(config.lr, device=captured)
+    lr = learning_rate(config, captured)
     common: dict[str, Any] = {"lr": lr, "weight_decay": config.weight_decay}
     match config:
         case AdamConfig():
