@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from training import console, failures, resume, signals
-from training.config import Config, check
+from training.config import Config, TorchBackendConfig, check
 from training.data import Dataset
 from training.errors import ConfigError, StoppedError
 from training.loop import Progress, Rounds, Row, quiet_overflow
@@ -52,13 +52,18 @@ def check_backends(configs: Sequence[Config]) -> None:
     """Refuse jobs that cannot be trained together with any other.
 
     Raises:
-        ConfigError: if one is not torch's.
+        ConfigError: if one is not torch's, or is to be compiled.
     """
     for config in configs:
-        if config.backend.name != "torch":
+        if not isinstance(config.backend, TorchBackendConfig):
             raise ConfigError(
-                f"hydra/launcher=together trains with torch, not with backend="
+                "hydra/launcher=together trains with torch, not with backend="
                 f"{config.backend.name}: add backend=torch, or leave the launcher out"
+            )
+        if config.backend.compile:
+            raise ConfigError(
+                "backend.compile=true cannot be used with hydra/launcher=together: leave one of "
+                "them out"
             )
 
 

@@ -16,21 +16,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.backend import EpochPlan, LayerRow, State, Totals, pixel_scale
+from training.backend import EpochPlan, Totals, pixel_scale
 from training.config import Config
 from training.data import Dataset
 from training.errors import RunError
-from training.torch_backend.backend import EVALUATION_BATCH, STEPS_PER_CALL
+from training.torch_backend.backend import EVALUATION_BATCH
 from training.torch_backend.devices import prepare
 from training.torch_backend.masks import StackedMasks
-from training.torch_backend.networks import copied, image_shape, layer_table, open_network
-from training.torch_backend.optimizers import (
-    Schedule,
-    learning_rate,
-    make_optimizer,
-    run_state,
-    state_kinds,
-)
+from training.torch_backend.member import Member
+from training.torch_backend.networks import image_shape, layer_table, open_network
+from training.torch_backend.optimizers import learning_rate, make_optimizer, state_kinds
 from training.torch_backend.stacked import StackedNetworks
 from training.torch_backend.steps import Pixels, Steps
 
@@ -173,77 +168,6 @@ class ManyNetworks:
                 f"the device has no memory for {len(self._plans)} networks at once: train fewer "
                 "together, as with hydra.sweeper.max_batch_size=16"
             ) from error
-
-
-class Member:
-    """One of many networks as a `training.backend.Backend`.
-
-    It is asked for steps like any other; they are taken when all members have asked.
-    """
-
-    name = "torch"
-
-    def __init__(self, group: ManyNetworks, row: int, config: Config) -> None:
-        self._group, self._row = group, row
-        self.device, self.threads = group.execution.device, group.execution.threads
-        self.notes = group.execution.notes
-        self.steps_per_call = STEPS_PER_CALL[self.device]
-        self._schedule = Schedule(config.optimizer.lr, config.scheduler)
-
-    def place(self, dataset: Dataset) -> None:
-        """Copy images and labels to the device, unless another member has."""
-        self._group.place(dataset)
-
-    def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
-        """Take the network's plan of a whole epoch."""
-        assert totals == Totals(), "networks that are trained together begin with an epoch"
-        self._group.begin_epoch(self._row, plan)
-
-    def train(self, first: int, last: int) -> None:
-        """Ask for the plan's steps first..last-1."""
-        self._group.ask(first, last)
-
-    def totals(self) -> Totals:
-        """Return the epoch's sums so far."""
-        return self._group.totals(self._row)
-
-    def end_epoch(self) -> None:
-        """Advance the schedule."""
-        self._schedule.step()
-        group, _ = self._group.slot(self._row)
-        self._schedule.write(group)
-
-    def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
-        """Return the logits of the test images, or of the first training images."""
-        return self._group.evaluate(first_training)[self._row]
-
-    @property
-    def lr(self) -> float:
-        """Return the current learning rate."""
-        return self._schedule.lr
-
-    def weights(self) -> State:
-        """Return copies of the network's parameters and buffers."""
-        views = self._group.networks.state_dict(self._row)
-        return {name: copied(value) for name, value in views.items()}
-
-    def state(self) -> State:
-        """Return the network's, the optimizer's and the schedule's state."""
-        _, slots = self._group.slot(self._row)
-        group = self._group
-        return run_state(self.weights(), group.taken, self._schedule, slots, group.kinds)
-
-    def load_state(self, state: State) -> None:
-        """Refuse to: a run that is taken up goes on by itself.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("a run that is trained together with others cannot be taken up with them")
-
-    def layer_table(self) -> list[LayerRow]:
-        """Return the layers, which are the same in all networks."""
-        return self._group.layers
 
 
 def _equal_rates(configs: Sequence[Config]) -> list[slice]:
