@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from training import directories, environment, failures
 from training.config import check, register
-from training.errors import ConfigError, ProcessError, RunError, StoppedError, cannot_write
+from training.errors import ConfigError, RunError, StoppedError, cannot_write
 from training.overrides import CONFIG_DIRECTORY, CONFIG_NAME, Plan, make_plan, parse_arguments
 from training.resume import quote
 
@@ -69,8 +69,6 @@ def run_job(composed: DictConfig) -> float:
     directory = Path(hydra_config.runtime.output_dir)
     try:
         return run(check(composed), directory)
-    except ProcessError:
-        raise  # without the other processes no job of a sweep can go on
     except Exception as error:
         failures.note(directory, error, sweep=hydra_config.mode == RunMode.MULTIRUN)
         return float("nan")

@@ -43,10 +43,6 @@ class OutputError(RunError):
     """Results cannot be written; the message names the file and what is still good."""
 
 
-class ProcessError(RunError):
-    """Another of the run's processes is gone or silent."""
-
-
 class DivergenceError(RunError):
     """The loss is no longer a finite number; the message names step and learning rate."""
 
@@ -59,6 +55,14 @@ class StoppedError(KeyboardInterrupt):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_status = 128 + signal_number
+
+
+class ProcessError(StoppedError):
+    """Another of the run's processes is gone or silent, without which a sweep cannot go on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 0)
+        self.exit_status = 1
 
 
 def cannot_write(error: OSError, directory: Path | None = None) -> str | None:

@@ -116,16 +116,16 @@ class Run:
                 if self._config.resume is not None:
                     session.restore()
                 return (yield from self._train_and_save())
-            except (StoppedError, DivergenceError) as error:
-                status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
-                with suppress(OSError):
-                    self._summary(status, str(error)).save(directory / SUMMARY)
-                raise
             except ProcessError as error:
                 reason = f"{error}; {self._remedy()}"
                 with suppress(OSError):
                     self._summary("interrupted", reason).save(directory / SUMMARY)
                 raise ProcessError(reason) from error
+            except (StoppedError, DivergenceError) as error:
+                status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
+                with suppress(OSError):
+                    self._summary(status, str(error)).save(directory / SUMMARY)
+                raise
             except OSError as error:
                 message = cannot_write(error, directory)
                 if message is None:

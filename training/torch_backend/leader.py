@@ -16,7 +16,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -109,6 +110,7 @@ class Leader:
 def followers() -> Iterator[None]:
     """Let the other processes go when the block ends, however it ends."""
     processes = _all_processes()
+    signal.signal(signal.SIGTERM, partial(_end, processes))
     try:
         yield
         processes.join()  # those that have had nothing to do wait all the same
@@ -118,6 +120,13 @@ def followers() -> Iterator[None]:
         raise
     finally:
         processes.dismiss()
+
+
+def _end(processes: Processes, number: int, _: FrameType | None) -> None:
+    """End this process at a signal, but not when it is about to say which process is lost."""
+    if not processes.lost:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
 
 
 def follow() -> NoReturn:
@@ -132,7 +141,7 @@ def follow() -> NoReturn:
             signal.signal(number, signal.SIG_IGN)
         with processes.watched():
             _obey(processes)
-    except Exception as error:
+    except (Exception, ProcessError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             traceback.print_exc()
         text = str(error).strip().partition("\n")[0]

@@ -31,11 +31,15 @@ class Processes(OneProcess):
     """All processes of the run, this one among them.
 
     Objects go through gloo, tensors through gloo or, on CUDA, NCCL.
+
+    Attributes:
+        lost: whether an exchange has failed, after which there can be no other.
     """
 
     def __init__(self) -> None:
         self.shard = Shard(environment.rank(), environment.processes())
-        self._joined = self._lost = False
+        self._joined = False
+        self.lost = False
         self._nccl: Any = None
         self._tensors: Any = None
 
@@ -84,8 +88,8 @@ class Processes(OneProcess):
         try:
             yield
         except BaseException as error:
-            self._lost = True
-            reason = _reason(error, self.shard.world)
+            self.lost = True
+            reason = explain(error, self.shard.world)
             if reason is None:
                 raise
             raise ProcessError(reason) from error
@@ -95,7 +99,7 @@ class Processes(OneProcess):
 
         Those that have never been met are left to torchrun.
         """
-        if not self._joined or self._lost:
+        if not self._joined or self.lost:
             return
         with suppress(RuntimeError):
             self.tell(LEAVE)
@@ -160,7 +164,7 @@ class Processes(OneProcess):
             dist.broadcast(buffer, 0, group=self._tensors)
 
 
-def _reason(error: BaseException, world: int) -> str | None:
+def explain(error: BaseException, world: int) -> str | None:
     """Return what a failed exchange means, or None if error is something else."""
     text = str(error).lower()
     spoken = isinstance(error, dist.DistError) or "gloo" in text or "connection" in text
