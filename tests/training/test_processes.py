@@ -212,6 +212,15 @@ def test_a_stopped_job_is_saved_and_goes_on_in_two_processes(shared, place):
     assert_same_run(place / "stopped", place / "shared/sweep/2_lenet5_bn_torch")
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_cuda_devices_are_one(place, monkeypatch, no_pictures):
+    run = ("model=lenet5_tanh", *SETTINGS, "device=cuda", "trainer.epochs=2")
+    launch = Launch(place, *run, "hydra.run.dir=cuda_two")
+    assert launch.statuses == [0], launch.errors
+    assert call(monkeypatch, place, *run, "hydra.run.dir=cuda_one") == 0
+    assert difference(place / "cuda_two", place / "cuda_one") < TOLERANCE["lenet5_tanh"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
