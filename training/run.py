@@ -28,6 +28,7 @@ from training.errors import (
 from training.evaluation import Scores
 from training.live_log import check_logger
 from training.loop import Rounds, finish, quiet_overflow
+from training.pictures import Draw, draw
 from training.session import Session
 
 SUMMARY = "summary.json"
@@ -86,6 +87,7 @@ class Run:
         stop: tells of a signal.
         screen: where the run reports.
         notes: what a reader of the record has to know.
+        draw: makes the pictures.
     """
 
     def __init__(
@@ -97,10 +99,11 @@ class Run:
         stop: signals.StopRequest,
         screen: console.Screen,
         notes: Iterable[str] = (),
+        draw: Draw = draw,
     ) -> None:
         self._config, self._chosen = with_epochs(config, dataset)
         self._backend, self._dataset, self._directory = backend, dataset, directory
-        self._stop, self._screen = stop, screen
+        self._stop, self._screen, self._draw = stop, screen, draw
         self._session = Session(self._config, backend, dataset, directory, stop, screen, notes)
 
     def rounds(self) -> Rounds[float]:
@@ -186,14 +189,10 @@ class Run:
         )
 
     def _save_artefacts(self, scores: Scores) -> None:
-        from training import plots
-
         directory, dataset, model = self._directory, self._dataset, self._config.model
         save_weights(directory / "weights.safetensors", self._backend.weights(), model)
         label = RunLabel(model.name, self._backend.name, dataset.name)
-        plots.curves(directory / "curves.png", self._session.progress.rows, label)
-        plots.confusion(directory / "confusion.png", scores, dataset, label)
-        plots.worst(directory / "worst.png", scores, dataset, label)
+        self._draw(directory, self._session.progress.rows, scores, dataset, label)
 
 
 def with_epochs(config: Config, dataset: Dataset) -> tuple[Config, str]:

@@ -20,6 +20,7 @@ from training.config import Config, TorchBackendConfig, check
 from training.data import Dataset
 from training.errors import ConfigError, StoppedError
 from training.loop import Progress, Rounds, Row, quiet_overflow
+from training.pictures import Draw, side_by_side
 from training.run import Run, heading, load, run, with_epochs
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def _train_alike(jobs: Sequence[Job]) -> dict[Job, float]:
     dataset = load(jobs[0].config)
     networks = ManyNetworks([job.config for job in jobs])
     networks.place(dataset)
-    with quiet_overflow(), signals.listen() as stop:
-        return _Lockstep(jobs, networks, dataset, stop).train()
+    with quiet_overflow(), signals.listen() as stop, side_by_side(len(jobs), dataset) as draw:
+        return _Lockstep(jobs, networks, dataset, stop, draw).train()
 
 
 class _Lockstep:
@@ -109,6 +110,7 @@ class _Lockstep:
         networks: theirs, which have the dataset's images.
         dataset: with the labels.
         stop: tells of a signal.
+        draw: makes the pictures.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class _Lockstep:
         networks: ManyNetworks,
         dataset: Dataset,
         stop: signals.StopRequest,
+        draw: Draw,
     ) -> None:
         self._networks, self._stop, self._screen = networks, stop, console.Screen()
         config, chosen = with_epochs(jobs[0].config, dataset)
@@ -125,8 +128,8 @@ class _Lockstep:
         notes = [f"trained together with {len(jobs) - 1} others, whose time its seconds include"]
         self._live: dict[Job, Rounds[float]] = {}
         for job, member in zip(jobs, networks.members, strict=True):
-            place = job.directory
-            each = Run(job.config, member, dataset, place, stop, console.Silence(), notes)
+            place, silence = job.directory, console.Silence()
+            each = Run(job.config, member, dataset, place, stop, silence, notes, draw)
             self._live[job] = each.rounds()
         self._progress: dict[Job, Progress] = {}
         self._accuracies: dict[Job, float] = {}

@@ -22,8 +22,7 @@ from training.torch_backend.capture import WARM_UP, CapturedCalls
 from training.torch_backend.many import ManyNetworks
 
 #: Of the greatest number in each array, and at least of 1e-2: a grouped convolution sums in
-#: another order than a single one. Measured are differences up to 1e-4; another learning rate, or
-#: another network's masks, would bring more than 1e-2.
+#: another order than a single one. Measured are differences up to 1e-4.
 TOLERANCE = 1e-3
 # A bias before batch normalisation has a gradient of zero but for rounding, which the default ε
 # would bring to the size of the learning rate.
