@@ -110,7 +110,9 @@ class Leader:
 def followers() -> Iterator[None]:
     """Let the other processes go when the block ends, however it ends."""
     processes = _all_processes()
-    signal.signal(signal.SIGTERM, partial(_end, processes))
+    before = signal.getsignal(signal.SIGTERM)
+    if before == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, partial(_end, processes))
     try:
         yield
         processes.join()  # those that have had nothing to do wait all the same
@@ -120,6 +122,8 @@ def followers() -> Iterator[None]:
         raise
     finally:
         processes.dismiss()
+        if not processes.lost:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _end(processes: Processes, number: int, _: FrameType | None) -> None:
