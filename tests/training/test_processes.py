@@ -24,8 +24,8 @@ from training.errors import ConfigError
 torch = pytest.importorskip("torch")
 
 #: Ten steps of sums in another order, and how far they may take losses, and parameters and buffers
-#: by their norms. With tanh and averages, rounding stays rounding: 1e-7. ReLUs and maxima may turn
-#: it into a decision, as another number of threads does: 8e-4 for lenet5_bn, with either.
+#: by their norms. With tanh and averages, rounding stays rounding. ReLUs and maxima may turn it
+#: into a decision: 8e-4 for lenet5_bn.
 TOLERANCE = {"lenet5_tanh": 1e-5, "lenet5_relu": 1e-2, "lenet5_bn": 1e-2, "deepcnn21": 1e-2}
 NETWORKS = tuple(TOLERANCE)
 #: 1,437 images: four steps and a fifth with one image, which is no process's but one.
