@@ -119,6 +119,9 @@ _R0, _R1, _R2, _R3, _R4 = (
 _ENDS = tuple(range(234, 2341, 234))
 _EPOCHS = tuple(range(1, 9))
 _RATES = {5e-2: 0.4955, 3e-2: 0.9786, 1e-2: 0.9930, 3e-3: 0.9838, 3e-5: 0.6507, 3e-7: 0.1795}
+_RATE_NOTES = dict.fromkeys(
+    (3e-5, 3e-7), "pixels of 0 to 255 do not explain it: they give less (study r2_small_rates)"
+)
 _DEPTHS = {
     6: (1.235361, 1.052538, 0.975401),
     5: (1.436421, 1.225461, 1.123645),
@@ -126,7 +129,15 @@ _DEPTHS = {
 }
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("R0", "test accuracy after 10 epochs", _R0, (0.9885,)),
+    Claim(
+        "R0",
+        "test accuracy after 10 epochs",
+        _R0,
+        (0.9885,),
+        note="with linear weights from N(0, 0.1²): the printed N(0, 1), measured under the "
+        "departures, lags far behind, and its first logits, in the thousands, overflow the printed "
+        "softmax",
+    ),
     Claim(
         "R0",
         "training accuracy above 90 % within the first 200 iterations (mean of steps 191 to 200)",
@@ -176,10 +187,26 @@ CLAIMS: tuple[Claim, ...] = (
         "one linear layer after 1,500 iterations",
         "r0_linear_baseline",
         (0.9375,),
-        note="93.75 % is 240 of 256 images: it may be one training batch's accuracy",
+        note="no reading tried exceeds 92.2 % (study r0_baseline_readings); 93.75 % is 240 of 256 "
+        "images, so it may be one training batch's accuracy",
     ),
-    Claim("R1", "test accuracy after 300 epochs", _R1, (0.974,)),
-    Claim("R2", "final test accuracy", _R2, (0.9937,)),
+    Claim(
+        "R1",
+        "test accuracy after 300 epochs",
+        _R1,
+        (0.974,),
+        note="halved every 20 epochs, a rate of 1e-5 adds up to that of 40 epochs and is spent "
+        "long before the end; the reading that gives the report's figure is ten times the printed "
+        "rate (study r1_readings)",
+    ),
+    Claim(
+        "R2",
+        "final test accuracy",
+        _R2,
+        (0.9937,),
+        note="the hidden width is not stated: with 256 instead of 50 the accuracy is within the "
+        "tolerance (study r2_readings)",
+    ),
     Claim(
         "R2",
         "training loss near 0.9 at 99 % accuracy",
@@ -197,6 +224,7 @@ CLAIMS: tuple[Claim, ...] = (
             (accuracy,),
             tolerance=0.003 if accuracy > 0.9 else 0.05,
             changes={} if rate == 1e-2 else {"optimizer.lr": rate},
+            note=_RATE_NOTES.get(rate, ""),
         )
         for rate, accuracy in _RATES.items()
     ),
@@ -220,6 +248,7 @@ CLAIMS: tuple[Claim, ...] = (
         changes={"init.name": "xavier"},
         rule="between",
         percent=False,
+        note="there is no plateau: Xavier's curve lies as low as He's",
     ),
     Claim(
         "R2",
@@ -254,10 +283,20 @@ CLAIMS: tuple[Claim, ...] = (
             at=(1, 2, 3),
             changes={} if depth == 6 else {"model.arguments.depth": depth},
             percent=False,
+            note="" if depth > 4 else "over three seeds the shallower network starts faster, "
+            "not slower; single seeds of one depth differ by 0.2 in the first epoch",
         )
         for depth, losses in _DEPTHS.items()
     ),
-    Claim("R3", "test accuracy after 2 epochs", _R3, (0.8331,)),
+    Claim(
+        "R3",
+        "test accuracy after 2 epochs",
+        _R3,
+        (0.8331,),
+        note="the rate is not stated: 3e-5 gives 83.33 %, but then the figures at step 245 come "
+        "far later than the report's, which 1e-4 comes near to; no rate and scaling tried gives "
+        "all three (study r3_readings)",
+    ),
     Claim(
         "R3",
         "training accuracy at step 245 (33 of 64 images)",
@@ -288,7 +327,14 @@ CLAIMS: tuple[Claim, ...] = (
         rule="at least",
         percent=False,
     ),
-    Claim("R4", "test accuracy after 20 epochs", _R4, (0.971,)),
+    Claim(
+        "R4",
+        "test accuracy after 20 epochs",
+        _R4,
+        (0.971,),
+        note="the rate is not stated: at 1e-5 Adam gives 97.53 % with batches of 128 and 94.62 % "
+        "with 512, around the report's figure (study r4_readings)",
+    ),
     Claim(
         "R4",
         "seconds of training an epoch (report: over 5 minutes)",

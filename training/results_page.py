@@ -126,7 +126,7 @@ def _studies(records: Sequence[Record], pictures: Path) -> list[str]:
     sections = []
     ours = sorted((r for r in records if r.study), key=_family)
     for (study, experiment), jobs in groupby(ours, key=_family):
-        runs = _sorted_by_settings(list(jobs))
+        runs = _sorted_by_settings(_with_recipe(list(jobs), records))
         name = f"{study}-{experiment}.png"
         study_plots.draw(pictures / name, runs)
         table = _final_table(grouped(runs)) if form(runs) == "table" else ""
@@ -136,6 +136,25 @@ def _studies(records: Sequence[Record], pictures: Path) -> list[str]:
             f"![{heading(runs)}](results/{PICTURES}/{name})\n"
         )
     return sections
+
+
+def _with_recipe(jobs: list[Record], records: Sequence[Record]) -> list[Record]:
+    """Add the unchanged recipe's runs from other studies to those that a study compares with it.
+
+    A study whose jobs are shorter, or train another network, is not compared with the recipe.
+    """
+    others = {"trainer.epochs", "model.name"}
+    if any(others & job.changes.keys() for job in jobs):
+        return jobs
+    backends = {job.backend for job in jobs}
+    seen = {(job.backend, job.seed) for job in jobs if not job.changes}
+    for record in records:
+        place = record.backend, record.seed
+        same = record.experiment == jobs[0].experiment and not record.changes
+        if same and record.backend in backends and place not in seen:
+            seen.add(place)
+            jobs.append(record)
+    return jobs
 
 
 def _family(record: Record) -> tuple[str, str]:
