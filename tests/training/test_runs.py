@@ -49,7 +49,9 @@ def both(tmp_path_factory) -> dict[str, tuple[Path, subprocess.CompletedProcess[
     runs = {}
     for backend in ("numpy", "torch"):
         cwd = tmp_path_factory.mktemp(backend)
+        # Twelve steps: over many more, deepcnn21 makes large differences of rounding.
         arguments = (*SHORT, "model=deepcnn21", "data.flip=0.5", f"backend={backend}")
+        arguments = (*arguments, "trainer.batch_size=128")
         result = train_py(*arguments, cwd=cwd, MNIST_ROOT="")
         assert result.returncode == 0, result.stderr
         runs[backend] = Path(result.stdout.splitlines()[-1]), result
@@ -61,8 +63,8 @@ def test_same_curve(both):
     assert len(ours) == len(theirs) == 1
     for row, other in zip(ours, theirs, strict=True):
         assert row["lr"] == other["lr"]
-        assert abs(row["train_loss"] - other["train_loss"]) < 1e-3
-        assert abs(row["test_loss"] - other["test_loss"]) < 1e-3
+        assert abs(row["train_loss"] - other["train_loss"]) < 1e-4
+        assert abs(row["test_loss"] - other["test_loss"]) < 1e-4
         assert abs(row["train_accuracy"] - other["train_accuracy"]) < 0.01
 
 
