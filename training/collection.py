@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from zlib import crc32
 
 from training.checkpoint import write_atomically
 from training.errors import ConfigError
 from training.records import TABLES, Record, find, read
 
 RUNS = "runs"
+LONGEST = 100  # characters of a folder's name
 _PRIVATE = ("dataset_source",)  # where the images lie on the machine of the run
 
 
@@ -54,7 +56,9 @@ def _is_recipe(record: Record) -> bool:
 
 def _keep(record: Record, target: Path) -> Path:
     changes = ",".join(f"{key}={value}" for key, value in record.changes.items())
-    variant = re.sub(r"[^A-Za-z0-9_.,=-]+", "_", changes)[:100] or "recipe"
+    variant = re.sub(r"[^A-Za-z0-9_.,=-]+", "_", changes) or "recipe"
+    if len(variant) > LONGEST:  # cut short, two variants must not become one
+        variant = f"{variant[: LONGEST - 9]}-{crc32(changes.encode()):08x}"
     study = record.study or "single"
     folder = target / record.experiment / study / variant / f"{record.backend}-seed{record.seed}"
     folder.mkdir(parents=True, exist_ok=True)

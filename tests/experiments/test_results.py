@@ -15,7 +15,7 @@ from tests.experiments.test_recipes import EXPERIMENTS, STUDIES, jobs
 from tests.training.support import ROOT
 from training import collection, results, results_page
 from training.claims import CLAIMS, QUIRKS, Claim
-from training.records import flatten, recipe
+from training.records import Record, flatten, recipe
 from training.results_page import NOT_RUN
 
 SUMMARY = {
@@ -221,3 +221,13 @@ def test_a_sweeps_recipes_keep_their_steps(call_main, tmp_path) -> None:
     page = (target.parent / "results.md").read_text(encoding="utf-8")
     assert "(numpy, n = 2)" in line(page, "R3", "test accuracy after 2 epochs")
     assert (target / "pictures" / "curve-r3_lenet5_avgpool.png").exists()
+
+
+def test_long_changes_are_kept_apart(tmp_path) -> None:
+    config = {"seed": 0, "backend": {"name": "numpy"}}
+    folders = set()
+    for residual in (False, True):
+        changes = {"model.name": "long" * 30, "model.arguments.residual": residual}
+        record = Record(tmp_path, "r1_lenet5_tanh", "r1_future_work", changes, config, {})
+        folders.add(collection._keep(record, tmp_path / "kept"))
+    assert len(folders) == 2
