@@ -283,7 +283,9 @@ CLAIMS: tuple[Claim, ...] = (
             at=(1, 2, 3),
             changes={} if depth == 6 else {"model.arguments.depth": depth},
             percent=False,
-            note="" if depth > 4 else "over three seeds the shallower network starts faster, "
+            note=""
+            if depth > 4
+            else "over three seeds the shallower network starts faster, "
             "not slower; single seeds of one depth differ by 0.2 in the first epoch",
         )
         for depth, losses in _DEPTHS.items()

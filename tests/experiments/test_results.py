@@ -224,10 +224,11 @@ def test_a_sweeps_recipes_keep_their_steps(call_main, tmp_path) -> None:
 
 
 def test_long_changes_are_kept_apart(tmp_path) -> None:
-    config = {"seed": 0, "backend": {"name": "numpy"}}
+    config = {"seed": 0, "backend": {"name": "numpy"}, "data": {}}
     folders = set()
     for residual in (False, True):
         changes = {"model.name": "long" * 30, "model.arguments.residual": residual}
-        record = Record(tmp_path, "r1_lenet5_tanh", "r1_future_work", changes, config, {})
+        place = tmp_path, "r1_lenet5_tanh", "r1_future_work"
+        record = Record(*place, changes, config, {"reason": ""})
         folders.add(collection._keep(record, tmp_path / "kept"))
     assert len(folders) == 2
