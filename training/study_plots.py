@@ -23,6 +23,9 @@ from training.statistics import Group, grouped, short, show, spread
 
 MEASURED, CLAIMED = "#3b6fb6", "#d1495b"
 
+#: Settings beside each other from which on their labels stand upright.
+CROWDED = 6
+
 
 def draw(path: Path, records: Sequence[Record]) -> None:
     """Draw the study that the runs are of, in its own form, beside the report's figures."""
@@ -120,7 +123,12 @@ def _final_values(axes: Axes, groups: Sequence[Group], name: str) -> None:
         axes.minorticks_off()
         axes.set_xlabel(short(keys[0]))
     else:
-        axes.set_xticks(places, [g.label.replace(", ", "\n") for g in groups], fontsize=8)
+        if len(groups) <= CROWDED:
+            axes.set_xticks(places, [g.label.replace(", ", "\n") for g in groups], fontsize=8)
+        else:
+            labels = [", ".join(map(show, group.values.values())) for group in groups]
+            axes.set_xticks(places, labels, fontsize=8, rotation=90)
+            axes.set_xlabel(", ".join(map(short, keys)))
         axes.set_xlim(-0.5, len(groups) - 0.5)
     _label(axes, name)
 
