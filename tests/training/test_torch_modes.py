@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
+from tests.training.op_recorder import OpRecorder
 from tests.training.support import compose, few_digits
 from training.backend import Totals, open_backend
 from training.errors import ConfigError
 from training.loop import plan_epoch
-from training.torch_backend import TorchBackend
-from training.torch_backend.capture import WARM_UP, CapturedCalls
+from training.torch_backend import TorchBackend, optimizers
+from training.torch_backend.capture import RECORDERS, WARM_UP, CapturedCalls
 
 torch = pytest.importorskip("torch")
 
 NO_DEVICE = "needs a CUDA device, and this torch sees none"
+#: torch's Adagrad counts its steps in tensors of the host, on any device.
+HOST_COUNT = ("aten::lift_fresh", "aten::_local_scalar_dense")
 NETWORKS = ("lenet5_tanh", "lenet5_bn", "deepcnn21")
 OPTIMIZERS = {
     "adam": ("optimizer=adam",),
@@ -24,35 +25,24 @@ OPTIMIZERS = {
     "sgd": ("optimizer=sgd", "optimizer.dampening=0.5"),
     "adagrad": ("optimizer=adagrad",),
 }
+#: A schedule whose rates float32 holds exactly, as it does in a graph, and flips.
+CHANGING = ("optimizer.lr=0.0009765625", "scheduler=step", "scheduler.step_size=1", "data.flip=0.5")
 
 
-class Recorder:
-    """Records as a CUDA graph does: nothing happens until the replay."""
-
-    def __init__(self) -> None:
-        self.recorded = self.replayed = 0
-
-    def __call__(self, action: Callable[[], None]) -> Callable[[], None]:
-        self.recorded += 1
-
-        def replay() -> None:
-            self.replayed += 1
-            action()
-
-        return replay
+@pytest.fixture
+def recorder(monkeypatch) -> OpRecorder:
+    """What records the CPU's steps as graphs would be recorded."""
+    recorder = OpRecorder()
+    monkeypatch.setitem(RECORDERS, "cpu", lambda: recorder)
+    return recorder
 
 
-def trained(
-    *overrides: str, epochs: int = 2, recorder: Recorder | None = None, device: str = "cpu"
-) -> TorchBackend:
+def trained(*overrides: str, epochs: int = 2, device: str = "cpu") -> TorchBackend:
     """The backend after some epochs of 100 images in batches of 16, the last one of 4."""
     config = compose("backend=torch", f"device={device}", "trainer.batch_size=16", *overrides)
     dataset = few_digits(config.model.image_size, train=100)
     backend = open_backend(config)
     assert isinstance(backend, TorchBackend)
-    if recorder:
-        steps = backend._steps
-        steps._calls = CapturedCalls(steps._step, recorder)
     backend.place(dataset)
     for epoch in range(epochs):
         plan = plan_epoch(config, len(dataset.train_labels), epoch)
@@ -84,44 +74,64 @@ def test_graph_mode_without_a_device_is_eager_mode(network):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("network", ["lenet5_bn", "deepcnn21"])
-def test_replayed_steps_are_the_steps(network, optimizer):
-    overrides = (f"model={network}", *OPTIMIZERS[optimizer], "data.flip=0.5")
-    recorder = Recorder()
-    schedule = ("scheduler=step", "scheduler.step_size=1")
-    replayed = trained(*overrides, *schedule, epochs=5, recorder=recorder)
-    assert_same(trained(*overrides, *schedule, epochs=5), replayed)
+def test_replayed_steps_are_the_steps(network, optimizer, recorder):
+    if optimizer == "adagrad":
+        recorder.allowed = HOST_COUNT
+    overrides = (f"model={network}", *OPTIMIZERS[optimizer], *CHANGING)
+    replayed = trained(*overrides, "backend.mode=graph", epochs=5)
+    assert replayed.notes == ()
+    assert_same(trained(*overrides, "backend.mode=eager", epochs=5), replayed)
     # One recording for full batches and one for the ragged last ones, each after its warming up.
-    steps = 5 * 7
-    assert recorder.recorded == 2
-    assert recorder.replayed == steps - 2 * WARM_UP
+    assert len(recorder.recordings) == 2
+    assert recorder.replayed == 5 * 7 - 2 * WARM_UP
 
 
-def test_a_loaded_state_makes_recordings_void():
-    recorder = Recorder()
-    backend = trained("model=lenet5_relu", recorder=recorder)
-    assert recorder.recorded == 1
+def test_a_rate_from_the_host_would_be_frozen(recorder, monkeypatch):
+    """What the recordings of these tests are good for."""
+    monkeypatch.setattr(optimizers, "learning_rate", lambda config, captured: config.lr)
+    overrides = ("model=linear_baseline", *CHANGING)
+    frozen = trained(*overrides, "backend.mode=graph", epochs=5)
+    fresh = trained(*overrides, "backend.mode=eager", epochs=5)
+    assert frozen.totals().loss != pytest.approx(fresh.totals().loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (lambda x: x.sum().item(), "reads a number"),
+        (lambda x: x + torch.tensor(1.0), "brings a number"),
+        (lambda x: x[x > 0], "shape depends on numbers"),
+    ],
+)
+def test_what_a_graph_cannot_hold_is_told(action, words):
+    with pytest.raises(AssertionError, match=words):
+        OpRecorder()(lambda: action(torch.ones(3)))
+
+
+def test_a_loaded_state_makes_recordings_void(recorder):
+    backend = trained("model=lenet5_relu", "backend.mode=graph")
+    assert len(recorder.recordings) == 1
     backend.load_state(backend.state())
-    recorder.recorded = 0
     config = compose("backend=torch", "device=cpu", "trainer.batch_size=16", "model=lenet5_relu")
     backend.begin_epoch(plan_epoch(config, 100, 2), Totals())
     backend.train(0, WARM_UP)
-    assert recorder.recorded == 0
+    assert len(recorder.recordings) == 1
     backend.train(WARM_UP, WARM_UP + 1)
-    assert recorder.recorded == 1
+    assert len(recorder.recordings) == 2
 
 
 def test_a_recorded_call_reads_its_places_anew():
-    place, seen = [0], []
-    recorder = Recorder()
-    calls = CapturedCalls(lambda argument: seen.append((argument, place[0])), recorder)
-    for number in range(WARM_UP + 3):
-        place[0] = number
+    place, seen = torch.zeros(()), torch.zeros(2 * WARM_UP)
+    recorder = OpRecorder()
+    calls = CapturedCalls(lambda size: seen.index_put_((place.long(),), place * size), recorder)
+    for number in range(2 * WARM_UP):
+        place.fill_(number)
         calls(7)
-    assert seen == [(7, number) for number in range(WARM_UP + 3)]
-    assert (recorder.recorded, recorder.replayed) == (1, 3)
+    assert seen.tolist() == [7 * number for number in range(2 * WARM_UP)]
+    assert (len(recorder.recordings), recorder.replayed) == (1, WARM_UP)
     calls.forget()
     calls(7)
-    assert recorder.recorded == 1
+    assert len(recorder.recordings) == 1
 
 
 def test_bf16_is_close_and_says_so():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
 
 import torch
 
@@ -11,7 +13,15 @@ import torch
 #: must be there before a recording.
 WARM_UP = 3
 
-Record = Callable[[Callable[[], None]], Callable[[], None]]
+
+class Recorder(Protocol):
+    """What a device offers for recording work on it."""
+
+    def __call__(self, action: Callable[[], None]) -> Callable[[], None]:
+        """Record what an action does, without doing it; return what replays it."""
+
+    def working(self) -> AbstractContextManager[None]:
+        """Return the context of all that is recorded, replayed, or done to warm up."""
 
 
 class CapturedCalls:
@@ -19,12 +29,11 @@ class CapturedCalls:
 
     Args:
         function: does its work on the device without waiting for it.
-        record: takes an action, records it without doing it, and returns what replays it; None
-            to call the function each time.
+        recorder: of the device, or None to call the function each time.
     """
 
-    def __init__(self, function: Callable[[int], None], record: Record | None) -> None:
-        self._function, self._record = function, record
+    def __init__(self, function: Callable[[int], None], recorder: Recorder | None) -> None:
+        self._function, self._recorder = function, recorder
         self.forget()
 
     def forget(self) -> None:
@@ -32,10 +41,14 @@ class CapturedCalls:
         self._replays: dict[int, Callable[[], None]] = {}
         self._calls: Counter[int] = Counter()
 
+    def working(self) -> AbstractContextManager[None]:
+        """Return the context in which the calls are to be made."""
+        return self._recorder.working() if self._recorder else nullcontext()
+
     def __call__(self, argument: int) -> None:
         """Call the function, or replay its recording for this argument."""
-        if self._record and argument not in self._replays and self._calls[argument] >= WARM_UP:
-            self._replays[argument] = self._record(lambda: self._function(argument))
+        if self._recorder and argument not in self._replays and self._calls[argument] >= WARM_UP:
+            self._replays[argument] = self._recorder(lambda: self._function(argument))
         if argument in self._replays:
             self._replays[argument]()
         else:
@@ -50,11 +63,24 @@ class GraphRecorder:
     """
 
     def __init__(self) -> None:
-        self.stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream()
 
     def __call__(self, action: Callable[[], None]) -> Callable[[], None]:
         """Return the replay of the recorded action."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
+        with torch.cuda.graph(graph, stream=self._stream):
             action()
         return graph.replay
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Work on the stream, in order with what comes before and after."""
+        outside = torch.cuda.current_stream()
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            yield
+        outside.wait_stream(self._stream)
+
+
+#: The devices whose work can be recorded.
+RECORDERS: dict[str, Callable[[], Recorder]] = {"cuda": GraphRecorder}

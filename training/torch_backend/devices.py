@@ -12,6 +12,7 @@ import torch
 from training import environment
 from training.config import Config, TorchBackendConfig
 from training.errors import ConfigError
+from training.torch_backend.capture import RECORDERS, Recorder
 from training.torch_backend.optimizers import capturable
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
@@ -38,13 +39,17 @@ class Execution:
     @property
     def captured(self) -> str | None:
         """Return the device whose graphs hold the steps, or None."""
-        return self.device if self.graph and self.device != "cpu" else None
+        return self.device if self.graph and self.device in RECORDERS else None
+
+    def recorder(self) -> Recorder | None:
+        """Return what records the steps, or None where they are called one by one."""
+        return RECORDERS[self.device]() if self.captured else None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what a reader of the run's record has to know."""
         notes = []
-        if self.graph and self.device == "cpu":
+        if self.graph and not self.captured:
             notes.append("mode graph without a CUDA device: its steps are called one by one")
         if self.precision != "float32":
             notes.append(f"precision {self.precision}: the twins agree less than in float32")

@@ -7,8 +7,7 @@ is called step by step, or recorded as a CUDA graph and replayed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.torch_backend.capture import CapturedCalls, GraphRecorder
+from training.torch_backend.capture import CapturedCalls
 from training.torch_backend.devices import Execution
 from training.torch_backend.masks import DropoutMasks
 
@@ -44,7 +43,8 @@ class Pixels(NamedTuple):
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return uint8 images of any shape as the network takes them."""
-        return images.to(torch.float32).mul_(self.scale).add_(self.shift)
+        scaled = images.to(torch.float32).mul_(self.scale)
+        return scaled.add_(self.shift) if self.shift else scaled
 
 
 class Steps:
@@ -75,8 +75,7 @@ class Steps:
         self._losses = self._compute_losses
         if execution.compile:
             self._losses = torch.compile(self._compute_losses, dynamic=False)
-        self._recorder = GraphRecorder() if execution.captured else None
-        self._calls = CapturedCalls(self._step, self._recorder if execution.graph else None)
+        self._calls = CapturedCalls(self._step, execution.recorder())
         self._order: Tensor | None = None
 
     def place(self, images: Tensor, labels: Tensor) -> None:
@@ -118,7 +117,7 @@ class Steps:
             offsets: step i takes the plan's images offsets[i] to offsets[i + 1].
             first_step: the first one's number in the run, which decides the dropout masks.
         """
-        with self._on_stream():
+        with self._calls.working():
             self._position.fill_(offsets[0])
             for step, (start, stop) in enumerate(pairwise(offsets), first_step):
                 size = stop - start
@@ -137,7 +136,7 @@ class Steps:
         flips = None if self._flips is None else self._flips[..., rows]
         self._optimizer.zero_grad(set_to_none=True)
         losses, correct = self._losses(self._images[indices], flips, labels)
-        (losses.sum() * (1 / size)).backward()
+        losses.backward(torch.full_like(losses, 1 / size))
         self._optimizer.step()
         self._loss.add_(losses.detach())
         self._correct.add_(correct)
@@ -155,18 +154,6 @@ class Steps:
         flat = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="none")
         correct = (logits.detach().argmax(-1) == labels).sum(-1)
         return flat.view_as(labels).sum(-1), correct
-
-    @contextmanager
-    def _on_stream(self) -> Iterator[None]:
-        """Work on the recorder's stream, in order with what comes before and after."""
-        if self._recorder is None:
-            yield
-            return
-        stream, outside = self._recorder.stream, torch.cuda.current_stream()
-        stream.wait_stream(outside)
-        with torch.cuda.stream(stream):
-            yield
-        outside.wait_stream(stream)
 
 
 def _on(device: str, array: NDArray) -> Tensor:
