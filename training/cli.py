@@ -21,7 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from training import directories, environment, failures
-from training.config import check, register
+from training.config import register
+from training.config_check import check
 from training.errors import ConfigError, RunError, StoppedError, cannot_write
 from training.overrides import CONFIG_DIRECTORY, CONFIG_NAME, Plan, make_plan, parse_arguments
 from training.resume import quote

@@ -26,7 +26,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from training import resume
-from training.config import Config, check
+from training.config import Config
+from training.config_check import check
 from training.errors import ConfigError, did_you_mean
 
 CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent / "conf"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from training import study_plots, verdicts
 from training.checkpoint import write_atomically
-from training.claims import CLAIMS, QUIRKS, Claim, Quirk
+from training.claim import Claim, Quirk
+from training.claims import CLAIMS, QUIRKS
 from training.collection import RUNS, kept
 from training.records import Record
 from training.statistics import Group, grouped, short, show, spread, varied

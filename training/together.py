@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from training import console, failures, resume, signals
-from training.config import Config, TorchBackendConfig, check
+from training.config import Config, TorchBackendConfig
+from training.config_check import check
 from training.data import Dataset
 from training.errors import ConfigError, StoppedError
 from training.loop import Progress, Rounds, Row, quiet_overflow

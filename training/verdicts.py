@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from training.claims import Claim
+from training.claim import Claim
 from training.records import Record
 from training.statistics import Spread, spread
 

@@ -14,7 +14,8 @@ import pytest
 from tests.experiments.test_recipes import EXPERIMENTS, STUDIES, jobs
 from tests.training.support import ROOT
 from training import collection, results, results_page
-from training.claims import CLAIMS, QUIRKS, Claim
+from training.claim import Claim
+from training.claims import CLAIMS, QUIRKS
 from training.records import Record, flatten, recipe
 from training.results_page import NOT_RUN
 
