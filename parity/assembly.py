@@ -15,7 +15,16 @@ from parity.comparison import Comparison, compare
 from parity.localisation import members_of
 from parity.noise import layers_of
 from parity.protocol import Network, ParityError, set_mode
-from parity.runs import Task, Tensors, clone, run_forward, run_numpy, shuffled, torch_dtype
+from parity.runs import (
+    Task,
+    Tensors,
+    clone,
+    run_forward,
+    run_numpy,
+    shuffled,
+    torch_dtype,
+    with_upstream,
+)
 from parity.transfer import to_numpy
 
 Finding = tuple[str, str]
@@ -39,12 +48,8 @@ def explain(
     network, layers = copy.deepcopy((numpy_network, layers))
     module = clone(torch_module, torch_dtype(inputs), train)
     members = members_of(module, network, layers)
-    task = Task(inputs, None, targets, train=train, seed=options.get("seed", 0))
+    task = with_upstream(module, Task(inputs, train=train, seed=options.get("seed", 0)))
     to_numpy(module, network)
-    upstream = np.random.default_rng(0).standard_normal(
-        run_forward(clone(module, torch_dtype(inputs), train), task, torch_dtype(inputs)).shape
-    )
-    task = Task(inputs, upstream.astype(inputs.dtype), train=train, seed=task.seed)
     return (
         _misplaced(network, members, task)
         or _mode(network, train)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor, nn
 
 from parity.protocol import Criterion, Network, NumpyError, ParityError, check_network
-from parity.runs import Task, clone, references, run_forward, run_numpy, shuffled, torch_dtype
+from parity.runs import Task, clone, references, run_numpy, shuffled, torch_dtype, with_upstream
 from parity.tolerance import TensorCheck, fault, judge
 from parity.transfer import to_numpy
 
@@ -100,14 +100,8 @@ def compare(
     name = name or type(torch_module).__name__
     torch_module = clone(torch_module, torch_dtype(inputs), train)
     task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
-    dtype = torch_dtype(inputs)
-    shape = tuple(run_forward(clone(torch_module, dtype, train), task, dtype).shape)
-    if torch_criterion is None:
-        upstream = np.random.default_rng((seed, 1)).standard_normal(shape).astype(inputs.dtype)
-        task = replace(task, upstream=upstream)
-    return Comparison(
-        name, inputs.dtype.name, train, checks_of(name, torch_module, numpy_network, task)
-    )
+    checks = checks_of(name, torch_module, numpy_network, with_upstream(torch_module, task))
+    return Comparison(name, inputs.dtype.name, train, checks)
 
 
 def checks_of(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from parity import noise
 from parity.comparison import Comparison, compare
 from parity.protocol import Criterion, DisagreementError, Network, ParityError
-from parity.runs import Probe, Task, Tensors, clone, references, run_forward, run_torch
+from parity.runs import Probe, Task, Tensors, clone, references, run_torch, with_upstream
 from parity.tolerance import FACTOR, TF32_ROUNDOFF, judge, movement
 
 
@@ -60,10 +59,7 @@ def compare_on_device(
     ours = compare(torch_module, numpy_network, inputs, targets, **options)
     module = clone(torch_module, torch.float32, train)
     task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
-    if torch_criterion is None:
-        shape = tuple(run_forward(clone(module, torch.float32, train), task, torch.float32).shape)
-        upstream = np.random.default_rng((seed, 1)).standard_normal(shape)
-        task = replace(task, upstream=upstream.astype(inputs.dtype))
+    task = with_upstream(module, task)
     with precision(tf32):
         theirs = run_torch(module, task, torch.float32, device=device)
     title = f"{ours.network} on {device}{' with TF32' if tf32 else ''}"

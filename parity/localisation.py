@@ -15,7 +15,7 @@ from parity import tape
 from parity.comparison import Comparison, Identity, checks_of, compare
 from parity.noise import layers_of
 from parity.protocol import Criterion, DisagreementError, Network, ParityError, check_network
-from parity.runs import Task, clone, torch_dtype, torch_targets
+from parity.runs import Task, clone, random_upstream, torch_dtype, torch_targets
 
 
 @dataclass(frozen=True)
@@ -219,8 +219,7 @@ def _traffic(
     with tape.on_torch(module, task.seed):
         y = module(torch.from_numpy(task.inputs.copy()).requires_grad_())
     if task.torch_criterion is None:
-        dy = np.random.default_rng((task.seed, 1)).standard_normal(tuple(y.shape))
-        y.backward(torch.from_numpy(dy.astype(task.inputs.dtype)))
+        y.backward(torch.from_numpy(random_upstream(task, tuple(y.shape))))
     else:
         task.torch_criterion(y, torch_targets(task.targets, y.dtype)).backward()
     traffic = {name: (inputs[name].numpy(), dy.numpy()) for name, dy in upstream.items()}

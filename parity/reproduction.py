@@ -22,7 +22,7 @@ from parity.comparison import Comparison, checks_of
 from parity.factory import Pair, load_pair
 from parity.localisation import parts
 from parity.protocol import Network, NumpyError, ParityError
-from parity.runs import Task, Tensors, clone, run_numpy, run_torch, torch_dtype
+from parity.runs import Task, Tensors, clone, run_numpy, run_torch, torch_dtype, with_upstream
 from parity.transfer import to_numpy
 
 FORMAT = 1
@@ -224,12 +224,7 @@ def _setting(pair: Pair, layer: str, train: bool) -> tuple[nn.Module, Network, T
                     return part.module, part.network, part.task, layer
         except ParityError:
             pass  # no layer can be run alone: the whole pair is the reproduction
-    if task.torch_criterion is None:
-        with torch.no_grad():
-            shape = tuple(module(torch.from_numpy(pair.inputs)).shape)
-        upstream = np.random.default_rng((pair.seed, 1)).standard_normal(shape)
-        task = replace(task, upstream=upstream.astype(pair.inputs.dtype))
-    return module, pair.numpy_network, task, ""
+    return module, pair.numpy_network, with_upstream(module, task), ""
 
 
 def _shrunk(module: nn.Module, network: Network, task: Task) -> Task:

@@ -186,6 +186,25 @@ def run_forward(module: nn.Module, task: Task, dtype: torch.dtype) -> Tensor:
     return y
 
 
+def with_upstream(module: nn.Module, task: Task) -> Task:
+    """Return the task with a random normal upstream gradient where no loss gives one.
+
+    Raises:
+        ParityError: if the module cannot be run.
+    """
+    dtype = torch_dtype(task.inputs)
+    output = run_forward(clone(module, dtype, task.train), task, dtype)
+    if task.torch_criterion is not None:
+        return task
+    return replace(task, upstream=random_upstream(task, tuple(output.shape)))
+
+
+def random_upstream(task: Task, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the gradient of the output that the task's seed gives."""
+    generator = np.random.default_rng((task.seed, 1))
+    return generator.standard_normal(shape).astype(task.inputs.dtype)
+
+
 def shuffled(task: Task) -> Task:
     """Return a task of the same shapes on other data, to leave stale state behind on purpose."""
     upstream = None if task.upstream is None else task.upstream[::-1] * task.upstream.dtype.type(2)

@@ -1,12 +1,10 @@
-"""The files of a run's folder: metrics.csv, summary.json and the final weights."""
+"""The files that a run leaves at its end: summary.json and the final weights."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +12,6 @@ from numpy.typing import NDArray
 
 from training.checkpoint import write_atomically
 from training.config import ModelConfig
-from training.loop import Row
 
 
 class RunLabel(NamedTuple):
@@ -67,38 +64,6 @@ class Summary:
         """Write the record as JSON."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
         write_atomically(path, text.encode())
-
-
-class MetricsLog:
-    """metrics.csv in a run's folder: a header, then one line an epoch, each written at once.
-
-    The lines of the epochs that are already done replace what the file held: whatever a killed
-    process had written beyond its last checkpoint is trained, and written, again.
-    """
-
-    def __init__(self, directory: Path, done: Iterable[Row] = ()) -> None:
-        self.path = directory / "metrics.csv"
-        header = [field.name for field in fields(Row)]
-        lines = [_line(header), *(_line(row.values().values()) for row in done)]
-        write_atomically(self.path, "".join(lines).encode())
-
-    def append(self, row: Row) -> None:
-        """Add an epoch; floats are written so that reading them gives the same bits.
-
-        Raises:
-            OSError: if it cannot be written, with the file's name.
-        """
-        try:
-            with self.path.open("a", newline="") as file:
-                file.write(_line(row.values().values()))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
-
-
-def _line(cells: Iterable[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
 
 
 def save_weights(path: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:

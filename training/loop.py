@@ -43,6 +43,11 @@ class Row:
     seconds: float
     images_per_second: float
 
+    @classmethod
+    def columns(cls) -> list[str]:
+        """Return the columns' names, in order."""
+        return [field.name for field in fields(cls)]
+
     def values(self) -> dict[str, float]:
         """Return the columns by name, in order."""
         return asdict(self)
@@ -86,7 +91,7 @@ class Progress:
     def table(self) -> NDArray[np.float64]:
         """Return the rows, float64 (epochs, columns), from which they come back bit for bit."""
         rows = [list(row.values().values()) for row in self.rows]
-        return np.array(rows, np.float64).reshape(len(rows), len(fields(Row)))
+        return np.array(rows, np.float64).reshape(len(rows), len(Row.columns()))
 
     @classmethod
     def from_record(cls, record: dict[str, Any], table: NDArray[np.float64]) -> Progress:
@@ -103,7 +108,7 @@ class Progress:
             and [type(value) for value in totals] == [float, int, int]
             and type(seconds) is float
             and table.dtype == np.float64
-            and table.shape == (counts[0], len(fields(Row)))
+            and table.shape == (counts[0], len(Row.columns()))
             and [int(row[0]) for row in table] == list(range(1, len(table) + 1))
         )
         if not sound:

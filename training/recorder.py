@@ -9,13 +9,12 @@ taken after the run's first step, as report R2 does.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from training.backend import Backend, EpochPlan, Totals
-from training.checkpoint import write_atomically
 from training.config import Config
+from training.csv_log import CsvLog
 from training.data import Dataset
 from training.evaluation import Scores, score
 from training.live_log import LiveLog
@@ -37,8 +36,8 @@ class Recorder:
         self._backend, self._dataset, self._directory = backend, dataset, directory
         self._every, self._samples = trainer.log_every, trainer.evaluation_samples
         self._live = config.logger.name == "tensorboard"
-        self._steps: _Rows | None = None
-        self._evaluations: _Rows | None = None
+        self._steps: CsvLog | None = None
+        self._evaluations: CsvLog | None = None
         self._log: LiveLog | None = None
         self._opened = False
 
@@ -50,9 +49,9 @@ class Recorder:
         self._opened = True
         done = plan.first_step + progress.step
         if self._every:
-            self._steps = _Rows(self._directory / "steps.csv", STEPS, done)
+            self._steps = _opened(self._directory / "steps.csv", STEPS, done)
         if self._samples:
-            self._evaluations = _Rows(self._directory / "evaluations.csv", EVALUATIONS, done)
+            self._evaluations = _opened(self._directory / "evaluations.csv", EVALUATIONS, done)
         if self._live:
             self._log = LiveLog(self._directory / "tensorboard", done)
 
@@ -103,27 +102,11 @@ class Recorder:
         self._evaluations.append((step, epoch, f"{train:.6g}", f"{right.mean():.6g}"))
 
 
-class _Rows:
-    """A CSV file whose first column is the step, kept up to a step and then appended to."""
-
-    def __init__(self, path: Path, header: Sequence[str], done: int) -> None:
-        self._path = path
-        lines = [list(header)]
-        if done and path.exists():
-            with path.open(newline="") as file:
-                _, *rows = csv.reader(file)
-            lines += [row for row in rows if len(row) == len(header) and int(row[0]) <= done]
-        write_atomically(path, "".join(map(_line, lines)).encode())
-
-    def append(self, cells: Sequence[object]) -> None:
-        try:
-            with self._path.open("a", newline="") as file:
-                file.write(_line(cells))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
-
-
-def _line(cells: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+def _opened(path: Path, header: Sequence[str], done: int) -> CsvLog:
+    """Return a log whose first column is the step, with the file's lines up to a step."""
+    rows: list[list[str]] = []
+    if done and path.exists():
+        with path.open(newline="") as file:
+            _, *rows = csv.reader(file)
+    kept = (row for row in rows if len(row) == len(header) and int(row[0]) <= done)
+    return CsvLog(path, header, kept)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from training import console, environment, resume
-from training.artefacts import MetricsLog
 from training.backend import Backend, EpochPlan
 from training.checkpoint import Checkpoint, decode, remove_leftovers, save_checkpoint, set_aside
 from training.checkpoint_file import NAME, CheckpointError, newest
 from training.config import Config, parse_interval
+from training.csv_log import CsvLog
 from training.data import Dataset
 from training.errors import ConfigError, DivergenceError, StoppedError
 from training.evaluation import Scores, score
@@ -23,6 +23,7 @@ from training.loop import (
     NonFiniteLossError,
     Progress,
     Rounds,
+    Row,
     finish,
     finish_epoch,
     plan_epoch,
@@ -118,7 +119,9 @@ class Session:
             DivergenceError: when the loss is no longer finite.
             OSError: if the results cannot be written.
         """
-        self._log = MetricsLog(self._directory, self.progress.rows)
+        # What a killed process wrote beyond its last checkpoint is trained, and written, again.
+        done = [row.values().values() for row in self.progress.rows]
+        self._log = CsvLog(self._directory / "metrics.csv", Row.columns(), done)
         self._recorder = Recorder(self._config, self._backend, self._dataset, self._directory)
         self._outlook = console.Outlook(self._epochs, self.progress.epoch)
         scores = None
@@ -165,7 +168,7 @@ class Session:
         self._recorder.end_epoch(row, scores)
         if self._due(plan) or self._stop() or progress.epoch == self._epochs:
             self._save()
-        self._log.append(row)
+        self._log.append(row.values().values())
         self._screen.say(self._outlook.line(progress.rows))
         if self._stop():
             raise self._stopped()

@@ -38,8 +38,7 @@ def draw(path: Path, records: Sequence[Record]) -> None:
             _curves(axes, groups, studies.column(records))
         case _:
             _evaluations(axes, groups)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    _plain(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
     figure.suptitle(studies.heading(records))
@@ -57,13 +56,8 @@ def batch_curves(path: Path, record: Record, window: int = 20) -> None:
         axes.plot(steps, means, color=MEASURED, linewidth=1.2, label=f"mean of {window}")
         axes.set_xlabel("iteration")
         axes.set_ylabel(f"training {name}")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_yscale("log")
-    panels[0].legend(frameon=False)
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    model, seed = record.setting("model.name"), record.seed
-    figure.suptitle(f"{model} on {record.backend}, {record.dataset}, seed {seed}, by iteration")
+    _finish(figure, panels, record, ", by iteration")
     save(figure, path)
 
 
@@ -77,13 +71,23 @@ def epoch_curves(path: Path, record: Record) -> None:
             axes.plot([row["epoch"] for row in rows], values, color=colour, label=label)
         axes.set_xlabel("epoch")
         axes.set_ylabel(name)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+    _finish(figure, panels, record)
+    save(figure, path)
+
+
+def _finish(figure: Figure, panels: Sequence[Axes], record: Record, what: str = "") -> None:
+    """Give a run's panels of loss and accuracy their frame and title."""
+    for axes in panels:
+        _plain(axes)
     panels[0].legend(frameon=False)
     panels[1].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     model, seed = record.setting("model.name"), record.seed
-    figure.suptitle(f"{model} on {record.backend}, {record.dataset}, seed {seed}")
-    save(figure, path)
+    figure.suptitle(f"{model} on {record.backend}, {record.dataset}, seed {seed}{what}")
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def save(figure: Figure, path: Path) -> None:
