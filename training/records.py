@@ -20,24 +20,11 @@ from omegaconf import OmegaConf
 from training.config import register
 from training.errors import ConfigError
 from training.overrides import make_plan, parse_arguments
+from training.settings import NEUTRAL, covered, flatten
 
 Table = list[dict[str, float]]
 
 TABLES = ("metrics.csv", "steps.csv", "evaluations.csv")
-NEUTRAL = (
-    "seed",
-    "backend",
-    "device",
-    "logger",
-    "study",
-    "resume",
-    "resume_override",
-    "data.root",
-    "data.download",
-    "trainer.checkpoint_every",
-    "trainer.log_every",
-    "trainer.evaluation_samples",
-)
 
 
 @dataclass(frozen=True)
@@ -147,7 +134,9 @@ def recipe(experiment: str) -> Mapping[str, Any]:
     register()
     overrides = [f"experiment={experiment}"] if experiment else []
     (job,) = make_plan(parse_arguments(overrides)).jobs
-    return flatten(OmegaConf.to_container(OmegaConf.structured(job)))
+    tree = OmegaConf.to_container(OmegaConf.structured(job))
+    assert isinstance(tree, dict)
+    return flatten(tree)
 
 
 def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,20 +148,9 @@ def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
     changed = {}
     for key, value in flatten(config).items():
         same = basis.get(key) == value or (key == "trainer.epochs" and basis.get(key) is None)
-        if not same and not any(key == name or key.startswith(f"{name}.") for name in NEUTRAL):
+        if not same and not covered(key, NEUTRAL):
             changed[key] = value
     return changed
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Return a nested configuration's values by dotted names; tuples become lists."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = list(value) if isinstance(value, (list, tuple)) else value
-    return flat
 
 
 def _is_run(directory: Path) -> bool:

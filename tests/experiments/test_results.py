@@ -16,8 +16,9 @@ from tests.training.support import ROOT
 from training import collection, results, results_page
 from training.claim import Claim
 from training.claims import CLAIMS, QUIRKS
-from training.records import Record, flatten, recipe
+from training.records import Record, recipe
 from training.results_page import NOT_RUN
+from training.settings import flatten
 
 SUMMARY = {
     "status": "finished",
