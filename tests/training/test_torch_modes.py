@@ -134,6 +134,12 @@ def test_a_recorded_call_reads_its_places_anew():
     assert len(recorder.recordings) == 1
 
 
+def test_mirrored_images_are_not_among_those_evaluated():
+    backend = trained("model=lenet5_relu", "data.flip=0.5", epochs=1)
+    assert backend.evaluate(1000).shape == (100, 10)
+    np.testing.assert_array_equal(backend.evaluate(1000)[:30], backend.evaluate(30))
+
+
 def test_bf16_is_close_and_says_so():
     exact, rough = (
         trained("model=lenet5_tanh", f"backend.precision={p}", epochs=1)

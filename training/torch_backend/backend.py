@@ -64,9 +64,9 @@ class TorchBackend:
 
     def place(self, dataset: Dataset) -> None:
         """Copy images and labels to the device once."""
-        self._images = self._on_device(dataset.train_images).unsqueeze(1)
+        images = self._on_device(dataset.train_images).unsqueeze(1)
         self._test_images = self._on_device(dataset.test_images).unsqueeze(1)
-        self._steps.place(self._images, self._on_device(dataset.train_labels))
+        self._steps.place(images, self._on_device(dataset.train_labels))
 
     def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
         """Copy the plan to the device and start the sums there."""
@@ -98,7 +98,9 @@ class TorchBackend:
         """Return the logits of the test images, or of the first training images."""
         self._processes.agree(self._net)
         self._net.eval()
-        images = self._test_images if first_training is None else self._images[:first_training]
+        images = (
+            self._test_images if first_training is None else self._steps.images[:first_training]
+        )
         count, part = len(images), self._processes.shard.part(len(images))
         with self._execution.autocast():
             parts = [

@@ -80,9 +80,9 @@ class ManyNetworks:
         if dataset is self._dataset:
             return
         self._dataset, device = dataset, self.execution.device
-        self._images = torch.tensor(dataset.train_images, device=device).unsqueeze(1)
+        images = torch.tensor(dataset.train_images, device=device).unsqueeze(1)
         self._test_images = torch.tensor(dataset.test_images, device=device).unsqueeze(1)
-        self._steps.place(self._images, torch.tensor(dataset.train_labels, device=device))
+        self._steps.place(images, torch.tensor(dataset.train_labels, device=device))
 
     def begin_epoch(self, row: int, plan: EpochPlan) -> None:
         """Take a network's plan; those whose runs have ended keep their last."""
@@ -130,7 +130,9 @@ class ManyNetworks:
             RunError: as `advance`.
         """
         if first_training not in self._logits:
-            images = self._test_images if first_training is None else self._images[:first_training]
+            images = self._test_images
+            if first_training is not None:
+                images = self._steps.images[:first_training]
             size = max(1, EVALUATION_BATCH[self.execution.device] // len(self._plans))
             with self._memory(), self.execution.autocast():
                 parts = [self.networks.evaluate(self._pixels(part)) for part in images.split(size)]

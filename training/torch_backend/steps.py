@@ -1,4 +1,4 @@
-"""The steps of an epoch: gather, augment, forward, backward, update and sums, all on the device.
+"""The steps of an epoch: gather, forward, backward, update and sums, all on the device.
 
 A step reads nothing from the host: where it stands in the plan, the learning rate, the images'
 order and the dropout layers' numbers lie in buffers that keep their places. So the same function
@@ -80,8 +80,13 @@ class Steps:
 
     def place(self, images: Tensor, labels: Tensor) -> None:
         """Take the training images, uint8 (count, 1, H, W), and labels, int64, on the device."""
-        self._images, self._labels = images, labels
+        self._images, self._labels, self._count = images, labels, len(labels)
         self.forget()
+
+    @property
+    def images(self) -> Tensor:
+        """Return the training images."""
+        return self._images[: self._count]
 
     def forget(self) -> None:
         """Record no more of what was recorded: parameters or optimizer have been replaced."""
@@ -95,20 +100,19 @@ class Steps:
         correct: NDArray[np.int64],
     ) -> None:
         """Take an epoch's plan, (..., images), and the sums so far, (...)."""
+        if flips is not None:
+            self._add_mirrored()
+            order = order + flips * self._count
         device = self._execution.device
         fresh = [_on(device, array) for array in (order, loss, correct)]
-        fresh_flips = None if flips is None else _on(device, flips)
         if self._order is None or self._order.shape != fresh[0].shape:
             self._order, self._loss, self._correct = fresh
-            self._flips = fresh_flips
             self._position = torch.zeros((), dtype=torch.int64, device=device)
             self._range = torch.arange(self._order.shape[-1], device=device)
             self.forget()
             return
         for place, value in zip((self._order, self._loss, self._correct), fresh, strict=True):
             place.copy_(value)
-        if self._flips is not None and fresh_flips is not None:
-            self._flips.copy_(fresh_flips)
 
     def run(self, offsets: list[int], first_step: int) -> None:
         """Take steps.
@@ -132,25 +136,25 @@ class Steps:
         rows = self._position + self._range[self._shard.part(size)]
         assert self._order is not None
         indices = self._order[..., rows]
-        labels = self._labels[indices]
-        flips = None if self._flips is None else self._flips[..., rows]
         self._optimizer.zero_grad(set_to_none=True)
-        losses, correct = self._losses(self._images[indices], flips, labels)
+        losses, correct = self._losses(self._images[indices], self._labels[indices])
         losses.backward(torch.full_like(losses, 1 / size))
         self._optimizer.step()
         self._loss.add_(losses.detach())
         self._correct.add_(correct)
         self._position.add_(size)
 
-    def _compute_losses(
-        self, images: Tensor, flips: Tensor | None, labels: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _add_mirrored(self) -> None:
+        """Have each image a second time behind the last, left and right exchanged."""
+        if len(self._images) == self._count:
+            self._images = torch.cat([self._images, self._images.flip(-1)])
+            self._labels = self._labels.repeat(2)
+            self.forget()
+
+    def _compute_losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return, summed over the batch, the losses and the right answers."""
-        inputs = self._pixels(images)
-        if flips is not None:
-            inputs = torch.where(flips[..., None, None, None], inputs.flip(-1), inputs)
         with self._execution.autocast():
-            logits = self._network(inputs)
+            logits = self._network(self._pixels(images))
         flat = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="none")
         correct = (logits.detach().argmax(-1) == labels).sum(-1)
         return flat.view_as(labels).sum(-1), correct
