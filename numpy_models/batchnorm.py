@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from numpy_models.geometry import require_image
@@ -47,9 +45,6 @@ class BatchNorm2d(Layer):
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.primary = True
-        #: Replaced while the batch is sharded: takes this shard's part, returns every shard's.
-        self.exchange: Callable[[tuple], list[tuple]] = lambda part: [part]
         if affine:
             self._add_parameter("weight", (num_features,))
             self._add_parameter("bias", (num_features,))

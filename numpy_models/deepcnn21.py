@@ -28,7 +28,7 @@ class DeepCNN21(Sequential):
         ties: max-pool backward rule, see :class:`numpy_models.MaxPool2d`.
 
     Raises:
-        ValueError: for another depth.
+        ValueError: for another depth, or a width below 1.
     """
 
     def __init__(
@@ -39,7 +39,9 @@ class DeepCNN21(Sequential):
         ties: Ties = "first",
     ) -> None:
         if depth not in (4, 5, 6):
-            raise ValueError(f"DeepCNN21: depth must be 4, 5 or 6 convolutions, got {depth!r}")
+            raise ValueError(f"DeepCNN21: depth must be 4, 5 or 6 convolutions, not {depth!r}")
+        if hidden < 1:
+            raise ValueError(f"DeepCNN21: hidden must be at least 1, not {hidden!r}")
         layers: dict[str, Layer] = {
             "conv1": Conv2d(1, 16, kernel_size=3),  # (N, 16, 26, 26)
             "relu1": ReLU(),

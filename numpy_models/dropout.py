@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -37,15 +38,18 @@ class Dropout(Layer):
         self.p, self.kind = p, kind
         self.draw: Callable[[Shape], Array] | None = None
         self._rng = np.random.default_rng()
-        #: Uniforms for the next training forward, batch last; set for each shard beforehand, so
-        #: that a mask does not depend on how the batch is split.
-        self.uniforms: Array | None = None
 
     def describe(self) -> str:
         return f'Dropout(p={self.p}, kind="{self.kind}")'
 
+    def copy(self) -> Self:
+        """Return an independent layer that goes on with the same masks; ``draw`` is shared."""
+        twin = super().copy()
+        twin._rng = copy.deepcopy(self._rng)
+        return twin
+
     def draw_uniforms(self, shape: Shape) -> Array:
-        """Uniforms for a whole batch of public shape ``shape``.
+        """Return uniforms in [0, 1) for a whole batch of public shape ``shape``.
 
         Raises:
             ValueError: if a custom ``draw`` returns another shape.

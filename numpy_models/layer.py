@@ -13,12 +13,18 @@ so a window of rows is one contiguous block and element-wise work runs along the
   layer before it keeps its output.
 * ``parameters``, ``gradients`` and ``buffers`` are dictionaries keyed by torch's names, with
   torch's shapes and memory layouts (OIHW convolution kernels, ``(out, in)`` matrices).
+* A batch may be split into shards, each on a replica of the layer. A layer whose result depends on
+  the whole batch says so with ``synchronises``: it then hands its part to ``exchange`` and receives
+  every shard's, in their order, and changes ``buffers`` only where it is ``primary``.
+* A layer that needs random numbers in training returns them from ``draw_uniforms``, for the whole
+  batch, and finds its shard's part in ``uniforms``: no mask depends on how a batch is split.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -29,7 +35,7 @@ from numpy_models.workspace import Array, Shape, Workspace
 class Layer:
     """Base of all layers: named arrays, work buffers and the forward/backward pairing."""
 
-    #: Whether statistics must be exchanged between the shards of a batch.
+    #: Whether ``forward`` or ``backward`` calls ``exchange``.
     synchronises = False
     #: Whether ``backward`` reads ``forward``'s input again.
     saves_input = False
@@ -42,6 +48,10 @@ class Layer:
         self.owned = False
         self.keeps_output = True
         self.workspace = Workspace()
+        self.primary = True
+        self.exchange: Callable[[tuple], list[tuple]] = _alone
+        #: Random numbers for the next training ``forward``, batch last.
+        self.uniforms: Array | None = None
         self._saved: Any = None
         self._kept_arrays: dict[str, Array] = {}
 
@@ -65,6 +75,14 @@ class Layer:
         """
         raise NotImplementedError
 
+    def draw_uniforms(self, shape: Shape) -> Array | None:
+        """Return the random numbers of a training batch, batch first; None if it needs none.
+
+        Args:
+            shape: public shape of the layer's output for the whole batch, (N, ...).
+        """
+        return None
+
     def reset_parameters(self, rng: np.random.Generator) -> None:
         """Draw new parameters from torch's default distribution for this layer."""
 
@@ -79,6 +97,7 @@ class Layer:
         twin.gradients = {name: array.copy() for name, array in self.gradients.items()}
         twin.buffers = {name: array.copy() for name, array in self.buffers.items()}
         twin.owned, twin.workspace = False, Workspace()
+        twin.primary, twin.exchange, twin.uniforms = True, _alone, None
         twin.forget()
         return twin
 
@@ -128,6 +147,11 @@ class Layer:
                 "batch whose gradient is wanted first"
             )
         return self._saved
+
+
+def _alone(part: tuple) -> list[tuple]:
+    """Exchange of a batch that is not split."""
+    return [part]
 
 
 def uniform_fan_in(rng: np.random.Generator, shape: Shape, fan_in: int) -> Array:

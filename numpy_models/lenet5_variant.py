@@ -39,9 +39,9 @@ class LeNet5Variant(Sequential):
         residual: bool = False,
     ) -> None:
         if activation not in _ACTIVATIONS:
+            known = ", ".join(_ACTIVATIONS)
             raise ValueError(
-                f"LeNet5Variant: activation must be one of {', '.join(_ACTIVATIONS)}, "
-                f"got {activation!r}"
+                f"LeNet5Variant: activation must be one of {known}, not {activation!r}"
             )
         act = _ACTIVATIONS[activation]
         layers: dict[str, Layer | None] = {

@@ -10,7 +10,6 @@ from typing import Self, cast
 
 import numpy as np
 
-from numpy_models.dropout import Dropout
 from numpy_models.layer import Array, Layer, Shape
 from numpy_models.sharding import NUMBERS_PER_THREAD
 from numpy_models.shards import Shards, Stack, batch_first, batch_last
@@ -63,14 +62,13 @@ class Sequential:
             ValueError: if shape or dtype do not fit, naming the layer that refuses.
         """
         x = np.asarray(x)
-        shape = self._checked_output_shape(x)
-        y = np.empty((len(x), *shape), self.dtype)
-        uniforms = self._draw_masks(x.shape)
+        rows = self._checked_output_shapes(x)
+        y = np.empty((len(x), *rows[-1][2]), self.dtype)
+        uniforms = self._drawn(len(x), rows) if self.training else {}
 
         def run(stack: Stack, start: int, stop: int) -> None:
-            for name, masks in uniforms.items():
-                dropout = cast(Dropout, stack.layers[name])
-                dropout.uniforms = batch_last(masks[start:stop])
+            for name, drawn in uniforms.items():
+                stack.layers[name].uniforms = batch_last(drawn[start:stop])
             value = stack.enter("x", batch_last(x[start:stop]))
             for layer in stack.layers.values():
                 value = layer.forward(value)
@@ -288,16 +286,12 @@ class Sequential:
         self._shards = Shards(self.layers, self.flat_gradients, self._views, self._threads)
         self._batch = None
 
-    def _draw_masks(self, input_shape: Shape) -> dict[str, Array]:
-        if not self.training or not any(isinstance(la, Dropout) for la in self.layers.values()):
-            return {}
-        return {
-            name: layer.draw_uniforms((input_shape[0], *shape))
-            for name, layer, shape in self.output_shapes(input_shape[1:])
-            if isinstance(layer, Dropout)
-        }
+    def _drawn(self, samples: int, rows: list[tuple[str, Layer, Shape]]) -> dict[str, Array]:
+        """Random numbers of the layers that need some, drawn in the layers' order."""
+        drawn = ((name, layer.draw_uniforms((samples, *shape))) for name, layer, shape in rows)
+        return {name: uniforms for name, uniforms in drawn if uniforms is not None}
 
-    def _checked_output_shape(self, x: Array) -> Shape:
+    def _checked_output_shapes(self, x: Array) -> list[tuple[str, Layer, Shape]]:
         if x.ndim not in (2, 4) or len(x) == 0:
             raise ValueError(
                 f"{type(self).__name__} takes a batch (N, C, H, W) or (N, F) with N >= 1, got "
@@ -308,7 +302,7 @@ class Sequential:
                 f"{type(self).__name__} is {self.dtype}, got input of {x.dtype}; convert one with "
                 f"x.astype({self.dtype}) or net.to({x.dtype})"
             )
-        return self.output_shapes(x.shape[1:])[-1][2]
+        return self.output_shapes(x.shape[1:])
 
     def _named(self, kind: str) -> dict[str, Array]:
         return {

@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 
-from numpy_models.batchnorm import BatchNorm2d
 from numpy_models.layer import Array, Layer
 from numpy_models.sharding import Rendezvous, ShardThreads, shard_bounds
 from numpy_models.workspace import Workspace
@@ -69,7 +68,7 @@ class Shards:
             workspace = self._workspaces[self._runner.worker_of(shard, count)]
             for layer in stack.layers.values():
                 layer.workspace, layer.training = workspace, training
-                if isinstance(layer, BatchNorm2d) and self._rendezvous:
+                if layer.synchronises and self._rendezvous:
                     layer.primary = shard == 0
                     layer.exchange = partial(self._rendezvous.exchange, shard)
 

@@ -115,6 +115,14 @@ def test_a_copy_is_independent(rng) -> None:
     assert not twin.parameters()["c1.weight"].any()
 
 
+def test_a_copy_draws_masks_of_its_own() -> None:
+    net, x = Sequential(Dropout(0.5)), np.ones((4, 50), np.float32)
+    expected, twin = net.copy()(x), net.copy()
+    assert np.array_equal(twin(x), expected)
+    twin(x)
+    assert np.array_equal(net(x), expected)
+
+
 def test_predict_gives_classes_and_restores_the_mode(rng) -> None:
     net = build("deepcnn21").train()
     x = rng.standard_normal((5, 1, 28, 28), np.float32)

@@ -7,7 +7,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from numpy_models import Adam, BatchNorm2d, CrossEntropyLoss, Dropout, Linear, Sequential, build
+from numpy_models import (
+    Adam,
+    BatchNorm2d,
+    CrossEntropyLoss,
+    Dropout,
+    Layer,
+    Linear,
+    Sequential,
+    build,
+)
 from numpy_models.sharding import Rendezvous, ShardThreads, shard_bounds
 
 NETWORKS = {"lenet5_relu": 28, "lenet5_tanh": 32, "deepcnn21": 28, "lenet5_bn": 28}
@@ -72,6 +81,50 @@ def test_masks_do_not_depend_on_the_split() -> None:
         outputs.append(net(x))
     assert np.array_equal(*outputs)
     assert 0 < outputs[0].mean() < 1
+
+
+class Centred(Layer):
+    """x less its mean over the batch: a layer that synchronises and knows nothing of the others."""
+
+    synchronises = True
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        parts = self.exchange((x.shape[1], x.sum(axis=1)))
+        samples, total = (sum(column) for column in zip(*parts, strict=True))
+        if self.primary:
+            self.buffers["forwards"] += 1
+        return x - (total / samples)[:, None]
+
+
+class Noisy(Layer):
+    """x with noise in training: a layer that draws and knows nothing of the others."""
+
+    def draw_uniforms(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.random.default_rng(shape).random(shape)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return x + self.uniforms if self.training else x.copy()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_any_layer_may_synchronise(threads: int) -> None:
+    layer = Centred()
+    layer.buffers["forwards"] = np.zeros((), np.int64)
+    net = Sequential(layer).to(np.float64)
+    net.threads = threads
+    x = np.arange(20.0).reshape(10, 2)
+    np.testing.assert_allclose(net(x), x - x.mean(axis=0), rtol=1e-15)
+    assert net.buffers()["0.forwards"] == 1
+    np.testing.assert_array_equal(layer.copy().forward(x.T), (x - x.mean(axis=0)).T)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_any_layer_may_draw_in_training(threads: int) -> None:
+    net = Sequential(Noisy()).to(np.float64)
+    net.threads = threads
+    x = np.zeros((10, 2))
+    np.testing.assert_array_equal(net(x), np.random.default_rng((10, 2)).random((10, 2)))
+    np.testing.assert_array_equal(net.eval()(x), x)
 
 
 def test_more_threads_than_samples() -> None:
