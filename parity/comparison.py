@@ -85,14 +85,15 @@ def compare(
         name: what messages call the pair; the torch class's name by default.
 
     Raises:
-        ParityError: if the two do not match in names, shapes or dtypes, or cannot be run.
+        ParityError: if there is no sample, or the two do not match in names, shapes or dtypes, or
+            cannot be run.
     """
     if not isinstance(torch_module, nn.Module):
         raise ParityError(
             f"torch_module must be a torch.nn.Module, and it is a {type(torch_module).__name__}"
         )
     check_network(numpy_network)
-    _check_inputs(inputs, numpy_network)
+    check_inputs(inputs, numpy_network)
     if (torch_criterion is None) != (numpy_criterion is None):
         raise ParityError("a loss is needed on both sides: torch_criterion and numpy_criterion")
     if torch_criterion is not None and targets is None:
@@ -193,10 +194,13 @@ def snapshot(network: Network, task: Task) -> dict[tuple[str, str], np.ndarray]:
     return {place: np.array(value) for place, value in kept.items() if value is not None}
 
 
-def _check_inputs(inputs: np.ndarray, network: Network) -> None:
+def check_inputs(inputs: np.ndarray, network: Network) -> None:
+    """Raise ParityError unless inputs are floats of the network's dtype, of at least one sample."""
     if not isinstance(inputs, np.ndarray) or inputs.dtype not in (np.float32, np.float64):
         kind = inputs.dtype if isinstance(inputs, np.ndarray) else type(inputs).__name__
         raise ParityError(f"inputs must be a float32 or float64 array, not {kind}")
+    if inputs.ndim == 0 or len(inputs) == 0:
+        raise ParityError(f"inputs of shape {inputs.shape} hold no sample: give at least one")
     for name, parameter in network.parameters().items():
         if isinstance(parameter, np.ndarray) and parameter.dtype != inputs.dtype:
             raise ParityError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from parity import tape
-from parity.comparison import Comparison, Identity, checks_of, compare
+from parity.comparison import Comparison, Identity, check_inputs, checks_of, compare
 from parity.noise import layers_of
 from parity.protocol import Criterion, DisagreementError, Network, ParityError, check_network
 from parity.runs import Task, clone, random_upstream, torch_dtype, torch_targets
@@ -64,11 +64,12 @@ def localise(
             network's attributes of those names. Each is an object of `parity.protocol.Network`, or
             a layer of `numpy_models`.
 
-    The other arguments are those of `parity.comparison.compare`.
+    The other arguments and the errors are those of `parity.comparison.compare`.
 
     Returns:
         One probe per layer that both sides have, in torch's calling order, then the loss.
     """
+    check_inputs(inputs, numpy_network)
     name = name or type(torch_module).__name__
     torch_module = clone(torch_module, torch_dtype(inputs), train)
     task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)

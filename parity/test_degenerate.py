@@ -12,7 +12,8 @@ from torch import nn
 import numpy_models
 import torch_models
 from numpy_models import CrossEntropyLoss
-from parity import assert_parity, compare, localise
+from parity import ParityError, assert_parity, compare, follow, localise
+from parity.__main__ import main
 from parity.networks import NetworkCase, network_cases
 
 CASES = [case for case in network_cases() if not case.arguments]  # each architecture once
@@ -91,6 +92,32 @@ def test_inputs(case: NetworkCase, kind: str, train: bool, rng) -> None:
 def test_batch_of_one(case: NetworkCase, train: bool, rng) -> None:
     inputs = rng.random((1, *case.input)).astype(np.float32)
     assert_parity(*pair(case), inputs, train=train, name=str(case))
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 28, 28), ()])
+def test_no_sample_is_refused_and_nobody_accused(shape: tuple[int, ...]) -> None:
+    module, network = torch_models.build("lenet5_bn"), numpy_models.build("lenet5_bn")
+    inputs = np.zeros(shape, np.float32)
+    one = np.zeros((2, 1, 28, 28), np.float32)
+    batches = [(one, np.zeros(2, np.int64)), (inputs, np.zeros(0, np.int64))]
+    plans = [
+        lambda: compare(module, network, inputs),
+        lambda: localise(module, network, inputs),
+        lambda: follow(module, network, batches, recipe=None),
+    ]
+    for plan in plans:
+        with pytest.raises(ParityError, match=r"inputs of shape \(.*\) hold no sample"):
+            plan()
+
+
+def test_an_empty_batch_on_the_command_line(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "parity.networks:pair", "name=lenet5_bn", "batch=0"]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("parity: inputs of shape (0, 1, 28, 28) hold no sample")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

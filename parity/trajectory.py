@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from parity import noise
-from parity.comparison import compare
+from parity.comparison import check_inputs, compare
 from parity.localisation import accuse
 from parity.protocol import DisagreementError, Network, ParityError, check_network
 from parity.runs import Probe, Task, Tensors, clone, run_forward, torch_dtype
@@ -87,11 +87,13 @@ def follow(
         probes: number of perturbed twins; four times as many before a verdict against NumPy.
 
     Raises:
-        ParityError: if the two sides do not match, or there is no batch.
+        ParityError: if the two sides do not match, or there is no batch or an empty one.
     """
     check_network(numpy_network)
     if not batches:
         raise ParityError("a trajectory needs at least one batch")
+    for inputs, _ in batches:
+        check_inputs(inputs, numpy_network)
     name = name or type(torch_module).__name__
     torch_module = clone(torch_module, torch_dtype(batches[0][0]), train=True)
     walk = _walk(torch_module, numpy_network, batches, recipe, seed, name, probes)
