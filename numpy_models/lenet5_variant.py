@@ -40,9 +40,7 @@ class LeNet5Variant(Sequential):
     ) -> None:
         if activation not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
-            raise ValueError(
-                f"LeNet5Variant: activation must be one of {known}, not {activation!r}"
-            )
+            raise ValueError(f"LeNet5Variant: activation is one of {known}, not {activation!r}")
         act = _ACTIVATIONS[activation]
         layers: dict[str, Layer | None] = {
             "c1": Conv2d(1, 6, kernel_size=5),  # (N, 6, 28, 28)

@@ -32,9 +32,9 @@ class DeepCNN21(nn.Module):
     ) -> None:
         super().__init__()
         if depth not in (4, 5, 6):
-            raise ValueError(f"DeepCNN21 has a depth of 4, 5 or 6 convolutions, not {depth!r}")
+            raise ValueError(f"DeepCNN21: depth must be 4, 5 or 6 convolutions, not {depth!r}")
         if hidden < 1:
-            raise ValueError(f"DeepCNN21 needs a hidden width of at least 1, not {hidden!r}")
+            raise ValueError(f"DeepCNN21: hidden must be at least 1, not {hidden!r}")
         self.depth = depth
         self.conv1 = nn.Conv2d(1, 16, 3)
         self.relu1 = nn.ReLU()

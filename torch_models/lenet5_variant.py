@@ -38,7 +38,7 @@ class LeNet5Variant(nn.Module):
         super().__init__()
         if activation not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
-            raise ValueError(f"LeNet5Variant's activation is one of {known}, not {activation!r}")
+            raise ValueError(f"LeNet5Variant: activation is one of {known}, not {activation!r}")
         act = _ACTIVATIONS[activation]
         self.c1 = nn.Conv2d(1, 6, 5)
         self.bn1 = nn.BatchNorm2d(6) if batch_norm else None

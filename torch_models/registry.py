@@ -11,7 +11,7 @@ from torch import nn
 
 import torch_models
 
-_SUPPORT = {"adam", "dropout", "pooling", "registry", "residual"}
+_SUPPORT = {"adagrad", "adam", "dropout", "pooling", "registry", "residual"}
 
 
 def names() -> list[str]:
@@ -31,9 +31,7 @@ def build(name: str, **arguments: Any) -> nn.Module:
         ValueError: if there is no such network, its file does not define exactly one
             ``nn.Module``, or the class does not take an argument (the accepted ones are listed).
     """
-    if name not in names():
-        raise ValueError(f"no network named {name!r} in torch_models: choose {', '.join(names())}")
-    network = _network_class(name)
+    network = network_class(name)
     accepted = inspect.signature(network).parameters
     unknown = [argument for argument in arguments if argument not in accepted]
     if unknown:
@@ -44,7 +42,14 @@ def build(name: str, **arguments: Any) -> nn.Module:
     return network(**arguments)
 
 
-def _network_class(name: str) -> type[nn.Module]:
+def network_class(name: str) -> type[nn.Module]:
+    """Return the network's class that ``torch_models/<name>.py`` defines.
+
+    Raises:
+        ValueError: if there is no such file, or it does not define exactly one ``nn.Module``.
+    """
+    if name not in names():
+        raise ValueError(f"no network named {name!r} in torch_models: choose {', '.join(names())}")
     module = import_module(f"torch_models.{name}")
     classes = [
         member

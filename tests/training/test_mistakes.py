@@ -18,7 +18,7 @@ CASES = {
     "model=lenet": r"model=lenet.*lenet5_relu.*did you mean lenet5",
     "model.arguments.tie=all": r"model\.arguments\.tie .*did you mean model\.arguments\.ties",
     "+model.arguments.tie=all": r"model\.arguments\.tie.*accepts ties.*did you mean ties",
-    "model.arguments.ties=some": r"lenet5_relu.*some",
+    "model.arguments.ties=some": r"model\.arguments\.ties must be one of first, all, not 'some'",
     "model.name=lenet6": r"lenet6",
     "model.image_size=64": r"model\.image_size=64.*lenet5_relu",
     "trainer=3": r"trainer is a group.*trainer\.epochs",
