@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from torch_models import Adam, Dropout, MaxPool2d
+from torch_models import Adagrad, Adam, Dropout, MaxPool2d
 
 MODES = ["torch", "uncorrected", "inside_root"]
 
@@ -65,6 +65,32 @@ def test_adam_resumes_from_its_state(mode) -> None:
     optimizer.step()
     other.step()
     assert all(torch.equal(p, q) for p, q in zip(owners, resumed, strict=True))
+
+
+ADAGRAD = {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5}
+
+
+@pytest.mark.parametrize("options", [{}, ADAGRAD], ids=["plain", "all"])
+def test_adagrad_is_torchs(options) -> None:
+    theirs, _ = trained(lambda p: torch.optim.Adagrad(p, lr=0.1, **options))
+    for lr in (0.1, torch.tensor(0.1)):
+        ours, _ = trained(lambda p, lr=lr: Adagrad(p, lr=lr, **options))
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_adagrad_goes_on_from_torchs_state() -> None:
+    theirs, old = trained(lambda p: torch.optim.Adagrad(p, **ADAGRAD))
+    parameters = [nn.Parameter(p.clone()) for p in theirs]
+    new = Adagrad(parameters, **ADAGRAD)
+    new.load_state_dict(copy.deepcopy(old.state_dict()))
+    owners = old.param_groups[0]["params"]
+    for p in (*owners, *parameters):
+        p.grad = torch.ones_like(p)
+    old.step()
+    new.step()
+    for p, q in zip(owners, parameters, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
 
 
 def test_all_ties_get_the_gradient_or_only_the_first() -> None:

@@ -1,5 +1,6 @@
 """The networks as PyTorch modules, and the pieces the reports need that torch lacks."""
 
+from torch_models.adagrad import Adagrad
 from torch_models.adam import Adam
 from torch_models.deepcnn21 import DeepCNN21
 from torch_models.dropout import Dropout
@@ -14,6 +15,7 @@ from torch_models.registry import build, names
 from torch_models.residual import ResidualConv2d
 
 __all__ = [
+    "Adagrad",
     "Adam",
     "DeepCNN21",
     "Dropout",

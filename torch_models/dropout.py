@@ -61,10 +61,10 @@ class Dropout(nn.Module):
                 raise ValueError(
                     f"Dropout.draw returned shape {tuple(uniforms.shape)} for {tuple(x.shape)}"
                 )
-        mask = (uniforms > self.p).to(x.dtype)
+        kept = x * (uniforms > self.p)
         if self.kind == "original" or self.p == 1:  # p = 1 keeps nothing, so there is no scale
-            return x * mask
-        return x * mask / (1 - self.p)
+            return kept
+        return kept / (1 - self.p)
 
     def extra_repr(self) -> str:
         """Return the arguments for ``print(module)``."""

@@ -6,7 +6,7 @@ read anew from its place at every replay. What a graph cannot hold is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -26,14 +26,12 @@ class OpRecorder:
     """Records as `training.torch_backend.capture.Recorder`.
 
     Attributes:
-        allowed: names in FORBIDDEN that are let pass.
         recordings: the names of each recording's operations; on a device each would be a kernel,
             or a few.
         replayed: the number of replays.
     """
 
     def __init__(self) -> None:
-        self.allowed: Container[str] = ()
         self.recordings: list[list[str]] = []
         self.replayed = 0
 
@@ -42,7 +40,7 @@ class OpRecorder:
 
     def __call__(self, action: Callable[[], None]) -> Callable[[], None]:
         """Do the action and keep its operations, so that the first replay has nothing to do."""
-        with _Operations(self.allowed) as operations:
+        with _Operations() as operations:
             action()
         self.recordings.append([str(operation) for operation, *_ in operations.kept])
         fresh = [True]
@@ -57,9 +55,8 @@ class OpRecorder:
 
 
 class _Operations(TorchDispatchMode):
-    def __init__(self, allowed: Container[str]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._allowed = allowed
         self.kept: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Any]]] = []
 
     def __torch_dispatch__(
@@ -72,7 +69,7 @@ class _Operations(TorchDispatchMode):
         name = operation._schema.name
         if name == "aten::index" and any(i is not None and i.dtype == torch.bool for i in args[1]):
             name = "aten::masked_select"
-        if name in FORBIDDEN and name not in self._allowed:
+        if name in FORBIDDEN:
             raise AssertionError(f"{name} {FORBIDDEN[name]}: a graph cannot hold it")
         result = operation(*args, **(kwargs or {}))
         if name.startswith("aten::") and not _makes_views(operation):

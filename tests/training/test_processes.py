@@ -263,7 +263,7 @@ def test_more_processes_than_devices(monkeypatch):
 
 @pytest.mark.parametrize("world", [2, 3, 7])
 def test_every_image_is_one_processs(world):
-    from training.torch_backend.steps import Shard
+    from training.torch_backend.collectives import Shard
 
     for size in (1, 2, 5, 6, 128):
         images = list(range(size))

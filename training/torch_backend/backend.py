@@ -52,15 +52,12 @@ class TorchBackend:
         self._image_shape = image_shape(config)
         captured = execution.captured
         self._optimizer = make_optimizer(self._net.parameters(), config.optimizer, captured)
-        processes.add_gradients(self._optimizer)
         self._kinds = state_kinds(config.optimizer)
         self._schedule = Schedule(config.optimizer.lr, config.scheduler)
         self._taken = 0
         masks = DropoutMasks(self._net, config.seed, self.device, self._image_shape)
         self._pixels = Pixels(*map(float, pixel_scale(config.data.scaling)))
-        self._steps = Steps(
-            self._net, self._optimizer, masks, self._pixels, execution, processes.shard
-        )
+        self._steps = Steps(self._net, self._optimizer, masks, self._pixels, execution, processes)
 
     def place(self, dataset: Dataset) -> None:
         """Copy images and labels to the device once."""

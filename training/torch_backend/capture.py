@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -77,9 +78,13 @@ class GraphRecorder:
         """Work on the stream, in order with what comes before and after."""
         outside = torch.cuda.current_stream()
         self._stream.wait_stream(outside)
-        with torch.cuda.stream(self._stream):
-            yield
-        outside.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream), warnings.catch_warnings():
+                # torch warns of a capturable optimizer without a graph: the warming up.
+                warnings.filterwarnings("ignore", ".*without CUDA graph capture", UserWarning)
+                yield
+        finally:
+            outside.wait_stream(self._stream)
 
 
 #: The devices whose work can be recorded.

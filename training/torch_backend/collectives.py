@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from training.torch_backend.steps import Shard
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of every batch that one of several processes trains on."""
+
+    rank: int = 0
+    world: int = 1
+
+    def part(self, size: int) -> slice:
+        """Return which of size images are this process's; the parts differ by one at most."""
+        return slice(size * self.rank // self.world, size * (self.rank + 1) // self.world)
 
 
 class OneProcess:
@@ -24,8 +36,8 @@ class OneProcess:
     def exchange_batch_norm(self, net: nn.Module, kind: str) -> None:
         """Have the network's batch normalisation see the whole batch, or a part."""
 
-    def add_gradients(self, optimizer: Optimizer) -> None:
-        """Before each of the optimizer's steps, add up the processes' gradients."""
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Add up the processes' gradients."""
 
     def sum(self, part: Tensor) -> Tensor:
         """Return the sum over the processes, of any shape."""

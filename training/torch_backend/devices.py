@@ -13,9 +13,12 @@ from training import environment
 from training.config import Config, TorchBackendConfig
 from training.errors import ConfigError
 from training.torch_backend.capture import RECORDERS, Recorder
-from training.torch_backend.optimizers import capturable
 
-COMPILERS = ("c++", "g++", "clang++", "cl")
+#: What torch.compile needs: the language, the variable that names a compiler, and usual names.
+COMPILERS = {
+    "cpu": ("C++", "CXX", ("g++", "clang++", "c++", "cl")),
+    "cuda": ("C", "CC", ("gcc", "clang", "cc", "cl")),
+}
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,10 @@ def prepare(config: Config, processes: int = 1) -> Execution:
         raise ConfigError("backend.precision=tf32 needs a CUDA device: use float32 or bf16 here")
     torch.backends.cuda.matmul.allow_tf32 = backend.precision == "tf32"
     torch.backends.cudnn.allow_tf32 = backend.precision == "tf32"
-    if backend.compile and device == "cpu" and not _has_compiler():
-        raise ConfigError(
-            "backend.compile=true needs a C++ compiler on the CPU: install g++ or clang++, "
-            "or leave the setting out"
-        )
-    return Execution(
-        device, threads, _uses_graphs(config, device, processes), backend.compile, backend.precision
-    )
+    if backend.compile:
+        _check_compiler(device)
+    graph = _uses_graphs(backend, device, processes)
+    return Execution(device, threads, graph, backend.compile, backend.precision)
 
 
 def _share(device: str, backend: TorchBackendConfig) -> None:
@@ -111,18 +110,14 @@ def _share(device: str, backend: TorchBackendConfig) -> None:
         torch.cuda.set_device(number)
 
 
-def _uses_graphs(config: Config, device: str, processes: int) -> bool:
-    mode = getattr(config.backend, "mode", "auto")
-    obstacle = None
-    if not capturable(config.optimizer):
-        obstacle = "optimizer.lr_decay, which torch counts on the host"
-    elif processes > 1:
-        obstacle = f"{processes} processes"
-    if mode == "graph" and obstacle:
+def _uses_graphs(backend: TorchBackendConfig, device: str, processes: int) -> bool:
+    if backend.mode == "graph" and processes > 1:
         raise ConfigError(
-            f"backend.mode=graph cannot be used with {obstacle}: use backend.mode=eager"
+            f"backend.mode=graph cannot be used with {processes} processes: use backend.mode=eager"
         )
-    return mode == "graph" or (mode == "auto" and device == "cuda" and not obstacle)
+    return backend.mode == "graph" or (
+        backend.mode == "auto" and device == "cuda" and processes == 1
+    )
 
 
 def _set_determinism(wanted: bool) -> None:
@@ -138,6 +133,15 @@ def _choose_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _has_compiler() -> bool:
-    named = os.environ.get("CXX")
-    return any(shutil.which(name) for name in ([named] if named else COMPILERS))
+def _check_compiler(device: str) -> None:
+    """Find what torch.compile needs; Triton, its way to CUDA, builds a launcher in C."""
+    language, variable, names = COMPILERS[device]
+    named = os.environ.get(variable)
+    if not any(shutil.which(name) for name in ([named] if named else names)):
+        raise ConfigError(
+            f"backend.compile=true needs a {language} compiler on {device}: install "
+            f"{' or '.join(names[:2])}, or leave the setting out"
+        )
+    # What was compiled for other runs of this process counts towards a limit, beyond which torch
+    # compiles no more.
+    torch.compiler.reset()

@@ -165,11 +165,20 @@ class ManyNetworks:
     def _memory(self) -> Iterator[None]:
         try:
             yield
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
             raise RunError(
                 f"the device has no memory for {len(self._plans)} networks at once: train fewer "
                 "together, as with hydra.sweeper.max_batch_size=16"
             ) from error
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Return whether that is what happened; the end of a recording may raise an error on top."""
+    while error and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__context__
+    return error is not None
 
 
 def _equal_rates(configs: Sequence[Config]) -> list[slice]:

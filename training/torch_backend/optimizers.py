@@ -35,14 +35,6 @@ def state_kinds(config: OptimizerConfig) -> tuple[str, ...]:
     return _STATE_KINDS[config.name]
 
 
-def capturable(config: OptimizerConfig) -> bool:
-    """Return whether a CUDA graph can hold the optimizer's step.
-
-    torch's Adagrad counts its steps on the host, which lr_decay needs and a graph does not see.
-    """
-    return not (isinstance(config, AdagradConfig) and config.lr_decay)
-
-
 def learning_rate(config: OptimizerConfig, captured: str | None) -> float | torch.Tensor:
     """Return the initial rate as the optimizer takes it: on the device that captures, if any."""
     return config.lr if captured is None else torch.tensor(config.lr, device=captured)
@@ -82,12 +74,11 @@ def make_optimizer(
                 **common,
             )
         case AdagradConfig():
-            return torch.optim.Adagrad(
+            return torch_models.Adagrad(
                 parameters,
                 lr_decay=config.lr_decay,
                 initial_accumulator_value=config.initial_accumulator_value,
                 eps=config.eps,
-                foreach=True,
                 **common,
             )
     raise ConfigError(f"the torch backend has no optimizer {config.name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from training import environment
 from training.errors import ConfigError, ProcessError
 from training.torch_backend import batch_norm
-from training.torch_backend.collectives import OneProcess
-from training.torch_backend.steps import Shard
+from training.torch_backend.collectives import OneProcess, Shard
 
 #: How long one process waits for another that is silent; one whose connection breaks is noticed
 #: at once.
@@ -127,23 +126,18 @@ class Processes(OneProcess):
         """Have batch normalisation see the whole batch ("synchronised") or a part ("local")."""
         batch_norm.exchange(net, kind, self.sum)
 
-    def add_gradients(self, optimizer: torch.optim.Optimizer) -> None:
-        """Before each of the optimizer's steps, add up the processes' gradients.
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Add up the processes' gradients.
 
         They travel as one vector. DistributedDataParallel, whose overlap with the backward pass
         does not pay off for so few parameters, regroups them after its first step: with more than
         two processes a resumed run would not be the same to the last bit.
         """
-
-        def add(*_: Any) -> None:
-            parameters = optimizer.param_groups[0]["params"]
-            vector = torch.cat([p.grad.flatten() for p in parameters])
-            dist.all_reduce(vector, group=self._tensors)
-            parts = vector.split([p.numel() for p in parameters])
-            for parameter, part in zip(parameters, parts, strict=True):
-                parameter.grad = part.view_as(parameter)
-
-        optimizer.register_step_pre_hook(add)
+        vector = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+        dist.all_reduce(vector, group=self._tensors)
+        parts = vector.split([p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
 
     def sum(self, part: Tensor) -> Tensor:
         """Return the sum over the processes, of any shape."""

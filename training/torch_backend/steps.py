@@ -8,7 +8,6 @@ is called step by step, or recorded as a CUDA graph and replayed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,20 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.torch_backend.capture import CapturedCalls
+from training.torch_backend.collectives import ALONE, OneProcess
 from training.torch_backend.devices import Execution
 from training.torch_backend.masks import DropoutMasks
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The part of every batch that one of several processes trains on."""
-
-    rank: int = 0
-    world: int = 1
-
-    def part(self, size: int) -> slice:
-        """Return which of size images are this process's; the parts differ by one at most."""
-        return slice(size * self.rank // self.world, size * (self.rank + 1) // self.world)
 
 
 class Pixels(NamedTuple):
@@ -43,7 +31,7 @@ class Pixels(NamedTuple):
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return uint8 images of any shape as the network takes them."""
-        scaled = images.to(torch.float32).mul_(self.scale)
+        scaled = images * self.scale
         return scaled.add_(self.shift) if self.shift else scaled
 
 
@@ -57,8 +45,7 @@ class Steps:
         masks: feeds its dropout layers.
         pixels: the scaling.
         execution: where and how.
-        shard: which part of each batch is this process's; with several processes their gradients
-            have to be added up before the optimizer's step.
+        processes: those that share each batch.
     """
 
     def __init__(
@@ -68,10 +55,10 @@ class Steps:
         masks: DropoutMasks,
         pixels: Pixels,
         execution: Execution,
-        shard: Shard = Shard(),
+        processes: OneProcess = ALONE,
     ) -> None:
         self._network, self._optimizer, self._masks = network, optimizer, masks
-        self._pixels, self._execution, self._shard = pixels, execution, shard
+        self._pixels, self._execution, self._processes = pixels, execution, processes
         self._losses = self._compute_losses
         if execution.compile:
             self._losses = torch.compile(self._compute_losses, dynamic=False)
@@ -125,7 +112,7 @@ class Steps:
             self._position.fill_(offsets[0])
             for step, (start, stop) in enumerate(pairwise(offsets), first_step):
                 size = stop - start
-                self._masks.draw(step, size, self._shard.part(size))
+                self._masks.draw(step, size, self._processes.shard.part(size))
                 self._calls(size)
 
     def sums(self) -> tuple[Tensor, Tensor]:
@@ -133,12 +120,13 @@ class Steps:
         return self._loss, self._correct
 
     def _step(self, size: int) -> None:
-        rows = self._position + self._range[self._shard.part(size)]
+        rows = self._position + self._range[self._processes.shard.part(size)]
         assert self._order is not None
         indices = self._order[..., rows]
         self._optimizer.zero_grad(set_to_none=True)
         losses, correct = self._losses(self._images[indices], self._labels[indices])
         losses.backward(torch.full_like(losses, 1 / size))
+        self._processes.add_gradients(self._optimizer.param_groups[0]["params"])
         self._optimizer.step()
         self._loss.add_(losses.detach())
         self._correct.add_(correct)
