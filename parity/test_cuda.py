@@ -33,6 +33,7 @@ def task_of(case: NetworkCase, rng) -> tuple[nn.Module, Task]:
     return module, Task(inputs, None, targets, *losses().values())
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_DEVICE)
 @pytest.mark.parametrize("tf32", [False, True], ids=["float32", "tf32"])
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])

@@ -216,6 +216,7 @@ def test_a_stopped_job_is_saved_and_goes_on_in_two_processes(shared, place):
     assert_same_run(place / "stopped", place / "shared/sweep/1_lenet5_bn_torch")
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_two_cuda_devices_are_one(place, monkeypatch, no_pictures):
     run = ("model=lenet5_tanh", *SETTINGS, "device=cuda", "trainer.epochs=2")

@@ -49,6 +49,7 @@ def test_stopped_after_any_step(model, backend, tmp_path, monkeypatch):
         assert_same_run(finish(folder, *overrides, resume=True), whole)
 
 
+@pytest.mark.cuda
 @pytest.mark.usefixtures("no_pictures")
 def test_stopped_on_cuda(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")

@@ -170,6 +170,7 @@ def test_compiled_steps_are_the_steps():
         np.testing.assert_allclose(compiled.state()[name], array, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_DEVICE)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("network", NETWORKS)
