@@ -13,7 +13,7 @@ from torch import nn
 from parity.comparison import checks_of
 from parity.factory import Pair
 from parity.localisation import assert_parity, parts
-from parity.networks import NetworkCase
+from parity.networks import NetworkCase, batches
 from parity.protocol import DisagreementError, Network, ParityError, check_network
 from parity.report import cases, figures, heat
 from parity.runs import Task, clone, references, run_numpy, shuffled, torch_dtype
@@ -196,7 +196,7 @@ def _training(case: NetworkCase, pair: Pair, seed: int) -> figures.Training:
         trajectory = assert_trajectory(
             pair.torch_module,
             pair.numpy_network,
-            cases.batches(case, dtype, seed),
+            batches(case.input, dtype, seed),
             cases.recipe(case),
             seed=seed,
             name=pair.name,

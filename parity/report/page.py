@@ -6,6 +6,7 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
+from parity.networks import BATCH, EPOCH_STEPS, SAMPLES, STEP_SIZE, STEPS
 from parity.report import cases, numbers, sections
 from parity.report.figures import Network, Report
 
@@ -23,7 +24,7 @@ _LABELS = {
 }
 
 _METHOD = f"""
-<p>Both sides start from the same weights and compute on the same {cases.SAMPLES} random images,
+<p>Both sides start from the same weights and compute on the same {SAMPLES} random images,
 with cross-entropy as the loss and the same dropout masks. The torch module in float64 is the
 reference. A NumPy tensor agrees when its largest error against it is at most four times torch's
 own float32 error, or within the rounding that the reference itself shows when every layer's
@@ -31,9 +32,9 @@ operands are moved by what rounding can move them. That limit is the budget: it 
 every tensor and set by hand for none. In float64, where torch is the reference, the measured
 rounding is all of it. Each layer is then run alone, on the input and the upstream gradient that
 torch gave it, so that a layer that is wrong is told apart from one that inherits an error.</p>
-<p>In training both sides take {cases.STEPS} steps on the same batches of {cases.BATCH}, with the
+<p>In training both sides take {STEPS} steps on the same batches of {BATCH}, with the
 optimizer of the network's report and a rate halved every
-{cases.EPOCH_STEPS * cases.STEP_SIZE} steps. Loss, rate, weights, the optimizer's state and buffers
+{EPOCH_STEPS * STEP_SIZE} steps. Loss, rate, weights, the optimizer's state and buffers
 are compared after each step. The envelope, the budget of a step, also holds how far
 {cases.TWINS} float64 twins stray whose weights are moved by one unit in the last place, because
 training amplifies rounding. Errors are absolute and have no unit.</p>
@@ -102,9 +103,9 @@ def _summary(report: Report) -> str:
     rows = "".join(_summary_row(network) for network in report.networks)
     return (
         "<table><caption>The worst tensor of each network, with the share of its budget, and the "
-        f"worst over {cases.STEPS} steps of training. Above 100 % is a disagreement.</caption>"
+        f"worst over {STEPS} steps of training. Above 100 % is a disagreement.</caption>"
         '<thead><tr><th scope="col">Network</th><th scope="col">Worst tensor</th>'
-        f'<th scope="col">Budget used</th><th scope="col">{cases.STEPS} steps</th></tr></thead>'
+        f'<th scope="col">Budget used</th><th scope="col">{STEPS} steps</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 

@@ -6,6 +6,7 @@ import math
 import re
 from html import escape
 
+from parity.networks import STEPS
 from parity.report import cases, numbers, svg
 from parity.report.figures import HeatMap, Layer, Network, Run, Tensor, Training
 
@@ -177,7 +178,7 @@ def _trainings(trainings: list[Training]) -> str:
             svg.Series("torch", [step.torch_loss for step in single.steps]),
             svg.Series("numpy", [step.numpy_loss for step in single.steps]),
         ],
-        cases.STEPS,
+        STEPS,
         f"Training loss of both sides in {single.dtype}",
         f"After {last.number} steps torch {last.torch_loss:.6g}, NumPy {last.numpy_loss:.6g}.",
         marked=cases.RATE_CHANGES,
@@ -189,7 +190,7 @@ def _trainings(trainings: list[Training]) -> str:
             svg.Series(styles[t.dtype], [step.worst.share for step in t.steps], marks=True)
             for t in shown
         ],
-        cases.STEPS,
+        STEPS,
         "Largest share of the envelope used at each step",
         ", ".join(
             f"{training.dtype} at most {numbers.share(step.worst.share)}"
@@ -201,7 +202,7 @@ def _trainings(trainings: list[Training]) -> str:
     )
     legend = "".join(_legend(styles[t.dtype], t.dtype) for t in shown)
     return (
-        f"<h3>{cases.STEPS} steps of {escape(single.optimizer)}</h3><figure>"
+        f"<h3>{STEPS} steps of {escape(single.optimizer)}</h3><figure>"
         f'<div class="figures"><div><div class="legend"><span>Loss, {single.dtype}</span>'
         f"{_legend('torch', 'torch')}{_legend('numpy', 'NumPy')}</div>{losses}</div>"
         f'<div><div class="legend"><span>Envelope used</span>{legend}'
