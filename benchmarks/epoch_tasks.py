@@ -18,7 +18,7 @@ from training.config import Config, register
 from training.data import Dataset
 from training.data.resize import resize_bilinear
 from training.loop import Progress, plan_epoch, train_epoch
-from training.overrides import make_plan, parse_arguments
+from training.plan import make_plan, parse_arguments
 
 RECIPE = "r1_lenet5_tanh"
 NETWORK = "lenet5_tanh"

@@ -62,7 +62,7 @@ def train(backend: str, steps: int, model: str) -> dict[str, Any]:
     from training.backend import open_backend
     from training.config import register
     from training.data import load_dataset
-    from training.overrides import make_plan, parse_arguments
+    from training.plan import make_plan, parse_arguments
     from training.session import Session
     from training.signals import StopRequest
 

@@ -21,10 +21,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from training import directories, environment, failures
+from training.composer import CONFIG_DIRECTORY, CONFIG_NAME
 from training.config import register
 from training.config_check import check
 from training.errors import ConfigError, RunError, StoppedError, cannot_write
-from training.overrides import CONFIG_DIRECTORY, CONFIG_NAME, Plan, make_plan, parse_arguments
+from training.plan import Plan, make_plan, parse_arguments
 from training.resume import quote
 
 SEQUENTIAL = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -78,6 +79,9 @@ def run_job(composed: DictConfig) -> float:
 def _main() -> None:
     register()
     args = parse_arguments(sys.argv[1:])
+    # Hydra wants all settings together, and takes one that follows --info for what to inform of.
+    options = _without(sys.argv[1:], args.overrides)
+    sys.argv[1:] = [*args.overrides, *options]
     if args.hydra_help or args.shell_completion:
         return _hand_over()
     plan = make_plan(args)
@@ -87,9 +91,8 @@ def _main() -> None:
     names = {job.backend.name for job in plan.jobs}
     environment.prepare_blas("numpy" if "numpy" in names else "torch")
     _check_jobs(plan)
-    options = _without(sys.argv[1:], args.overrides)
     place, settings = _place(plan)
-    sys.argv = [sys.argv[0], *options, *plan.overrides, *settings]
+    sys.argv[1:] = [*plan.overrides, *settings, *options]
     failures.forget()
     _hand_over()
     if plan.multirun:
@@ -142,7 +145,7 @@ def _hand_over() -> None:
 
 
 def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Return the options alone: Hydra wants all settings together."""
+    """Return the options alone."""
     options = list(arguments)
     for override in overrides:
         options.remove(override)

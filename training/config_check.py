@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -62,6 +64,7 @@ def check(config: DictConfig) -> Config:
     missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(f"{missing[0]} has no value: set it, as in {missing[0]}=...")
+    _check_names(config)
     for key, choices in CHOICES.items():
         value = OmegaConf.select(config, key)
         if value is not None and value not in choices:
@@ -94,6 +97,29 @@ def check(config: DictConfig) -> Config:
             "device=cuda needs backend=torch: the NumPy twin runs on the CPU (device=cpu)"
         )
     return typed
+
+
+def _check_names(config: DictConfig) -> None:
+    """Refuse what `+key=value` adds and nothing reads."""
+    known = dict(_settings(config))
+    for key, declared in known.items():
+        if not declared:
+            hint = did_you_mean(key, [name for name in known if known[name]])
+            raise ConfigError(f"there is no setting {key}{hint}")
+
+
+def _settings(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield the dotted name of each setting and group, and whether its group's type has it.
+
+    A group that is a plain mapping, as a network's arguments are, has any.
+    """
+    kind = OmegaConf.get_type(config)
+    declared = {field.name for field in fields(kind)} if is_dataclass(kind) else None
+    for key, value in config.items():
+        name = f"{prefix}{key!s}"
+        yield name, declared is None or key in declared
+        if isinstance(value, DictConfig):
+            yield from _settings(value, f"{name}.")
 
 
 def _check_range(key: str, value: Any, least: float, greatest: float, closed: bool) -> None:

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from training.config import register
 from training.errors import ConfigError
-from training.overrides import make_plan, parse_arguments
+from training.plan import make_plan, parse_arguments
 from training.settings import NEUTRAL, covered, flatten
 
 Table = list[dict[str, float]]

@@ -14,7 +14,7 @@ from training.backend import Totals, open_backend
 from training.config import Config, NumpyBackendConfig, TorchBackendConfig, register
 from training.data import epoch_batches
 from training.loop import plan_epoch
-from training.overrides import make_plan, parse_arguments
+from training.plan import make_plan, parse_arguments
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 STUDIES = sorted(path.stem for path in (ROOT / "conf" / "study").glob("*.yaml"))

@@ -13,7 +13,7 @@ from training.checkpoint import decode
 from training.checkpoint_file import CheckpointError, parse
 from training.config import Config, register
 from training.errors import ConfigError
-from training.overrides import make_plan, parse_arguments
+from training.plan import make_plan, parse_arguments
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is a development dependency")
 given = hypothesis.strategies

@@ -20,7 +20,7 @@ from training.artefacts import load_weights
 from training.checkpoint import load_checkpoint
 from training.config import Config, register
 from training.data import Dataset, load_dataset
-from training.overrides import make_plan, parse_arguments
+from training.plan import make_plan, parse_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = tuple(sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))
