@@ -20,9 +20,10 @@ class RunLabel(NamedTuple):
     model: str
     backend: str
     dataset: str
+    seed: int
 
     def __str__(self) -> str:
-        return f"{self.model} on {self.backend}, {self.dataset}"
+        return f"{self.model} on {self.backend}, {self.dataset}, seed {self.seed}"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from training.records import Record
@@ -13,53 +14,38 @@ LAST = -1
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One figure, or one row of figures, of a report.
+class Measurement:
+    """Figures in a run's record.
 
     Attributes:
-        report: R0 to R4, or "own" for what no report claims.
-        text: what the figure is.
-        experiment: the recipe it belongs to.
-        claimed: the report's figures, one for each entry of `at`; the two limits for "between";
-            none for "falling".
-        tolerance: how far a measured mean may be from the figure; see docs/results.md.
-        column: which column of the record holds it.
+        experiment: the recipe of the run.
+        changes: the settings in which the run differs from the recipe; None for any.
+        column: which column of the record holds them.
         source: which table: "metrics", "steps" or "evaluations".
         at: rows of that table, counted from 1, or LAST.
         window: rows, up to the one in `at`, whose mean is taken.
-        changes: the settings in which the run differs from the recipe.
-        rule: what makes the claim true: each figure "close" to the report's, "at least" or
-            "at most" it, "between" two of them, or the figures "falling" from one to the next.
-        percent: whether to write shares as percentages.
-        note: what is known about the claim, for the reader of the result.
     """
 
-    report: str
-    text: str
     experiment: str
-    claimed: tuple[float, ...]
-    tolerance: float = 0.003
+    _: KW_ONLY
+    changes: Mapping[str, Any] | None = field(default_factory=dict)
     column: str = "test_accuracy"
     source: str = "metrics"
     at: tuple[int, ...] = (LAST,)
     window: int = 1
-    changes: dict[str, Any] = field(default_factory=dict)
-    rule: Rule = "close"
-    percent: bool = True
-    note: str = ""
 
     def concerns(self, record: Record) -> bool:
-        """Return whether the record is a run of what the claim is about.
+        """Return whether the record is a run of what is measured.
 
-        The number of epochs matters only to claims about the last.
+        The number of epochs matters only to measurements at the last.
         """
         kept = dict(record.changes)
         if LAST not in self.at:
             kept.pop("trainer.epochs", None)
-        return record.experiment == self.experiment and kept == self.changes
+        return record.experiment == self.experiment and self.changes in (None, kept)
 
     def measure(self, record: Record) -> list[float] | None:
-        """Return the record's figures for this claim; None where it has not come that far."""
+        """Return the record's figures; None where it has not come that far."""
         rows = record.table(self.source)
         if LAST in self.at and record.status != "finished":
             return None
@@ -71,6 +57,47 @@ class Claim:
                 return None
             figures.append(sum(row[self.column] for row in part) / len(part))
         return figures
+
+
+@dataclass(frozen=True)
+class Reading(Measurement):
+    """One figure in a note.
+
+    Attributes:
+        of: what is told of several runs: their "mean", the "greatest", or the "range" between the
+            least and the greatest.
+    """
+
+    of: Literal["mean", "greatest", "range"] = "mean"
+
+
+@dataclass(frozen=True)
+class Claim(Measurement):
+    """One figure, or one row of figures, of a report.
+
+    Attributes:
+        report: R0 to R4, or "own" for what no report claims.
+        text: what the figure is.
+        claimed: the report's figures, one for each entry of `at`; the two limits for "between";
+            none for "falling".
+        tolerance: how far a measured mean may be from the figure; see docs/results.md.
+        rule: what makes the claim true: each figure "close" to the report's, "at least" or
+            "at most" it, "between" two of them, or the figures "falling" from one to the next.
+        percent: whether to write shares as percentages.
+        note: what is known about the claim, for the reader of the result, as a format string.
+        readings: the measured figures that the note's fields stand for, shares as percentages;
+            where one of them has no record, there is no note.
+    """
+
+    report: str
+    text: str
+    claimed: tuple[float, ...]
+    _: KW_ONLY
+    tolerance: float = 0.003
+    rule: Rule = "close"
+    percent: bool = True
+    note: str = ""
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -24,26 +25,31 @@ TRAIN, TEST = "#3b6fb6", "#d1495b"
 WORST = 20
 
 
+#: Up to so many epochs each has its mark.
+MARKED = 40
+#: Dots per inch of the pictures.
+DPI = 110
+
+
 def curves(path: Path, rows: list[Row], label: RunLabel) -> None:
     """Draw loss and accuracy of both sets over the epochs."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    epochs = [row.epoch for row in rows]
+    epochs, marker = [row.epoch for row in rows], "o" if len(rows) <= MARKED else ""
     for axes, quantity in ((left, "loss"), (right, "accuracy")):
-        for part, colour in (("train", TRAIN), ("test", TEST)):
+        for name, colour in (("training", TRAIN), ("test", TEST)):
+            part = name.removesuffix("ing")
             values = [getattr(row, f"{part}_{quantity}") for row in rows]
-            name = "training" if part == "train" else "test"
-            axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=name)
+            axes.plot(epochs, values, color=colour, marker=marker, markersize=3, label=name)
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{quantity}, {label.dataset}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     left.set_ylim(bottom=0)
     left.legend(frameon=False)
     right.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     final = f"final test accuracy {rows[-1].test_accuracy * 100:.2f} %"
     figure.suptitle(f"{label}: {final}")
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> None:
@@ -66,7 +72,7 @@ def confusion(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> 
     axes.set_ylabel("true")
     wrong = int(mistakes.sum())
     figure.suptitle(f"{label}: {wrong} mistakes in {len(dataset.test_labels)} test images")
-    _save(figure, path)
+    save(figure, path)
 
 
 def worst(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> None:
@@ -91,13 +97,27 @@ def worst(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> None
         figure.suptitle(f"{label}: the {len(chosen)} surest mistakes on test images")
     else:
         figure.suptitle(f"{label}: no mistake on {len(dataset.test_labels)} test images")
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    content = BytesIO()
+def plain(axes: Axes) -> None:
+    """Give a plot a grid and no frame."""
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
+    """Write a figure in the format that path ends in, whole or not at all, and close it.
+
+    A PNG does not name what made it: the same figure gives the same bytes.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    form, content = path.suffix.removeprefix("."), BytesIO()
+    metadata = {"Software": None} if form == "png" else None
     try:
-        figure.savefig(content, format="png", dpi=130)
+        figure.savefig(content, format=form, dpi=dpi, metadata=metadata)
     finally:
         plt.close(figure)
     write_atomically(path, content.getvalue())

@@ -16,15 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from training.config import register
 from training.errors import ConfigError
+from training.loop import Row
 from training.plan import make_plan, parse_arguments
+from training.recorder import EVALUATIONS, STEPS
 from training.settings import NEUTRAL, covered, flatten
 
 Table = list[dict[str, float]]
 
-TABLES = ("metrics.csv", "steps.csv", "evaluations.csv")
+#: The columns of each table, which is a CSV file of that name.
+TABLES = {"metrics": tuple(Row.columns()), "steps": STEPS, "evaluations": EVALUATIONS}
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,24 @@ class Record:
         return flatten(self.config).get(key)
 
     def table(self, name: str) -> Table:
-        """Return the rows of metrics, steps or evaluations; [] where there is no such file."""
-        try:
-            with (self.directory / f"{name}.csv").open(newline="") as file:
-                return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-        except FileNotFoundError:
-            return []
+        """Return the rows of metrics, steps or evaluations; [] where there is no such file.
+
+        Raises:
+            ConfigError: if the file cannot be read or is damaged, with the line.
+        """
+        path = self.directory / f"{name}.csv"
+        return _read_table(path, TABLES[name]) if path.exists() else []
+
+    def last_epoch(self) -> dict[str, float]:
+        """Return the last row of metrics.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        rows = self.table("metrics")
+        if not rows:
+            raise ConfigError(f"{self.directory / 'metrics.csv'} holds no epoch")
+        return rows[-1]
 
     def to_json(self) -> dict[str, Any]:
         """Return what docs/results keeps of a run besides its summary and tables."""
@@ -101,7 +118,7 @@ def read(directory: Path) -> Record:
         resolved = directory / "config.yaml"
         chosen = resolved if resolved.exists() else directory / ".hydra" / "config.yaml"
         config = OmegaConf.to_container(OmegaConf.load(chosen))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{directory} is not the folder of a run: {error}") from error
     assert isinstance(config, dict)
     choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
@@ -151,6 +168,26 @@ def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
         if not same and not covered(key, NEUTRAL):
             changed[key] = value
     return changed
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> Table:
+    rows, line = [], 0
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            for cells in reader:
+                line = reader.line_num
+                if len(cells) != len(columns):
+                    raise ValueError(f"{len(cells)} values for {len(columns)} columns")
+                if line > 1:
+                    rows.append(dict(zip(columns, map(float, cells), strict=True)))
+                elif tuple(cells) != columns:
+                    raise ValueError(f"the columns must be {', '.join(columns)}")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise ConfigError(f"{path} is damaged at line {line}: {error}") from error
+    return rows
 
 
 def _is_run(directory: Path) -> bool:

@@ -28,9 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        for directory in options.collect:
-            for kept in collection.collect(directory, options.results / collection.RUNS):
-                print(f"kept {kept}")
+        for kept in collection.collect(options.collect, options.results / collection.RUNS):
+            print(f"kept {kept}")
         print(f"wrote {results_page.write(options.results)}")
     except ConfigError as error:
         print(f"training.results: {error}", file=sys.stderr)

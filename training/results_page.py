@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from training import study_plots, verdicts
 from training.checkpoint import write_atomically
@@ -12,7 +14,7 @@ from training.claim import Claim, Quirk
 from training.claims import CLAIMS, QUIRKS
 from training.collection import RUNS, kept
 from training.records import Record
-from training.statistics import Group, grouped, short, show, spread, varied
+from training.statistics import Group, grouped, once_per_seed, short, show, spread, varied
 from training.studies import form, heading
 
 NOT_RUN = "not run yet"
@@ -20,7 +22,7 @@ PICTURES = "pictures"
 
 _HEAD = """# Results: claim against measurement
 
-Written by `python -m training.results` from the records in [results/{runs}](results/{runs}); edit
+Written by `python -m training.results` from the records in [{runs}]({runs}); edit
 `training/claims.py`, not this page. All runs are on MNIST. Means are over seeds, with the sample
 standard deviation; n is the number of runs.
 
@@ -32,20 +34,45 @@ and what was chosen for them are in [assumptions.md](assumptions.md), the comman
 """
 
 
+class _Gallery(NamedTuple):
+    """Where pictures are drawn, and what the page calls that place."""
+
+    folder: Path
+    link: str
+
+
 def write(results: Path) -> Path:
-    """Write results.md beside the folder of results, and the pictures inside; return the page."""
+    """Write the page beside the folder of results, and the pictures inside; return the page.
+
+    Nothing that is there is touched before all of it has been made.
+
+    Raises:
+        ConfigError: if the folder has no records, or a damaged one.
+        OSError: if the page or a picture cannot be written.
+    """
+    results = results.resolve()
     records = kept(results / RUNS)
-    pictures = results / PICTURES
-    pictures.mkdir(parents=True, exist_ok=True)
+    page, pictures = results.with_name(f"{results.name}.md"), results / PICTURES
+    with TemporaryDirectory() as folder:
+        gallery = _Gallery(Path(folder), f"{results.name}/{PICTURES}")
+        text = _page(records, f"{results.name}/{RUNS}", gallery)
+        new = {path.name: path.read_bytes() for path in gallery.folder.iterdir()}
+    pictures.mkdir(exist_ok=True)
+    for name, content in new.items():
+        write_atomically(pictures / name, content)
+    write_atomically(page, text.encode())
     for old in pictures.glob("*.png"):
-        old.unlink()
-    parts = [_HEAD.format(runs=RUNS, not_run=NOT_RUN), _claims(records), _quirks(records)]
-    parts += _studies(records, pictures)
-    parts += _curves(records, pictures)
-    parts.append(_circumstances(records))
-    page = results.parent / "results.md"
-    write_atomically(page, "\n".join(part for part in parts if part).encode())
+        if old.name not in new:
+            old.unlink()
     return page
+
+
+def _page(records: Sequence[Record], runs: str, gallery: _Gallery) -> str:
+    parts = [_HEAD.format(runs=runs, not_run=NOT_RUN), _claims(records), _quirks(records)]
+    parts += _studies(records, gallery)
+    parts += _curves(records, gallery)
+    parts.append(_circumstances(records))
+    return "\n".join(part for part in parts if part)
 
 
 def _claims(records: Sequence[Record]) -> str:
@@ -55,8 +82,9 @@ def _claims(records: Sequence[Record]) -> str:
         concerned = [record for record in records if claim.concerns(record)]
         measured, verdict = _verdict(claim, concerned)
         text = claim.text
-        if claim.note:
-            notes.append(claim.note)
+        note = verdicts.note(claim, records)
+        if note:
+            notes.append(note)
             text += f" [{len(notes)}]"
         lines.append(
             f"| {claim.report} | {text} | {verdicts.claimed(claim)} | {measured} | {verdict} |"
@@ -73,10 +101,9 @@ def _verdict(claim: Claim, records: Sequence[Record]) -> tuple[str, str]:
     own = _own_backend(claim.report)
     cells, judged = [], ""
     for backend in sorted({record.backend for record in done}, key=lambda name: name != own):
-        # The same run may have been kept by several studies: each seed counts once.
-        by_seed = {record.seed: record for record in done if record.backend == backend}
-        found = verdicts.judge(claim, list(by_seed.values()))
-        cells.append(f"{found.measured} ({backend}, n = {len(by_seed)})")
+        ours = once_per_seed(record for record in done if record.backend == backend)
+        found = verdicts.judge(claim, ours)
+        cells.append(f"{found.measured} ({backend}, n = {len(ours)})")
         judged = judged or found.verdict
     return "; ".join(cells), judged
 
@@ -112,9 +139,8 @@ def _own_backend(report: str) -> str:
 def _effect(quirk: Quirk, records: Sequence[Record]) -> list[str]:
     sides: list[list[float]] = []
     for value in (quirk.on, quirk.off):
-        # The same run may have been kept by several studies: each seed counts once.
-        by_seed = {r.seed: r for r in records if r.setting(quirk.key) == value}
-        sides.append([r.table("metrics")[-1]["test_accuracy"] for r in by_seed.values()])
+        ours = once_per_seed(r for r in records if r.setting(quirk.key) == value)
+        sides.append([record.last_epoch()["test_accuracy"] for record in ours])
     if not all(sides):
         return [NOT_RUN] * 3
     on, off = (spread(side) for side in sides)
@@ -122,19 +148,19 @@ def _effect(quirk: Quirk, records: Sequence[Record]) -> list[str]:
     return [*texts, f"{(on.mean - off.mean) * 100:+.2f} points"]
 
 
-def _studies(records: Sequence[Record], pictures: Path) -> list[str]:
+def _studies(records: Sequence[Record], gallery: _Gallery) -> list[str]:
     """Return a section for each study that was run, and draw its picture."""
     sections = []
     ours = sorted((r for r in records if r.study), key=_family)
     for (study, experiment), jobs in groupby(ours, key=_family):
         runs = _sorted_by_settings(_with_recipe(list(jobs), records))
         name = f"{study}-{experiment}.png"
-        study_plots.draw(pictures / name, runs)
+        study_plots.draw(gallery.folder / name, runs)
         table = _final_table(grouped(runs)) if form(runs) == "table" else ""
         sections.append(
             f"## {heading(runs)}\n\n`python train.py study={study}"
             f"{f' experiment={experiment}' if study == 'seeds' else ''}`\n\n{table}"
-            f"![{heading(runs)}](results/{PICTURES}/{name})\n"
+            f"![{heading(runs)}]({gallery.link}/{name})\n"
         )
     return sections
 
@@ -179,7 +205,7 @@ def _final_table(groups: Sequence[Group]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for group in groups:
         cells = [show(group.values[key]) for key in keys]
-        lasts = [record.table("metrics")[-1] for record in group.finished]
+        lasts = [record.last_epoch() for record in group.finished]
         if lasts:
             cells.append(spread([row["test_accuracy"] for row in lasts]).text(percent=True))
             cells.append(spread([row["train_loss"] for row in lasts]).text(digits=4))
@@ -190,16 +216,17 @@ def _final_table(groups: Sequence[Group]) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def _curves(records: Sequence[Record], pictures: Path) -> list[str]:
+def _curves(records: Sequence[Record], gallery: _Gallery) -> list[str]:
     """Draw one run of each unchanged recipe: by iteration where it was recorded, else by epoch."""
     sections = []
     recipes = {r.experiment: r for r in reversed(records) if not r.changes and r.table("metrics")}
     for experiment in sorted(recipes):
         record, name = recipes[experiment], f"curve-{experiment}.png"
         by_step = bool(record.table("steps"))
-        (study_plots.batch_curves if by_step else study_plots.epoch_curves)(pictures / name, record)
+        draw = study_plots.batch_curves if by_step else study_plots.epoch_curves
+        draw(gallery.folder / name, record)
         unit = "iteration" if by_step else "epoch"
-        sections.append(f"## {experiment} by {unit}\n\n![{name}](results/{PICTURES}/{name})\n")
+        sections.append(f"## {experiment} by {unit}\n\n![{name}]({gallery.link}/{name})\n")
     return sections
 
 

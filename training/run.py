@@ -191,7 +191,7 @@ class Run:
     def _save_artefacts(self, scores: Scores) -> None:
         directory, dataset, model = self._directory, self._dataset, self._config.model
         save_weights(directory / "weights.safetensors", self._backend.weights(), model)
-        label = RunLabel(model.name, self._backend.name, dataset.name)
+        label = RunLabel(model.name, self._backend.name, dataset.name, self._config.seed)
         self._draw(directory, self._session.progress.rows, scores, dataset, label)
 
 

@@ -81,6 +81,11 @@ def grouped(records: Sequence[Record]) -> list[Group]:
     return list(groups.values())
 
 
+def once_per_seed(records: Iterable[Record]) -> list[Record]:
+    """Return one record of each seed: several studies may have kept the same run."""
+    return list({record.seed: record for record in records}.values())
+
+
 def short(key: str) -> str:
     """Return a setting's own name: "lr" of optimizer.lr, and "init" of init.name."""
     return key.removesuffix(".name").rpartition(".")[2]

@@ -27,14 +27,12 @@ def report(directory: Path) -> None:
 
     try:
         records = find(directory)
+        if not any(record.table("metrics") for record in records):
+            raise ConfigError("no job has completed an epoch")
+        lines = table(records)
     except ConfigError as error:
         print(f"no report of the sweep: {error}")
         return
-    done = [record for record in records if record.table("metrics")]
-    if not done:
-        print("no report of the sweep: no job has completed an epoch")
-        return
-    lines = table(records)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     write_atomically(directory / "study.csv", text.getvalue().encode())
@@ -79,7 +77,7 @@ def _final_values(groups: Sequence[Group], name: str) -> Lines:
     keys = list(groups[0].values)
     lines = [[*keys, "runs", "failed", name, "deviation", "reported"]]
     for group in groups:
-        values = [record.table("metrics")[-1][name] for record in group.finished]
+        values = [record.last_epoch()[name] for record in group.finished]
         cells = ["", ""]
         if values:
             found = spread(values)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from training import studies
-from training.checkpoint import write_atomically
+from training import plots, studies
+from training.artefacts import RunLabel
 from training.claims import reported, reported_course
+from training.loop import Row
 from training.records import Record, Table
 from training.statistics import Group, grouped, short, show, spread
 
-MEASURED, CLAIMED = "#3b6fb6", "#d1495b"
+MEASURED, CLAIMED = plots.TRAIN, plots.TEST
 
 #: Settings beside each other from which on their labels stand upright.
 CROWDED = 6
@@ -38,11 +33,11 @@ def draw(path: Path, records: Sequence[Record]) -> None:
             _curves(axes, groups, studies.column(records))
         case _:
             _evaluations(axes, groups)
-    _plain(axes)
+    plots.plain(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
     figure.suptitle(studies.heading(records))
-    save(figure, path)
+    plots.save(figure, path)
 
 
 def batch_curves(path: Path, record: Record, window: int = 20) -> None:
@@ -56,48 +51,23 @@ def batch_curves(path: Path, record: Record, window: int = 20) -> None:
         axes.plot(steps, means, color=MEASURED, linewidth=1.2, label=f"mean of {window}")
         axes.set_xlabel("iteration")
         axes.set_ylabel(f"training {name}")
+        plots.plain(axes)
     panels[0].set_yscale("log")
-    _finish(figure, panels, record, ", by iteration")
-    save(figure, path)
+    panels[0].legend(frameon=False)
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    figure.suptitle(f"{_label(record)}, by iteration")
+    plots.save(figure, path)
 
 
 def epoch_curves(path: Path, record: Record) -> None:
     """Draw loss and accuracy of both sets over the epochs from metrics.csv."""
-    rows = record.table("metrics")
-    figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
-        for part, colour, label in (("train", MEASURED, "training"), ("test", CLAIMED, "test")):
-            values = [row[f"{part}_{name}"] for row in rows]
-            axes.plot([row["epoch"] for row in rows], values, color=colour, label=label)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(name)
-    _finish(figure, panels, record)
-    save(figure, path)
+    rows = [Row(int(row.pop("epoch")), **row) for row in record.table("metrics")]
+    plots.curves(path, rows, _label(record))
 
 
-def _finish(figure: Figure, panels: Sequence[Axes], record: Record, what: str = "") -> None:
-    """Give a run's panels of loss and accuracy their frame and title."""
-    for axes in panels:
-        _plain(axes)
-    panels[0].legend(frameon=False)
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    model, seed = record.setting("model.name"), record.seed
-    figure.suptitle(f"{model} on {record.backend}, {record.dataset}, seed {seed}{what}")
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all, without the time of its making."""
-    content = BytesIO()
-    try:
-        figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
-    finally:
-        plt.close(figure)
-    write_atomically(path, content.getvalue())
+def _label(record: Record) -> RunLabel:
+    model = str(record.setting("model.name"))
+    return RunLabel(model, record.backend, record.dataset, record.seed)
 
 
 def _final_values(axes: Axes, groups: Sequence[Group], name: str) -> None:
@@ -106,7 +76,7 @@ def _final_values(axes: Axes, groups: Sequence[Group], name: str) -> None:
     by_number = len(keys) == 1 and all(isinstance(n, float) and n > 0 for n in numbers)
     places = numbers if by_number else list(range(len(groups)))
     for place, group in zip(places, groups, strict=True):
-        values = [record.table("metrics")[-1][name] for record in group.finished]
+        values = [record.last_epoch()[name] for record in group.finished]
         claimed = reported(group.records[0], name)
         if values:
             found = spread(values)
@@ -134,7 +104,7 @@ def _final_values(axes: Axes, groups: Sequence[Group], name: str) -> None:
             axes.set_xticks(places, labels, fontsize=8, rotation=90)
             axes.set_xlabel(", ".join(map(short, keys)))
         axes.set_xlim(-0.5, len(groups) - 0.5)
-    _label(axes, name)
+    _name(axes, name)
 
 
 def _curves(axes: Axes, groups: Sequence[Group], name: str) -> None:
@@ -149,7 +119,7 @@ def _curves(axes: Axes, groups: Sequence[Group], name: str) -> None:
             axes.plot(*zip(*claimed, strict=True), "D--", mfc="none", color=colour, label=label)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label(axes, name)
+    _name(axes, name)
 
 
 def _evaluations(axes: Axes, groups: Sequence[Group]) -> None:
@@ -172,7 +142,7 @@ def _evaluations(axes: Axes, groups: Sequence[Group]) -> None:
                 )
     axes.set_xlabel("completed epochs (0: after the first step)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label(axes, "accuracy on samples")
+    _name(axes, "accuracy on samples")
 
 
 def _average(tables: Sequence[Table]) -> Table:
@@ -187,7 +157,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _label(axes: Axes, name: str) -> None:
+def _name(axes: Axes, name: str) -> None:
     axes.set_ylabel(name.replace("_", " "))
     if "accuracy" in name:
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from training.claim import Claim
+from training.claim import Claim, Reading
 from training.records import Record
-from training.statistics import Spread, spread
+from training.statistics import Spread, once_per_seed, spread
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,28 @@ def judge(claim: Claim, records: Sequence[Record]) -> Judgement:
         return Judgement(f"diverged in {lost} of {len(records)}", "not reproduced: diverges")
     spreads = [spread(column) for column in zip(*figures, strict=True)]
     return Judgement(_show(claim, spreads) + note, _verdict(claim, [s.mean for s in spreads]))
+
+
+def note(claim: Claim, records: Sequence[Record]) -> str:
+    """Return a claim's note with its figures; "" where the records do not give all of them."""
+    figures = [_figure_of(reading, records) for reading in claim.readings]
+    return "" if None in figures else claim.note.format(*figures)
+
+
+def _figure_of(reading: Reading, records: Sequence[Record]) -> float | None:
+    ours = [record for record in records if reading.concerns(record)]
+    if reading.of == "mean":
+        ours = once_per_seed(ours)
+    values = [found[0] for record in ours if (found := reading.measure(record))]
+    if not values:
+        return None
+    scale = 100 if "accuracy" in reading.column else 1
+    match reading.of:
+        case "greatest":
+            return scale * max(values)
+        case "range":
+            return scale * (max(values) - min(values))
+    return scale * spread(values).mean
 
 
 def claimed(claim: Claim) -> str:

@@ -13,8 +13,8 @@ import pytest
 
 from tests.experiments.test_recipes import EXPERIMENTS, STUDIES, jobs
 from tests.training.support import ROOT
-from training import collection, results, results_page
-from training.claim import Claim
+from training import collection, results, results_page, verdicts
+from training.claim import Claim, Reading
 from training.claims import CLAIMS, QUIRKS
 from training.records import Record, recipe
 from training.results_page import NOT_RUN
@@ -73,7 +73,12 @@ def line(page: str, *words: str) -> str:
     return found
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_without_a_record_there_is_no_figure(tmp_path) -> None:
+    (tmp_path / "results" / "runs").mkdir(parents=True)
     page = written(tmp_path / "results")
     for claim in CLAIMS:
         assert line(page, f"| {claim.report} | {claim.text}").endswith(f"{NOT_RUN} | {NOT_RUN} |")
@@ -94,9 +99,107 @@ def test_mean_spread_and_verdict(tmp_path) -> None:
     assert "a processor, cpu, 1 thread" in page
     picture = tmp_path / "results" / "pictures" / "seeds-r3_lenet5_avgpool.png"
     assert picture.exists()
-    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    before = contents(tmp_path)
+    picture.with_name("stale.png").write_bytes(b"")
     written(tmp_path / "results")
-    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert before == contents(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("1,2,3", "metrics.csv is damaged at line 4: 3 values for 8 columns"),
+        ("3,1e-3,x,0.8,0.4,0.9,3,2e4", "metrics.csv is damaged at line 4: could not convert"),
+        ("\0", "metrics.csv is damaged at line 4: "),
+        (None, "metrics.csv holds no epoch"),
+    ],
+)
+def test_a_damaged_table_leaves_page_and_pictures(damage, message, tmp_path, capsys) -> None:
+    runs = tmp_path / "results" / "runs"
+    keep(runs, [0.9, 0.97])
+    written(tmp_path / "results")
+    (table,) = runs.rglob("metrics.csv")
+    table.write_text("" if damage is None else f"{table.read_text()}{damage}\n")
+    before = contents(tmp_path)
+    capsys.readouterr()
+    assert results.main(["--results", str(tmp_path / "results")]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert str(table) in told
+    assert told.count("\n") == 1
+    assert before == contents(tmp_path)
+
+
+def test_other_columns_are_no_table(tmp_path, capsys) -> None:
+    keep(tmp_path / "runs", [0.9, 0.97])
+    (table,) = tmp_path.rglob("metrics.csv")
+    table.write_text(
+        table.read_text().replace("test_loss,test_accuracy", "test_accuracy,test_loss")
+    )
+    assert results.main(["--results", str(tmp_path)]) == 2
+    assert "metrics.csv is damaged at line 1: the columns must be epoch" in capsys.readouterr().err
+
+
+def test_a_summary_without_its_hardware_is_named(tmp_path, capsys) -> None:
+    keep(tmp_path / "runs", [0.9, 0.97])
+    (summary,) = tmp_path.rglob("summary.json")
+    content = {key: value for key, value in SUMMARY.items() if key not in ("device", "date")}
+    summary.write_text(json.dumps(content))
+    assert results.main(["--results", str(tmp_path)]) == 2
+    assert "summary.json lacks device, date" in capsys.readouterr().err
+
+
+def test_a_slip_in_the_folders_name_writes_nothing(tmp_path, capsys) -> None:
+    keep(tmp_path / "results" / "runs", [0.9, 0.97])
+    written(tmp_path / "results")
+    before = contents(tmp_path)
+    assert results.main(["--results", str(tmp_path / "reslts")]) == 2
+    assert f"there is no folder {tmp_path / 'reslts' / 'runs'}" in capsys.readouterr().err
+    assert before == contents(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "results.md"}
+
+
+def test_another_folders_page_has_its_own_name(tmp_path) -> None:
+    keep(tmp_path / "run", [0.9, 0.97])
+    (run,) = (tmp_path / "run").iterdir()
+    target = tmp_path / "other"
+    assert results.main(["--collect", str(run), "--results", str(target)]) == 0
+    page = (tmp_path / "other.md").read_text(encoding="utf-8")
+    assert "(other/runs)" in page
+    assert "(other/pictures/seeds-r3_lenet5_avgpool.png)" in page
+    assert not (tmp_path / "results.md").exists()
+
+
+def test_all_runs_are_looked_at_before_one_is_kept(tmp_path, capsys) -> None:
+    keep(tmp_path, [0.9, 0.97])
+    keep(tmp_path, [0.9], seed=1, status="interrupted")
+    runs = sorted(map(str, tmp_path.iterdir()))
+    target = tmp_path / "results"
+    assert results.main(["--collect", *runs, "--results", str(target)]) == 2
+    assert "is interrupted: go on with it" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_a_notes_figure_is_measured(tmp_path) -> None:
+    runs = tmp_path / "results" / "runs"
+    keep(runs, [0.9, 0.97])
+    page = written(tmp_path / "results")
+    assert "the rate is not stated: 3e-5" not in page
+    assert "| test accuracy after 2 epochs |" in page
+    keep(runs, [0.7, 0.8567], changes={"optimizer.lr": 3e-5})
+    page = written(tmp_path / "results")
+    assert ". the rate is not stated: 3e-5 gives 85.67 %, but then" in page
+    assert "| test accuracy after 2 epochs [" in page
+
+
+@pytest.mark.parametrize(("of", "figure"), [("mean", 95), ("greatest", 98), ("range", 6)])
+def test_what_a_note_tells_of_several_runs(of, figure, tmp_path) -> None:
+    for seed, accuracy in enumerate((0.92, 0.95, 0.98)):
+        keep(tmp_path, [accuracy], seed)
+    keep(tmp_path, [0.98], seed=2, study="again")
+    reading = Reading("r3_lenet5_avgpool", of=of)
+    claim = Claim("r3_lenet5_avgpool", "R3", "", (), note="{:.2f}", readings=(reading,))
+    assert verdicts.note(claim, collection.kept(tmp_path)) == f"{figure:.2f}"
 
 
 def test_divergence_is_a_result(tmp_path) -> None:
@@ -193,9 +296,7 @@ def test_claims_and_departures_belong_to_what_there_is() -> None:
     ],
 )
 def test_verdicts(rule, claimed, figures, verdict, tmp_path, monkeypatch) -> None:
-    from training import verdicts
-
-    claim = Claim("R3", "", "r3_lenet5_avgpool", claimed, rule=rule, at=tuple(range(len(figures))))
+    claim = Claim("r3_lenet5_avgpool", "R3", "", claimed, rule=rule, at=tuple(range(len(figures))))
     monkeypatch.setattr(Claim, "measure", lambda *_: figures)
     assert verdicts.judge(claim, [None]).verdict == verdict  # type: ignore[list-item]
 
@@ -203,8 +304,7 @@ def test_verdicts(rule, claimed, figures, verdict, tmp_path, monkeypatch) -> Non
 def test_the_committed_page_is_what_its_records_give(tmp_path) -> None:
     kept = ROOT / "docs" / "results" / "runs"
     target = tmp_path / "docs" / "results"
-    if kept.exists():
-        shutil.copytree(kept, target / "runs")
+    shutil.copytree(kept, target / "runs")
     page = results_page.write(target)
     assert page.read_text() == (ROOT / "docs" / "results.md").read_text()
 

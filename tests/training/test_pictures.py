@@ -15,7 +15,7 @@ from training.artefacts import RunLabel
 from training.evaluation import Scores, score
 from training.loop import Row
 
-LABEL = RunLabel("lenet5_relu", "torch", "digits")
+LABEL = RunLabel("lenet5_relu", "torch", "digits", 0)
 ROWS = [Row(epoch, 1e-3, 1 / epoch, 0.8, 1 / epoch, 0.9, 1.5, 1000.0) for epoch in (1, 2)]
 NAMES = ("curves.png", "confusion.png", "worst.png")
 
