@@ -193,8 +193,10 @@ def heading(record: dict[str, Any]) -> str:
     library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
     others = record.get("cores_used_by_others")
     busy = f", {others} of them used by others" if others else ""
+    device = record.get("cuda")
+    cuda = f"; {device['name']}, CUDA {device['cuda']}" if device else ""
     return (
-        f"{record['processor']}, {record['cores']} cores{busy}, {record['date'][:10]}\n"
+        f"{record['processor']}, {record['cores']} cores{busy}{cuda}, {record['date'][:10]}\n"
         f"Python {record['python']}, {known}{library}"
     )
 

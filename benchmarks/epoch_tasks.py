@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import CASES, make_data
 from benchmarks.task import SEED, Task
-from training.backend import open_backend
+from training.backend import EpochPlan, Totals, open_backend
 from training.config import Config, register
 from training.data import Dataset
 from training.data.resize import resize_bilinear
@@ -24,7 +24,8 @@ RECIPE = "r1_lenet5_tanh"
 NETWORK = "lenet5_tanh"
 RATE, FLIP = 1e-5, 0.5
 BATCH, SIZE = CASES[NETWORK]
-#: Full batches of the warming up, which is followed by one of the epoch's last, shorter size.
+#: Steps of the warming up with full batches, and with the epoch's last, shorter one: enough for a
+#: CUDA graph of each to be recorded.
 WARM_UP = 5
 
 
@@ -51,20 +52,23 @@ class EpochTask(Task):
         """Build network, optimizer and data."""
 
     @abstractmethod
-    def epoch(self, images: int) -> float:
-        """Train on the first images; return the mean loss."""
+    def warm_up(self) -> None:
+        """Take first steps of both batch sizes, and wait for them."""
+
+    @abstractmethod
+    def epoch(self) -> float:
+        """Train on all images; return the mean loss."""
 
     def start_up(self) -> float:
-        """Take the first steps, of both batch sizes; return the seconds since the arrays came."""
+        """Warm up; return the seconds since the arrays came."""
         started = perf_counter()
-        count = len(self.labels)
-        self.epoch(min(WARM_UP * BATCH + count % BATCH, count))
+        self.warm_up()
         return self.prepared + perf_counter() - started
 
     def run(self, kind: str, count: int) -> None:
         """Train for whole epochs."""
         for _ in range(count):
-            self.loss = self.epoch(len(self.labels))
+            self.loss = self.epoch()
 
     def mean_loss(self) -> float:
         """Return the mean loss of the last epoch."""
@@ -102,14 +106,27 @@ class ProjectLoop(EpochTask):
         self._backend.place(dataset(self.images, self.labels, self._config))
         self._epochs = 0
 
-    def epoch(self, images: int) -> float:
-        """Train on the first images; return the mean loss."""
-        plan = plan_epoch(self._config, images, self._epochs)
+    def warm_up(self) -> None:
+        """Take the first steps of an epoch, and its last one several times."""
+        plan = plan_epoch(self._config, len(self.labels), self._epochs)
+        self._backend.begin_epoch(plan, Totals())
+        for first, last in warm_up_steps(plan):
+            self._backend.train(first, last)
+        self._backend.totals()
+
+    def epoch(self) -> float:
+        """Train on all images; return the mean loss."""
+        plan = plan_epoch(self._config, len(self.labels), self._epochs)
         self._epochs += 1
         progress = Progress()
         train_epoch(self._backend, plan, progress, lambda _: None)
         self._backend.end_epoch()
         return progress.totals.loss / progress.totals.images
+
+
+def warm_up_steps(plan: EpochPlan) -> list[tuple[int, int]]:
+    """Return the first and last step of each call of a warming up."""
+    return [(0, min(WARM_UP, plan.steps)), *[(plan.steps - 1, plan.steps)] * WARM_UP]
 
 
 def compose(recipe: str, backend: str, device: str, settings: dict[str, Any]) -> Config:

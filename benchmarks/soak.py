@@ -19,9 +19,10 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import command
-from benchmarks.harness import BenchmarkError
+from benchmarks.harness import ROOT, BenchmarkError
 
 BACKENDS = ("numpy", "torch")
+MODELS = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
 STEPS_PER_EPOCH = 23  # 1,437 images in batches of 64
 SAMPLES = 50
 #: More growth than this after the first fifth, or one more open file, fails the benchmark.
@@ -145,7 +146,7 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks.soak", description=(__doc__ or "").partition("\n")[0]
     )
     made.add_argument("--steps", type=command.positive, default=10_000)
-    made.add_argument("--model", default="lenet5_relu")
+    made.add_argument("--model", choices=MODELS, default="lenet5_relu")
     made.add_argument("--backend", nargs="+", choices=BACKENDS, default=BACKENDS)
     made.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     made.add_argument("--worker", choices=BACKENDS, help=argparse.SUPPRESS)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 import torch_models
-from benchmarks.epoch_tasks import BATCH, FLIP, NETWORK, RATE, SIZE, EpochTask
+from benchmarks.epoch_tasks import BATCH, FLIP, NETWORK, RATE, SIZE, WARM_UP, EpochTask
 from benchmarks.task import SEED
 from training.config import InitConfig
 from training.initialisation import initial_weights
@@ -58,9 +58,15 @@ class StockLoop(EpochTask):
         self._schedule = torch.optim.lr_scheduler.StepLR(self._optimizer, 20, 0.5)
         self._loader = self._load(len(self.labels))
 
-    def epoch(self, images: int) -> float:
-        """Train on the first images; return the mean loss."""
-        loader = self._loader if images == len(self.labels) else self._load(images)
+    def warm_up(self) -> None:
+        """Train on the images of a few batches."""
+        self._train(self._load(min(WARM_UP * BATCH + len(self.labels) % BATCH, len(self.labels))))
+
+    def epoch(self) -> float:
+        """Train on all images; return the mean loss."""
+        return self._train(self._loader)
+
+    def _train(self, loader: DataLoader) -> float:
         total = torch.zeros((), device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for inputs, targets in loader:
@@ -73,7 +79,7 @@ class StockLoop(EpochTask):
             total += loss.detach() * len(y)
             correct += (logits.detach().argmax(1) == y).sum()
         self._schedule.step()
-        return float(total) / images
+        return float(total) / len(loader.dataset)  # type: ignore[arg-type]
 
     def _load(self, images: int) -> DataLoader:
         data = Images(self.images[:images], self.labels[:images])

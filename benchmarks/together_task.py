@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.epoch_tasks import RECIPE, EpochTask, compose, dataset
-from training.backend import Totals
+from benchmarks.epoch_tasks import RECIPE, EpochTask, compose, dataset, warm_up_steps
+from training.backend import EpochPlan, Totals
 from training.loop import plan_epoch
 from training.torch_backend.many import ManyNetworks
 
@@ -28,19 +28,31 @@ class TogetherLoop(EpochTask):
         self._networks.place(dataset(self.images, self.labels, self._configs[0]))
         self._epochs = 0
 
-    def epoch(self, images: int) -> float:
-        """Train on the first images; return the mean loss over all networks."""
-        members = self._networks.members
-        plans = [plan_epoch(config, images, self._epochs) for config in self._configs]
+    def warm_up(self) -> None:
+        """Take the first steps of an epoch, and its last one several times."""
+        for first, last in warm_up_steps(self._begin()):
+            self._take(first, last)
+
+    def epoch(self) -> float:
+        """Train on all images; return the mean loss over all networks."""
+        members, plan = self._networks.members, self._begin()
         self._epochs += 1
-        for member, plan in zip(members, plans, strict=True):
-            member.begin_epoch(plan, Totals())
-        steps, stride = plans[0].steps, members[0].steps_per_call
-        for first in range(0, steps, stride):
-            for member in members:
-                member.train(first, min(first + stride, steps))
-            self._networks.advance()
-        losses = [member.totals().loss / images for member in members]
+        stride = members[0].steps_per_call
+        for first in range(0, plan.steps, stride):
+            self._take(first, min(first + stride, plan.steps))
+        losses = [member.totals().loss / len(plan.indices) for member in members]
         for member in members:
             member.end_epoch()
         return sum(losses) / len(losses)
+
+    def _begin(self) -> EpochPlan:
+        """Give each network its plan; return one of them."""
+        for member, config in zip(self._networks.members, self._configs, strict=True):
+            plan = plan_epoch(config, len(self.labels), self._epochs)
+            member.begin_epoch(plan, Totals())
+        return plan
+
+    def _take(self, first: int, last: int) -> None:
+        for member in self._networks.members:
+            member.train(first, last)
+        self._networks.advance()

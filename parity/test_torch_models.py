@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -67,7 +68,7 @@ def test_adam_resumes_from_its_state(mode) -> None:
     assert all(torch.equal(p, q) for p, q in zip(owners, resumed, strict=True))
 
 
-ADAGRAD = {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5}
+ADAGRAD: dict[str, Any] = {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5}
 
 
 @pytest.mark.parametrize("options", [{}, ADAGRAD], ids=["plain", "all"])
