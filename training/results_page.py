@@ -219,10 +219,11 @@ def _final_table(groups: Sequence[Group]) -> str:
 def _curves(records: Sequence[Record], gallery: _Gallery) -> list[str]:
     """Draw one run of each unchanged recipe: by iteration where it was recorded, else by epoch."""
     sections = []
-    recipes = {r.experiment: r for r in reversed(records) if not r.changes and r.table("metrics")}
-    for experiment in sorted(recipes):
-        record, name = recipes[experiment], f"curve-{experiment}.png"
-        by_step = bool(record.table("steps"))
+    runs = [record for record in records if not record.changes and record.table("metrics")]
+    for experiment in sorted({record.experiment for record in runs}):
+        ours = [record for record in runs if record.experiment == experiment]
+        record = next((record for record in ours if record.table("steps")), ours[0])
+        by_step, name = bool(record.table("steps")), f"curve-{experiment}.png"
         draw = study_plots.batch_curves if by_step else study_plots.epoch_curves
         draw(gallery.folder / name, record)
         unit = "iteration" if by_step else "epoch"

@@ -180,6 +180,16 @@ def test_all_runs_are_looked_at_before_one_is_kept(tmp_path, capsys) -> None:
     assert not target.exists()
 
 
+def test_curves_are_by_iteration_where_a_run_has_them(tmp_path) -> None:
+    runs = tmp_path / "results" / "runs"
+    keep(runs, [0.9, 0.97], study="quirk_r3_eps")
+    assert "## r3_lenet5_avgpool by epoch" in written(tmp_path / "results")
+    keep(runs, [0.9, 0.97], seed=1)
+    (folder,) = runs.glob("seeds-*")
+    (folder / "steps.csv").write_text("step,loss,accuracy\n1,2.3,0.1\n2,2.2,0.2\n")
+    assert "## r3_lenet5_avgpool by iteration" in written(tmp_path / "results")
+
+
 def test_a_notes_figure_is_measured(tmp_path) -> None:
     runs = tmp_path / "results" / "runs"
     keep(runs, [0.9, 0.97])
