@@ -101,25 +101,25 @@ def check(config: DictConfig) -> Config:
 
 def _check_names(config: DictConfig) -> None:
     """Refuse what `+key=value` adds and nothing reads."""
-    known = dict(_settings(config))
-    for key, declared in known.items():
-        if not declared:
-            hint = did_you_mean(key, [name for name in known if known[name]])
-            raise ConfigError(f"there is no setting {key}{hint}")
+    settings = dict(_settings(config))
+    known = [name for name, declared in settings.items() if declared]
+    for name in sorted(settings.keys() - set(known)):
+        raise ConfigError(f"there is no setting {name}{did_you_mean(name, known)}")
 
 
 def _settings(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Yield the dotted name of each setting and group, and whether its group's type has it.
+    """Yield the dotted name of each setting, and whether its group's type has it.
 
     A group that is a plain mapping, as a network's arguments are, has any.
     """
     kind = OmegaConf.get_type(config)
     declared = {field.name for field in fields(kind)} if is_dataclass(kind) else None
     for key, value in config.items():
-        name = f"{prefix}{key!s}"
-        yield name, declared is None or key in declared
-        if isinstance(value, DictConfig):
+        name, known = f"{prefix}{key!s}", declared is None or key in declared
+        if known and isinstance(value, DictConfig):
             yield from _settings(value, f"{name}.")
+        else:
+            yield name, known
 
 
 def _check_range(key: str, value: Any, least: float, greatest: float, closed: bool) -> None:

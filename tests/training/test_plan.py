@@ -1,0 +1,108 @@
+"""What a command line asks for, and that Hydra is handed the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.training.support import metrics
+from training.config import register
+from training.errors import ConfigError
+from training.plan import Plan, make_plan, parse_arguments
+
+
+def plan(*arguments: str) -> Plan:
+    register()
+    return make_plan(parse_arguments(arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("+foo=1",), "there is no setting foo"),
+        (("++foo={a: 1}",), "there is no setting foo"),
+        (("+modell=lenet5_bn",), "there is no setting modell"),
+        (
+            ("+trainer.epoch=1", "trainer.epochs=2"),
+            "there is no setting trainer.epoch (did you mean trainer.epochs?)",
+        ),
+        (("--multirun", "+trainer.stride=1,2"), "there is no setting trainer.stride"),
+    ],
+)
+def test_an_added_setting_that_nothing_reads(arguments, words) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(*arguments)
+    assert str(caught.value) == words
+
+
+def test_what_a_network_may_be_given_is_added() -> None:
+    (job,) = plan("+model.arguments.width={a: 1}").jobs
+    assert job.model.arguments == {"ties": "first", "width": {"a": 1}}
+    (job,) = plan("optimizer=sgd", "++optimizer.nesterov=true").jobs
+    assert job.optimizer.nesterov is True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("seed=0,1", "data=digits", "--multirun"),
+        ("seed=0,1", "--multirun", "data=digits"),
+        ("--multirun", "seed=0,1", "--config-name", "config", "data=digits"),
+    ],
+)
+def test_settings_stand_before_and_after_options(arguments) -> None:
+    found = plan(*arguments)
+    assert [job.seed for job in found.jobs] == [0, 1]
+    assert found.overrides == ("seed=0,1", "data=digits")
+
+
+def test_an_unknown_option_is_named_alone() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no option --epochs=3;.*did you mean trainer\.epochs"
+    ) as e:
+        plan("seed=1", "--epochs=3", "data=digits")
+    assert "data" not in str(e.value)
+    with pytest.raises(ConfigError, match="config-name"):
+        plan("seed=1", "--config-name")
+
+
+@pytest.mark.usefixtures("few_digits", "no_pictures")
+def test_hydra_is_handed_the_same(call_main, tmp_path, capsys) -> None:
+    quick = ("trainer.epochs=1", "backend=numpy", "backend.threads=1", "hydra.sweep.dir=all")
+    assert call_main("data=digits", "--multirun", "seed=0,1", "-cn", "config", *quick) == 0
+    assert len([metrics(folder.parent) for folder in tmp_path.glob("all/*/metrics.csv")]) == 2
+    capsys.readouterr()
+    assert call_main("seed=3", "--cfg", "job", "data=digits", "--package", "data") == 0
+    assert "name: digits" in capsys.readouterr().out
+    assert call_main("seed=3", "--info", "config", "data=digits") == 0
+    assert "seed: 3" in capsys.readouterr().out
+    assert call_main("seed=3", "data=digits", "--info") == 0
+    assert "seed: 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [(), ("--multirun",)])
+def test_an_interval_is_no_sweep(arguments) -> None:
+    with pytest.raises(
+        ConfigError, match=r"optimizer\.lr=interval\(0,1\) gives an interval.*a,b,c"
+    ):
+        plan(*arguments, "optimizer.lr=interval(0,1)")
+
+
+def test_an_interval_in_a_file_is_no_sweep(tmp_path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "wide.yaml").write_text(
+        "# @package _global_\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer.lr: 'interval(0,1)'}}}\n"
+    )
+    with pytest.raises(ConfigError, match=r"optimizer\.lr=interval\(0,1\) gives an interval"):
+        plan("--config-dir", str(tmp_path), "study=wide")
+
+
+def test_several_runs_are_not_taken_up_at_once() -> None:
+    with pytest.raises(ConfigError, match="resume takes up one run"):
+        plan("--multirun", "resume=a,b")
+
+
+def test_another_folder_of_files_may_lack_the_groups_of_this_one(tmp_path) -> None:
+    (tmp_path / "config.yaml").write_text("defaults: [schema, {data: mnist}, _self_]\n")
+    with pytest.raises(ConfigError, match="there is no setting experiment"):
+        plan("--config-path", str(tmp_path), "experiment=r0_lenet5_relu")
