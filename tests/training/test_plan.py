@@ -24,7 +24,7 @@ def plan(*arguments: str) -> Plan:
             ("+trainer.epoch=1", "trainer.epochs=2"),
             "there is no setting trainer.epoch (did you mean trainer.epochs?)",
         ),
-        (("--multirun", "+trainer.stride=1,2"), "there is no setting trainer.stride"),
+        (("--multirun", "+trainer.zoom=1,2"), "there is no setting trainer.zoom"),
     ],
 )
 def test_an_added_setting_that_nothing_reads(arguments, words) -> None:
