@@ -8,13 +8,15 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.harness import BenchmarkError, Implementation, Statistics
 from training.environment import available_cores, processor
+from training.files import write_atomically
 
 #: A share of the cores that others may use: above it, the reader is warned.
 QUIET = 0.1
@@ -234,11 +236,23 @@ def ratio(sample: Statistics) -> str:
     return f"{sample.median:.{digits}f} ({sample.least:.{digits}f}–{sample.greatest:.{digits}f})"
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say that the block wrote a file.
+
+    Raises:
+        BenchmarkError: if it could not.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BenchmarkError(f"cannot write {path}: {error.strerror}") from error
+    announce(f"wrote {path}")
+
+
 def save(options: argparse.Namespace, content: dict[str, Any]) -> None:
     """Write the JSON file, if one was asked for."""
     if options.json:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        partial = options.json.with_name(f".{options.json.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(options.json)
-        announce(f"wrote {options.json}")
+        with writing(options.json):
+            write_atomically(options.json, text.encode())

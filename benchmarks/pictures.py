@@ -15,12 +15,13 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.command import announce, heading, in_milliseconds
+from benchmarks.command import heading, in_milliseconds, writing
 from benchmarks.epoch import Result as EpochResult
 from benchmarks.harness import Statistics
 from benchmarks.memory import Peak
 from benchmarks.scaling import CONVOLUTION, Limit, Point
 from benchmarks.step import Result as StepResult
+from training import plots
 
 #: Distinguishable also without colour vision and in grey (Okabe and Ito).
 COLOURS = {"numpy": "#0072B2", "torch": "#E69F00", "mygrad": "#999999", "jax": "#009E73"}
@@ -203,6 +204,5 @@ def _lines(
 def save(figure: Figure, record: dict[str, Any], path: Path) -> None:
     """Write the picture with the environment under it."""
     figure.supxlabel(heading(record), fontsize=8, color="0.35")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    announce(f"wrote {path}")
+    with writing(path):
+        plots.save(figure, path, dpi=150)

@@ -7,10 +7,10 @@ again from the factory named in the file, so replay only files whose named facto
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from parity import files
 from parity.comparison import Comparison, checks_of
 from parity.factory import Pair, load_pair
 from parity.localisation import parts
@@ -91,7 +92,11 @@ def record(
 
 
 def save(reproduction: Reproduction, path: Path) -> None:
-    """Write a reproduction; an existing file is replaced only by a complete one."""
+    """Write a reproduction; an existing file is replaced only by a complete one.
+
+    Raises:
+        ParityError: if it cannot be written.
+    """
     task = reproduction.task
     facts = {
         "format": FORMAT,
@@ -107,15 +112,9 @@ def save(reproduction: Reproduction, path: Path) -> None:
     for side in ("torch", "numpy"):
         for (layer, tensor), value in getattr(reproduction, f"{side}_tensors").items():
             arrays[f"{side}/{layer}/{tensor}"] = value
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        partial.replace(path)
-    except OSError as error:
-        raise ParityError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    content = BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    files.write(path, content.getvalue())
 
 
 _FACTS = ("factory", "arguments", "layer", "message", "versions")

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from training.checkpoint import write_atomically
 from training.config import ModelConfig
+from training.files import write_atomically
 
 
 class RunLabel(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from zlib import crc32
 
-from training.checkpoint import write_atomically
 from training.errors import ConfigError
+from training.files import copy, write_atomically
 from training.records import TABLES, Record, find, read
 
 RUNS = "runs"
@@ -84,12 +84,12 @@ def _keep(record: Record, target: Path) -> Path:
     folder = target / record.experiment / study / variant / f"{record.backend}-seed{record.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
-        source, copy = record.directory / f"{name}.csv", folder / f"{name}.csv"
+        source, table = record.directory / f"{name}.csv", folder / f"{name}.csv"
         # The table by steps is the largest, and only an unchanged recipe's is looked at.
         if source.exists() and (name != "steps" or _is_recipe(record)):
-            write_atomically(copy, source.read_bytes())
+            copy(source, table)
         else:
-            copy.unlink(missing_ok=True)
+            table.unlink(missing_ok=True)
     summary = {key: value for key, value in record.summary.items() if key not in _PRIVATE}
     if summary["reason"]:
         summary["reason"] = summary["reason"].partition(";")[0]  # after it: folders and commands

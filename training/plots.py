@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from training.artefacts import RunLabel
-from training.checkpoint import write_atomically
 from training.data import Dataset
 from training.evaluation import Scores, confusion_matrix, most_confident_errors
+from training.files import write_atomically
 from training.loop import Row
 
 TRAIN, TEST = "#3b6fb6", "#d1495b"

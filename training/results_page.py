@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from training import study_plots, verdicts
-from training.checkpoint import write_atomically
 from training.claim import Claim, Quirk
 from training.claims import CLAIMS, QUIRKS
 from training.collection import RUNS, kept
+from training.files import write_atomically
 from training.records import Record
 from training.statistics import Group, grouped, once_per_seed, short, show, spread, varied
 from training.studies import form, heading

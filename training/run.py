@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from training import console, directories, environment, failures, signals
 from training.artefacts import RunLabel, Summary, save_weights
 from training.backend import Backend, open_backend
-from training.checkpoint import write_atomically
 from training.config import DEFAULT_EPOCHS, Config
 from training.data import DataError, Dataset, load_dataset
 from training.errors import (
@@ -26,6 +25,7 @@ from training.errors import (
     cannot_write,
 )
 from training.evaluation import Scores
+from training.files import write_atomically
 from training.live_log import check_logger
 from training.loop import Rounds, finish, quiet_overflow
 from training.pictures import Draw, draw

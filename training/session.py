@@ -12,13 +12,14 @@ import numpy as np
 
 from training import console, environment, resume
 from training.backend import Backend, EpochPlan
-from training.checkpoint import Checkpoint, decode, remove_leftovers, save_checkpoint, set_aside
+from training.checkpoint import Checkpoint, decode, save_checkpoint, set_aside
 from training.checkpoint_file import NAME, CheckpointError, newest
 from training.config import Config, parse_interval
 from training.csv_log import CsvLog
 from training.data import Dataset
 from training.errors import ConfigError, DivergenceError, StoppedError
 from training.evaluation import Scores, score
+from training.files import remove_leftovers
 from training.loop import (
     NonFiniteLossError,
     Progress,

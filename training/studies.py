@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import write_atomically
 from training.claims import reported
 from training.errors import ConfigError
+from training.files import write_atomically
 from training.records import Record, find
 from training.statistics import Group, grouped, show, spread
 

@@ -9,6 +9,7 @@ from time import perf_counter
 import torch
 
 from parity.faults.matrix import CHECKS, Kill, faults, kill
+from parity.files import check_writable, write
 from parity.protocol import ParityError
 
 
@@ -17,8 +18,8 @@ def command(only: str, json_path: str | None) -> int:
     chosen = [fault for fault in faults() if only.casefold() in fault.name.casefold()]
     if not chosen:
         raise ParityError(f"no planted fault has {only!r} in its name")
-    if json_path and not Path(json_path).resolve().parent.is_dir():
-        raise ParityError(f"cannot write {json_path}: there is no such folder")
+    if json_path:
+        check_writable(Path(json_path))
     torch.set_num_threads(1)
     start, width = perf_counter(), max(len(fault.name) for fault in chosen)
     kills, area = [], ""
@@ -38,7 +39,7 @@ def command(only: str, json_path: str | None) -> int:
     for each in survivors:
         print(f"SURVIVOR {each.fault.name}: {each.message or 'every check passed'}")
     if json_path:
-        Path(json_path).write_text(as_json(kills), encoding="utf-8")
+        write(Path(json_path), as_json(kills).encode())
     return 1 if survivors else 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import NoReturn
 import torch
 from threadpoolctl import threadpool_limits
 
+from parity.files import check_writable, write
 from parity.networks import NetworkCase, network_cases
 from parity.protocol import ParityError
 from parity.report import cases, numbers
@@ -45,11 +45,13 @@ def run(arguments: Sequence[str]) -> int:
             raise ParityError(f"--seed must be a whole number from 0, not {options.seed}")
         folder = Path(options.output)
         record_to = Path(options.json) if options.json else folder / f"{STEM}.json"
-        _check_writable(folder, record_to)
+        _make(folder)
+        for path in (folder / f"{STEM}.html", record_to):
+            check_writable(path)
         with _one_thread():
             report = _measure(chosen, options.seed, folder)
-        _write(folder / f"{STEM}.html", page(report))
-        _write(record_to, to_json(report))
+        write(folder / f"{STEM}.html", page(report).encode())
+        write(record_to, to_json(report).encode())
     except ParityError as error:
         print(f"parity report: {error}", file=sys.stderr)
         return 2
@@ -101,35 +103,11 @@ def _chosen(words: Sequence[str], everything: bool) -> list[NetworkCase]:
     return known if everything else [case for case in known if case.name in wanted]
 
 
-def _check_writable(folder: Path, record_to: Path) -> None:
-    """Make the folder and try both places, so that no measuring is lost on an unusable one."""
-    path = folder
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (folder / f"{STEM}.html", record_to):
-            if path.is_dir():
-                raise ParityError(f"cannot write {path}: it is a folder")
-            trial = _partial(path)
-            trial.touch()
-            trial.unlink()
     except OSError as error:
-        raise ParityError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file; an existing one is replaced only by a complete one."""
-    partial = _partial(path)
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ParityError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{os.getpid()}.partial")
+        raise ParityError(f"cannot write {folder}: {error.strerror}") from error
 
 
 @contextmanager

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 
-from benchmarks import command
+from benchmarks import command, pictures
 from benchmarks.harness import BenchmarkError, Statistics
 from training.environment import available_cores
 
@@ -70,6 +73,23 @@ def test_results_are_saved_with_their_environment(tmp_path, monkeypatch):
     assert saved["variables"]["OPENBLAS_NUM_THREADS"] == "1"
     assert saved["processor"]
     assert saved["date"]
+
+
+def test_a_file_is_whole_or_the_old_one(tmp_path, monkeypatch):
+    chosen = options(json=tmp_path / "step.json")
+    command.save(chosen, {"old": 1})
+    before = chosen.json.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BenchmarkError, match=r"cannot write .*step\.json: No space left"):
+        command.save(chosen, {"new": 2})
+    figure = plt.figure()
+    with pytest.raises(BenchmarkError, match=r"cannot write .*step\.svg: No space left"):
+        pictures.save(figure, command.environment() | {"versions": {}}, tmp_path / "step.svg")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {chosen.json: before}
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc/stat here")

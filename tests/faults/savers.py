@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.checkpoint import remove_leftovers, save_checkpoint
+from training.checkpoint import save_checkpoint
+from training.files import remove_leftovers
 
 
 def state_of(number: int) -> dict[str, np.ndarray]:
