@@ -12,7 +12,7 @@ normal N(0, 2/fan_in)               N(0, linear_std²)   0
 "torch" is what torch's layers do themselves: kaiming_uniform with a = √5 is U(±1/√fan_in).
 "he" is He et al. (2015) and report R2; "xavier" is Glorot and Bengio (2010), in their normal form.
 "normal" is report R0, which prints N(0, 1) for the linear layers and does not show the
-convolutions': He's rule there is an assumption. Batch normalization starts at scale 1, shift 0
+convolutions': He's rule there is an assumption. Batch normalisation starts at scale 1, shift 0
 under every rule.
 """
 
@@ -35,7 +35,7 @@ def initial_weights(shapes: Mapping[str, tuple[int, ...]], init: InitConfig, see
 
     Args:
         shapes: parameter names as torch gives them ("c1.weight") and their shapes: (O, I, kH, kW)
-            for a convolution, (out, in) for a linear layer, (C,) for batch normalization's weight.
+            for a convolution, (out, in) for a linear layer, (C,) for batch normalisation's weight.
         init: the rule's name, and what it takes.
         seed: each parameter's draws depend on this and its name alone, not on the other layers.
 

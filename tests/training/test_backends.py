@@ -18,14 +18,18 @@ from training.loop import Progress, finish_epoch, plan_epoch, train_epoch
 from training.random import stream
 
 BACKENDS = ("numpy", "torch")
+# ε is far above the gradients' rounding: with the usual 1e-8, Adam and AdaGrad would make whole
+# steps of gradients that are zero but for rounding.
 OPTIMIZERS = {
-    "adam": ("optimizer=adam",),
-    "adam-uncorrected": ("optimizer.eps_mode=uncorrected", "optimizer.eps=1e-7"),
-    "adam-inside-root": ("optimizer.eps_mode=inside_root",),
+    "adam": ("optimizer=adam", "optimizer.eps=1e-3"),
+    "adam-uncorrected": ("optimizer.eps_mode=uncorrected", "optimizer.eps=1e-3"),
+    "adam-inside-root": ("optimizer.eps_mode=inside_root", "optimizer.eps=1e-3"),
     "sgd": ("optimizer=sgd",),
     "sgd-plain": ("optimizer=sgd", "optimizer.momentum=0"),
-    "adagrad": ("optimizer=adagrad", "optimizer.lr_decay=0.01"),
+    "adagrad": ("optimizer=adagrad", "optimizer.lr_decay=0.01", "optimizer.eps=1e-3"),
 }
+#: √n roundings of a sum over n = 50 images of 28 × 28 positions, the longest behind a gradient.
+ROUNDING = float(np.sqrt(50 * 28 * 28) * np.finfo(np.float32).eps)
 
 
 def small(image_size: int = 28) -> Dataset:
@@ -58,7 +62,10 @@ def assert_same_state(one: dict, other: dict, tolerance: float) -> None:
     for name in one:
         assert one[name].shape == other[name].shape, name
         assert one[name].dtype == other[name].dtype, name
-        scale = max(1e-3, float(np.abs(other[name]).max()))
+        # A bias before batch normalisation has gradient zero: what cancels there is as large as its
+        # weight's gradient.
+        sources = name, name.replace(".bias", ".weight")
+        scale = max(1e-3, *(float(np.abs(other[source]).max()) for source in sources))
         np.testing.assert_allclose(
             one[name], other[name], rtol=0, atol=tolerance * scale, err_msg=name
         )
@@ -66,7 +73,7 @@ def assert_same_state(one: dict, other: dict, tolerance: float) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_same_steps(model):
-    overrides = (f"model={model}", "trainer.batch_size=32", "data.flip=0.5")
+    overrides = (f"model={model}", "trainer.batch_size=32", "data.flip=0.5", "optimizer=sgd")
     results = {}
     for name in BACKENDS:
         backend, dataset = opened(f"backend={name}", *overrides)
@@ -74,21 +81,25 @@ def test_same_steps(model):
         results[name] = totals, score(backend.evaluate(), dataset.test_labels), backend.state()
     (mine, my_scores, my_state), (theirs, their_scores, their_state) = results.values()
     assert mine.images == theirs.images == 100
-    assert abs(mine.loss - theirs.loss) / 100 < 1e-4
-    assert abs(my_scores.loss - their_scores.loss) < 1e-4
+    few_roundings = 4 * np.finfo(np.float32).eps * their_scores.loss
+    assert abs(mine.loss - theirs.loss) / 100 < few_roundings
+    assert abs(my_scores.loss - their_scores.loss) < few_roundings
     assert my_state.keys() == their_state.keys()
+    # A last bit may decide a ReLU or a maximum, and with it an image's share of a gradient.
+    if not {"ReLU", "MaxPool2d"} & {row.kind for row in backend.layer_table()}:
+        assert_same_state(my_state, their_state, ROUNDING)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_same_optimizer_state(optimizer):
-    overrides = ("trainer.batch_size=50", *OPTIMIZERS[optimizer])
+    overrides = ("model=lenet5_tanh", "trainer.batch_size=50", *OPTIMIZERS[optimizer])
     states = []
     for name in BACKENDS:
         backend, _ = opened(f"backend={name}", *overrides)
         run_steps(backend, overrides, 0, 0, 2)
         states.append(backend.state())
     assert int(states[0]["optimizer.step"]) == 2
-    assert_same_state(*states, tolerance=2e-3)
+    assert_same_state(*states, ROUNDING)
 
 
 @pytest.mark.parametrize("init", ["torch", "he", "xavier", "normal"])
@@ -122,7 +133,8 @@ def test_masks_depend_on_the_step_alone(name):
 def test_a_state_continues_on_either_backend(writer, reader, optimizer, tmp_path):
     overrides = (
         "trainer.batch_size=40",
-        "model=lenet5_bn",
+        "model=lenet5_variant",
+        "model.arguments.batch_norm=true",
         "scheduler.step_size=1",
         *OPTIMIZERS[optimizer],
     )
@@ -136,13 +148,8 @@ def test_a_state_continues_on_either_backend(writer, reader, optimizer, tmp_path
     for backend in (straight, resumed):
         run_steps(backend, overrides, 1, 0, 2)
         backend.end_epoch()
-    one, other = resumed.state(), straight.state()
-    if writer != reader:
-        # A bias before batch normalization has gradient zero: Adam and AdaGrad scale up its
-        # rounding errors, which then shift the running mean.
-        for name in [n for n in one if n.endswith(("c1.bias", "c3.bias", "running_mean"))]:
-            del one[name], other[name]
-    assert_same_state(one, other, tolerance=0 if writer == reader else 2e-3)
+    tolerance = 0 if writer == reader else ROUNDING
+    assert_same_state(resumed.state(), straight.state(), tolerance)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
