@@ -1,10 +1,13 @@
-"""The README's worked example of a sixth network does what the README says."""
+"""The README's figures are the records', and its worked example does what it says."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,111 @@ import yaml
 
 import numpy_models
 import torch_models
+from benchmarks import command
+from benchmarks.harness import Statistics
 from parity import assert_parity
+from training.claims import reported
+from training.collection import kept
+from training.records import Record, recipe
+from training.statistics import once_per_seed, spread
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+
+#: What differs from our recipe in the recipe as printed, and in the reading that gives the claim.
+READINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "r0_lenet5_relu": ({"init.linear_std": 1.0}, {}),
+    "r1_lenet5_tanh": ({}, {"optimizer.lr": 1e-4}),
+    "r2_deepcnn21": ({}, {"model.arguments.hidden": 256}),
+    "r3_lenet5_avgpool": ({}, {"optimizer.lr": 3e-5}),
+    "r4_lenet5_bn": ({}, {"optimizer.lr": 1e-5}),
+}
+
+
+def table(header: str) -> list[list[str]]:
+    """The cells below a table's header, whose beginning is given."""
+    _, _, rest = README.read_text(encoding="utf-8").partition(f"\n| {header}")
+    _, _, *lines = rest.partition("\n\n")[0].splitlines()
+    return [line.strip("| ").split(" | ") for line in lines]
+
+
+@cache
+def records() -> list[Record]:
+    return kept(ROOT / "docs" / "results" / "runs")
+
+
+@cache
+def benchmark(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+
+
+def prose() -> str:
+    return " ".join(README.read_text(encoding="utf-8").split())
+
+
+def accuracy(experiment: str, changes: dict[str, Any]) -> str:
+    runs = once_per_seed(r for r in records() if (r.experiment, r.changes) == (experiment, changes))
+    found = spread([run.last_epoch()["test_accuracy"] for run in runs])
+    return f"{found.text(percent=True)} (n = {found.count})"
+
+
+def test_the_claims_are_measured_so() -> None:
+    rows = table("report | claimed | measured")
+    assert len(rows) == len(READINGS)
+    for row, (experiment, (printed, reading)) in zip(rows, READINGS.items(), strict=True):
+        run = next(r for r in records() if r.experiment == experiment and not r.changes)
+        epochs = recipe(experiment)["trainer.epochs"]
+        assert row[0] == f"{experiment[:2].upper()}, {epochs} epochs"
+        assert row[1] == f"{100 * (reported(run, 'test_accuracy') or 0):.4g} %"
+        assert row[2] == accuracy(experiment, printed)
+        assert row[3].rpartition(": ")[2] == accuracy(experiment, reading)
+
+
+def test_the_steps_took_so_long() -> None:
+    results = benchmark("step")["results"]
+    inference = {
+        (r["network"], r["threads"]): r["ratios"]["numpy/torch"]["median"]
+        for r in results
+        if r["kind"] == "inference"
+    }
+    expected = []
+    for result in (r for r in results if r["kind"] == "step"):
+        network, threads = result["network"], result["threads"]
+        times = [
+            command.in_milliseconds(result["seconds"][s]["median"]) for s in ("numpy", "torch")
+        ]
+        ratio = command.ratio(Statistics.of(result["ratios"]["numpy/torch"]["values"]))
+        ratio = re.sub(r"^\S+", r"**\g<0>**", ratio)
+        place = [f"`{network}` ({result['batch']})", str(threads)]
+        expected.append([*place, *times, ratio, f"{inference[network, threads]:.2f}"])
+    assert table("network (batch) | threads") == expected
+    environment = benchmark("step")["environment"]
+    assert ". ".join(command.heading(environment).splitlines()) in prose()
+
+
+def test_the_peers_took_so_long() -> None:
+    results = [r for r in benchmark("step")["results"] if "jax/numpy" in r["ratios"]]
+    assert [r["threads"] for r in results] == [1, 2]
+    mygrad, jax = (
+        " and ".join(f"{r['ratios'][f'{peer}/numpy']['median']:.3g}" for r in results)
+        for peer in ("mygrad", "jax")
+    )
+    assert (
+        f"MyGrad takes {mygrad} times as long as NumPy (1 and 2 threads), JAX's jitted CPU step "
+        f"{jax} times."
+    ) in prose()
+
+
+def test_the_peaks_and_limits_are_so() -> None:
+    memory = benchmark("memory")
+    (peaks,) = (r["peaks"] for r in memory["results"] if r["network"] == "lenet5_relu")
+    assert (
+        f"epoch of `lenet5_relu` peaks at {peaks['numpy']['median']:.0f} MiB of memory, against "
+        f"{peaks['torch']['median']:.0f} MiB with torch, {memory['imports']['torch']:.0f} of which"
+    ) in prose()
+    scaling = benchmark("scaling")
+    slowest = max(p["ratio"]["median"] for p in scaling["points"] if p["series"] != "batch")
+    assert f"of 16 channels alone is up to {slowest:.1f} times slower than torch's" in prose()
 
 
 def example_files() -> dict[str, str]:
