@@ -18,7 +18,7 @@ class BatchNorm2d(Layer):
     running statistics towards the batch's mean and *unbiased* variance; evaluation uses the
     running statistics (Ioffe & Szegedy 2015, with torch's conventions).
 
-    Arguments:
+    Args:
         num_features: channels C.
         eps: added to the variance.
         momentum: weight of the new batch in the running statistics (a report's "decay" of 0.9 is

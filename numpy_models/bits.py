@@ -13,23 +13,23 @@ from numpy_models.layer import Array
 
 
 def as_integers(values: Array) -> Array:
-    """The same memory seen as signed integers of the same width."""
+    """Return the same memory seen as signed integers of the same width."""
     return values.view(np.int32 if values.itemsize == 4 else np.int64)
 
 
 def bit_mask(chosen: Array) -> Array:
-    """``chosen`` turned, in its own memory, from booleans into int8: -1 for True, 0 for False."""
+    """Turn ``chosen``, in its own memory, from booleans into int8: -1 for True, 0 for False."""
     mask = chosen.view(np.int8)
     return np.negative(mask, out=mask)
 
 
 def select(values: Array, mask: Array, out: Array) -> Array:
-    """``out = values`` where the :func:`bit_mask` is -1 and +0 where it is 0."""
+    """Set ``out`` to ``values`` where the :func:`bit_mask` is -1 and to +0 where it is 0."""
     np.bitwise_and(as_integers(values), mask, out=as_integers(out))
     return out
 
 
 def without(values: Array, selected: Array, out: Array) -> Array:
-    """``out = values`` with +0 where :func:`select` put them into ``selected``."""
+    """Set ``out`` to ``values``, but to +0 where :func:`select` put them into ``selected``."""
     np.bitwise_xor(as_integers(values), as_integers(selected), out=as_integers(out))
     return out

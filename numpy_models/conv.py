@@ -15,7 +15,7 @@ class Conv2d(Layer):
     y[f, r, c] = bias[f] + sum over (ch, i, j) of weight[f, ch, i, j] * x[ch, r*sh + i, c*sw + j],
     with x padded by zeros.
 
-    Arguments:
+    Args:
         in_channels, out_channels: C and F.
         kernel_size, stride, padding: an integer or a (height, width) pair.
         bias: whether a bias per output channel is added.

@@ -18,7 +18,7 @@ class Dropout(Layer):
     * ``kind="original"`` (R2; Srivastava et al. 2014): training y = x * keep, evaluation
       y = x * (1 - p).
 
-    Arguments:
+    Args:
         p: probability of dropping an element, 0 <= p <= 1.
 
     ``draw``, when set, replaces the layer's own generator: it is called with the public shape of

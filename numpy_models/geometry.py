@@ -11,7 +11,7 @@ Pair = tuple[int, int]
 
 
 def as_pair(value: int | Pair, name: str, minimum: int) -> Pair:
-    """``value`` as a (height, width) pair of integers that are at least ``minimum``.
+    """Return ``value`` as a (height, width) pair of integers that are at least ``minimum``.
 
     Raises:
         ValueError: if it is neither an integer nor a pair of them, or too small.
@@ -36,7 +36,7 @@ class Windows:
     ceil_mode: bool = False
 
     def output_size(self, height: int, width: int, layer: str) -> Pair:
-        """Output (height, width): floor((L + 2p - k) / s) + 1, or torch's ceiling form.
+        """Return output (height, width): floor((L + 2p - k) / s) + 1, or torch's ceiling form.
 
         Raises:
             ValueError: if no window fits, with every dimension in the message.
@@ -53,7 +53,7 @@ class Windows:
         return rows, columns
 
     def along(self, axis: int, length: int) -> int:
-        """Number of windows along ``axis`` (0 height, 1 width) of an image of ``length``."""
+        """Count the windows along ``axis`` (0 height, 1 width) of an image of ``length``."""
         kernel, stride, padding = self.kernel[axis], self.stride[axis], self.padding[axis]
         span = length + 2 * padding - kernel
         size = (-(-span // stride) if self.ceil_mode else span // stride) + 1
@@ -62,7 +62,7 @@ class Windows:
         return max(0, size)
 
     def offsets(self, image: Array, oh: int, ow: int) -> Iterator[tuple[int, int, Array]]:
-        """Each kernel offset (i, j) with the view of ``image`` that the windows meet there.
+        """Give each kernel offset (i, j) with the view of ``image`` that the windows meet there.
 
         ``image`` is padded and batch last, (H, C, W, N); the views are (oh, C, ow, N).
         """
@@ -74,7 +74,7 @@ class Windows:
 
 
 def require_image(shape: tuple[int, ...], layer: str) -> tuple[int, int, int]:
-    """``shape`` as (C, H, W).
+    """Return ``shape`` as (C, H, W).
 
     Raises:
         ValueError: if it has another number of axes.

@@ -56,7 +56,7 @@ class Layer:
         self._kept_arrays: dict[str, Array] = {}
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Shape of one sample's output, in public order, for one sample of shape ``shape``.
+        """Return one sample's output shape, in public order, for one sample of shape ``shape``.
 
         Raises:
             ValueError: if the layer cannot take such an input.
@@ -64,11 +64,11 @@ class Layer:
         return shape
 
     def forward(self, x: Array) -> Array:
-        """Output for ``x``; batch last."""
+        """Return the output for ``x``; batch last."""
         raise NotImplementedError
 
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        """Gradient of the loss with respect to the last ``forward``'s input; batch last.
+        """Return the loss's gradient with respect to the last ``forward``'s input; batch last.
 
         With ``input_gradient=False`` only the parameters' gradients are computed and the result
         is None: the first layer of a network in training has nobody to hand its gradient to.
@@ -87,11 +87,11 @@ class Layer:
         """Draw new parameters from torch's default distribution for this layer."""
 
     def describe(self) -> str:
-        """Constructor-like text for tables and error messages."""
+        """Return constructor-like text for tables and error messages."""
         return f"{type(self).__name__}()"
 
     def copy(self) -> Self:
-        """An independent layer with the same options, parameters and buffers."""
+        """Return an independent layer with the same options, parameters and buffers."""
         twin = copy.copy(self)
         twin.parameters = {name: array.copy() for name, array in self.parameters.items()}
         twin.gradients = {name: array.copy() for name, array in self.gradients.items()}
@@ -102,7 +102,7 @@ class Layer:
         return twin
 
     def replica(self, gradients: dict[str, Array]) -> Self:
-        """A layer that shares parameters and buffers but has its own gradients and memory.
+        """Return a layer that shares parameters and buffers but has its own gradients and memory.
 
         One replica works on one shard of the batch.
         """
@@ -155,6 +155,6 @@ def _alone(part: tuple) -> list[tuple]:
 
 
 def uniform_fan_in(rng: np.random.Generator, shape: Shape, fan_in: int) -> Array:
-    """torch's default for weights and biases alike: uniform in ±1/sqrt(fan_in), float32."""
+    """Draw from torch's default for weights and biases: uniform in ±1/sqrt(fan_in), float32."""
     bound = 1.0 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(np.float32)

@@ -24,10 +24,10 @@ class CrossEntropyLoss:
         self._saved: tuple[Array, Array] | None = None
 
     def forward(self, logits: Array, targets: Array) -> float:
-        """Loss of ``logits`` (N, classes) against class indices ``targets`` (N,), integers.
+        """Return the loss of ``logits`` (N, classes) against class indices ``targets`` (N,).
 
         Raises:
-            ValueError: if the shapes do not match or a class index is out of range.
+            ValueError: if the shapes do not match, or an index is no integer or out of range.
         """
         targets = np.asarray(targets)
         if logits.ndim != 2 or targets.shape != logits.shape[:1]:
@@ -55,7 +55,7 @@ class CrossEntropyLoss:
     __call__ = forward
 
     def backward(self) -> Array:
-        """Gradient with respect to the logits, (p - q) / N, shape (N, classes)."""
+        """Return the gradient with respect to the logits, (p - q) / N, shape (N, classes)."""
         if self._saved is None:
             raise RuntimeError("CrossEntropyLoss.backward was called before forward")
         log_probabilities, targets = self._saved
@@ -75,7 +75,7 @@ class MSELoss:
         self._saved: Array | None = None
 
     def forward(self, predictions: Array, targets: Array) -> float:
-        """Loss of two arrays of one shape.
+        """Return the loss of two arrays of one shape.
 
         Raises:
             ValueError: if the shapes differ.
@@ -92,7 +92,7 @@ class MSELoss:
     __call__ = forward
 
     def backward(self) -> Array:
-        """Gradient with respect to the predictions, 2 * difference / size."""
+        """Return the gradient with respect to the predictions, 2 * difference / size."""
         if self._saved is None:
             raise RuntimeError("MSELoss.backward was called before forward")
         return self._saved * np.asarray(2 / self._saved.size, self._saved.dtype)

@@ -47,7 +47,7 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of the state."""
+        """Return copies of the state."""
         named = {
             f"{kind}.{name}": view.copy()
             for kind, flat in self._state.items()

@@ -85,7 +85,7 @@ class _Pool2d(Layer):
 class MaxPool2d(_Pool2d):
     """Maximum of each window, as ``torch.nn.MaxPool2d``.
 
-    Arguments:
+    Args:
         kernel_size, stride, padding: integer or (height, width) pair; stride defaults to the
             kernel size; padding (of -inf) is at most half the kernel.
         ceil_mode: count a last window that begins inside the image but sticks out of it.
@@ -193,7 +193,7 @@ class MaxPool2d(_Pool2d):
 class AvgPool2d(_Pool2d):
     """Mean of each window, as ``torch.nn.AvgPool2d``.
 
-    Arguments:
+    Args:
         kernel_size, stride, padding, ceil_mode: as for :class:`MaxPool2d`; padding is of zeros.
         count_include_pad: whether padding counts in the divisor. The part of a ceil_mode window
             beyond the padding never does.

@@ -12,7 +12,7 @@ from numpy_models.sequential import Sequential
 
 
 def network_class(name: str) -> type[Sequential]:
-    """The network class that ``numpy_models/<name>.py`` defines.
+    """Return the network class that ``numpy_models/<name>.py`` defines.
 
     Raises:
         ValueError: if there is no such file, or it does not define exactly one network.
@@ -27,7 +27,7 @@ def network_class(name: str) -> type[Sequential]:
 
 
 def names() -> list[str]:
-    """The names :func:`build` knows: this package's modules that define one network."""
+    """Return the names :func:`build` knows: this package's modules that define one network."""
     package = importlib.import_module("numpy_models")
     stems = [module.name for module in pkgutil.iter_modules(package.__path__)]
     return sorted(stem for stem in stems if len(_networks_in(f"numpy_models.{stem}")) == 1)
@@ -43,7 +43,7 @@ def _networks_in(path: str) -> list[type[Sequential]]:
 
 
 def build(name: str, **arguments: Any) -> Sequential:
-    """A new network of the class in ``numpy_models/<name>.py``.
+    """Return a new network of the class in ``numpy_models/<name>.py``.
 
     Raises:
         ValueError: if there is no such network, or it does not take these arguments.

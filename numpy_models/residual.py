@@ -11,7 +11,7 @@ from numpy_models.layer import Array
 class ResidualConv2d(Conv2d):
     """y = x + conv(x), the convolution padded so that the image's size stays.
 
-    Arguments:
+    Args:
         channels: C, of input and output.
         kernel_size: odd side of the kernel.
 

@@ -46,7 +46,7 @@ COLUMN_STEP = 64
 
 
 def column_span(offset: int, width: int, outputs: int) -> tuple[slice, slice]:
-    """Slices (of the outputs, of the input's columns) that meet at column offset ``offset``."""
+    """Return the slices (of the outputs, of the input's columns) that meet at ``offset``."""
     first = max(0, -offset)
     last = max(first, min(outputs, width - offset))
     return slice(first, last), slice(first + offset, last + offset)
@@ -62,7 +62,7 @@ def unroll_columns(x: Array, padding: int, out: Array) -> None:
 
 
 def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int, out: Array) -> None:
-    """Output rows ``out`` (OH, F, OW, N) from ``unrolled`` and ``weight`` (F, C, kh, kw)."""
+    """Write output rows ``out`` (OH, F, OW, N) from ``unrolled`` and ``weight`` (F, C, kh, kw)."""
     height, channels, kw, ow, n = unrolled.shape
     filters, _, kh, _ = weight.shape
     kernel = np.ascontiguousarray(weight.transpose(0, 2, 1, 3)).reshape(filters, -1)

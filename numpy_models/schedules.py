@@ -29,7 +29,7 @@ class StepLR:
             self.optimizer.lr *= self.gamma
 
     def state_dict(self) -> dict[str, int]:
-        """The number of epochs ended; the learning rate itself is the optimizer's state."""
+        """Return the number of epochs ended; the learning rate itself is the optimizer's state."""
         return {"last_epoch": self.last_epoch}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ from numpy_models.shards import Shards, Stack, batch_first, batch_last
 class Sequential:
     """Layers run one after the other, with torch's face: (N, C, H, W) in, (N, ...) out.
 
-    Arguments:
+    Args:
         *layers: layers named "0", "1", ... as torch names them.
         **named_layers: layers under their own names.
 
@@ -56,7 +56,7 @@ class Sequential:
     # Running
 
     def forward(self, x: Array) -> Array:
-        """Output for the batch ``x`` (N, C, H, W) or (N, F), of the network's dtype.
+        """Return the output for the batch ``x`` (N, C, H, W) or (N, F), of the network's dtype.
 
         Raises:
             ValueError: if shape or dtype do not fit, naming the layer that refuses.
@@ -83,9 +83,9 @@ class Sequential:
     __call__ = forward
 
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        """Gradient with respect to the last ``forward``'s input, and all parameters' gradients.
+        """Return the gradient of the last ``forward``'s input, and compute all parameters'.
 
-        Arguments:
+        Args:
             dy: gradient with respect to the output, of the output's shape.
             input_gradient: False skips the input's gradient and returns None.
 
@@ -115,7 +115,7 @@ class Sequential:
         return dx
 
     def predict(self, x: Array, batch_size: int = 1000) -> Array:
-        """Class indices (N,) for ``x``, in evaluation mode, ``batch_size`` samples at a time."""
+        """Return class indices (N,) for ``x``, in evaluation mode, ``batch_size`` at a time."""
         was_training = self.training
         self.eval()
         try:
@@ -130,19 +130,19 @@ class Sequential:
     # State
 
     def parameters(self) -> dict[str, Array]:
-        """Live parameters by torch's names, such as ``c1.weight``."""
+        """Return the live parameters by torch's names, such as ``c1.weight``."""
         return self._named("parameters")
 
     def gradients(self) -> dict[str, Array]:
-        """Live gradients of the last ``backward``, under the parameters' names."""
+        """Return the live gradients of the last ``backward``, under the parameters' names."""
         return self._named("gradients")
 
     def buffers(self) -> dict[str, Array]:
-        """Live buffers (batch-norm statistics) by torch's names."""
+        """Return the live buffers (batch-norm statistics) by torch's names."""
         return self._named("buffers")
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers, in torch's order and under torch's keys."""
+        """Return copies of all parameters and buffers, in torch's order and under torch's keys."""
         return {name: array.copy() for name, array in self._live_state().items()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
@@ -167,13 +167,13 @@ class Sequential:
             array[...] = state[name]
 
     def reset_parameters(self, seed: int | np.random.Generator) -> None:
-        """New parameters from torch's default distributions, drawn layer by layer."""
+        """Draw new parameters from torch's default distributions, layer by layer."""
         rng = np.random.default_rng(seed)
         for layer in self.layers.values():
             layer.reset_parameters(rng)
 
     def to(self, dtype: type | np.dtype) -> Self:
-        """Convert parameters and statistics to float32 or float64 in place; returns the network.
+        """Convert parameters and statistics to float32 or float64 in place; return the network.
 
         Raises:
             ValueError: for any other dtype.
@@ -184,7 +184,7 @@ class Sequential:
         return self
 
     def copy(self) -> Self:
-        """An independent network with the same layers, state and options."""
+        """Return an independent network with the same layers, state and options."""
         twin = copy.copy(self)
         twin.layers = {name: layer.copy() for name, layer in self.layers.items()}
         for layer in twin.layers.values():
@@ -198,14 +198,14 @@ class Sequential:
     # Modes
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode (or evaluation, if ``mode`` is False); returns the network."""
+        """Switch to training mode (evaluation, if ``mode`` is False); return the network."""
         self.training = mode
         for layer in self.layers.values():
             layer.training = mode
         return self
 
     def eval(self) -> Self:
-        """Evaluation mode: no dropout, running statistics; returns the network."""
+        """Switch to evaluation mode: no dropout, running statistics; return the network."""
         return self.train(False)
 
     @property
@@ -221,7 +221,7 @@ class Sequential:
         self._make_shards()
 
     def worthwhile_threads(self, batch_shape: Shape, cores: int) -> int:
-        """How many threads, 1 to ``cores``, pay off for batches of public shape (N, ...).
+        """Return how many threads, 1 to ``cores``, pay off for batches of public shape (N, ...).
 
         Raises:
             ValueError: naming the first layer that cannot take such a batch.
@@ -234,7 +234,7 @@ class Sequential:
     # Description
 
     def output_shapes(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
-        """(name, layer, shape of one sample's output) for samples of shape ``input_shape``.
+        """Return (name, layer, one sample's output shape) for samples of shape ``input_shape``.
 
         Raises:
             ValueError: naming the first layer that cannot take its input.

@@ -24,7 +24,7 @@ NUMBERS_PER_THREAD = 750_000
 
 
 def shard_bounds(samples: int, threads: int, synchronised: bool) -> list[tuple[int, int]]:
-    """(start, stop) of each shard: a multiple of ``threads`` shards of nearly equal size.
+    """Return (start, stop) of each shard: a multiple of ``threads`` shards of nearly equal size.
 
     Synchronised layers need all shards under way at once, so they get one shard per thread.
     """
@@ -45,7 +45,7 @@ class Rendezvous:
         self._visits = [0] * shards
 
     def exchange(self, shard: int, part: tuple) -> list[tuple]:
-        """All parts, once every shard has come here."""
+        """Return all parts, once every shard has come here."""
         slots = self._slots[self._visits[shard] % 2]
         self._visits[shard] += 1
         slots[shard] = part
@@ -65,11 +65,11 @@ class ShardThreads:
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
     def worker_of(self, shard: int, shards: int) -> int:
-        """Which thread runs ``shard``: consecutive shards share a thread and its workspace."""
+        """Return the thread that runs ``shard``: consecutive shards share one and its workspace."""
         return shard * min(self.threads, shards) // shards
 
     def run(self, task: Callable[[int], None], shards: int, abort: Callable[[], None]) -> None:
-        """``task(shard)`` for every shard; each thread takes a consecutive block of them.
+        """Call ``task(shard)`` for every shard; each thread takes a consecutive block of them.
 
         The first exception, in the order of the shards, is raised after all threads have ended;
         ``abort`` is called as soon as one fails.

@@ -27,7 +27,7 @@ class Stack:
         self._entries: dict[str, Array] = {}
 
     def enter(self, name: str, values: Array) -> Array:
-        """A contiguous copy of ``values`` that is kept until the next batch: never the caller's."""
+        """Return a contiguous copy of ``values``, kept until the next batch: never the caller's."""
         held = self._entries.get(name)
         if held is None or held.shape != values.shape:
             held = self._entries[name] = np.empty(values.shape, self.flat_gradients.dtype)
@@ -38,7 +38,7 @@ class Stack:
 class Shards:
     """Splits batches over stacks of layers and threads.
 
-    Arguments:
+    Args:
         layers: the network's own layers.
         flat_gradients: the vector that holds the network's gradients.
         views: places of all parameters and gradients in two such vectors.
@@ -73,7 +73,7 @@ class Shards:
                     layer.exchange = partial(self._rendezvous.exchange, shard)
 
     def run(self, task: Callable[[Stack, int, int], None]) -> None:
-        """``task(stack, start, stop)`` for every shard, on its thread.
+        """Call ``task(stack, start, stop)`` for every shard, on its thread.
 
         Infinities and NaN travel through a network silently, as in torch.
         """
@@ -101,10 +101,10 @@ class Shards:
 
 
 def batch_last(public: Array) -> Array:
-    """(N, C, H, W) -> (H, C, W, N), (N, F) -> (F, N); a view."""
+    """Return (N, C, H, W) as (H, C, W, N), (N, F) as (F, N); a view."""
     return public.transpose(2, 1, 3, 0) if public.ndim == 4 else public.T
 
 
 def batch_first(inside: Array) -> Array:
-    """(H, C, W, N) -> (N, C, H, W), (F, N) -> (N, F); a view."""
+    """Return (H, C, W, N) as (N, C, H, W), (F, N) as (N, F); a view."""
     return inside.transpose(3, 1, 0, 2) if inside.ndim == 4 else inside.T

@@ -28,26 +28,26 @@ Allocate = Callable[[str, tuple[int, ...], type], Array]
 
 
 def column_parts(x: Array, tile: Pair) -> list[Array]:
-    """The columns 0, 1, .. kw-1 of every tile: views (rows of tiles * kh, C, OW, N)."""
+    """Return the columns 0, 1, .. kw-1 of every tile: views (rows of tiles * kh, C, OW, N)."""
     (kh, kw), (height, _, width, _) = tile, x.shape
     rows, columns = height // kh * kh, width // kw
     return [x[:rows, :, j : columns * kw : kw] for j in range(kw)]
 
 
 def row_parts(x: Array, tile: Pair) -> list[Array]:
-    """The rows 0, 1, .. kh-1 of every tile of column results: views (OH, C, OW, N)."""
+    """Return the rows 0, 1, .. kh-1 of every tile of column results: views (OH, C, OW, N)."""
     return [x[i :: tile[0]] for i in range(tile[0])]
 
 
 def clear_rest(x: Array, tile: Pair) -> None:
-    """Zeros into the rows and columns that no tile covers."""
+    """Put zeros into the rows and columns that no tile covers."""
     (kh, kw), (height, _, width, _) = tile, x.shape
     x[height // kh * kh :] = 0
     x[:, :, width // kw * kw :] = 0
 
 
 def reduce(operation: np.ufunc, parts: list[Array], out: Array) -> Array:
-    """``out`` = the operation over all parts."""
+    """Return ``out``, the operation over all parts."""
     if len(parts) == 1:
         out[...] = parts[0]
         return out
@@ -58,7 +58,7 @@ def reduce(operation: np.ufunc, parts: list[Array], out: Array) -> Array:
 
 
 def winners(parts: list[Array], maximum: Array, kept: Allocate, name: str) -> list[Array]:
-    """Bit masks of the parts, the last one excepted, that equal the maximum."""
+    """Return bit masks of the parts, the last one excepted, that equal the maximum."""
     return [
         bit_mask(np.equal(part, maximum, out=kept(f"{name} {i}", maximum.shape, bool)))
         for i, part in enumerate(parts[:-1])

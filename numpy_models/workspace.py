@@ -22,7 +22,7 @@ class Workspace:
         self._slots: dict[str, Array] = {}
 
     def scratch(self, name: str, shape: Shape, dtype: np.dtype | type) -> Array:
-        """An array in the slot ``name``, contents undefined, valid until the name's next use."""
+        """Return an undefined array in the slot ``name``, valid until the name's next use."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
         slot = self._slots.get(name)
@@ -31,7 +31,7 @@ class Workspace:
         return slot[:size].view(dtype).reshape(shape)
 
     def beside(self, source: Array, shape: Shape, dtype: np.dtype | type) -> Array:
-        """An array for a result computed from ``source``: in the slot that ``source`` is not in."""
+        """Return an array for a result computed from ``source``, in the slot that is free of it."""
         turn = self._slots.get("turn 0")
         occupied = turn is not None and np.may_share_memory(source, turn)
         return self.scratch("turn 1" if occupied else "turn 0", shape, dtype)

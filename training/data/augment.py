@@ -8,7 +8,7 @@ import numpy as np
 def flip_decisions(count: int, p: float, generator: np.random.Generator) -> np.ndarray:
     """Decide for each of `count` images whether to flip it.
 
-    Arguments:
+    Args:
         count: number of images.
         p: probability of a flip, from 0 to 1.
         generator: source of the draws; exactly `count` uniforms are taken, whatever `p` is.
@@ -27,7 +27,7 @@ def flip_decisions(count: int, p: float, generator: np.random.Generator) -> np.n
 def flip_images(images: np.ndarray, decisions: np.ndarray) -> np.ndarray:
     """Return a copy in which the chosen images are mirrored left to right.
 
-    Arguments:
+    Args:
         images: (N, ..., W), any type; left unchanged.
         decisions: bool (N,).
 

@@ -21,7 +21,7 @@ MAX_IMAGE_SIZE = 128
 class Dataset:
     """Images and labels for training and testing; every array is C-contiguous and read-only.
 
-    Arguments:
+    Args:
         name: "mnist" or "digits".
         train_images: uint8 (N, H, W), 0 is background and 255 ink.
         train_labels: int64 (N,), 0 to 9.
@@ -67,7 +67,7 @@ def load_dataset(
 ) -> Dataset:
     """Load MNIST or scikit-learn's digits, and say which.
 
-    Arguments:
+    Args:
         choice: "mnist" never stands for anything else. "digits" needs no network. "auto" is MNIST
             where it is there or can be downloaded within seconds, otherwise digits. MNIST that is
             there but damaged or incomplete is an error under "auto" too: digits in its place

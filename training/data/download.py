@@ -63,7 +63,7 @@ def fetch_parts(
 ) -> dict[Part, Path]:
     """Download every part's archive into `folder`, trying the mirrors in turn.
 
-    Arguments:
+    Args:
         parts: what to fetch.
         mirrors: addresses that end in a slash.
         folder: created if need be.

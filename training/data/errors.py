@@ -8,7 +8,7 @@ from os import PathLike
 class DataError(ValueError):
     """Data that cannot be used, told in one sentence: what is at fault, why, and what to do.
 
-    Arguments: the culprit (a file, a folder, a setting), the reason, and the remedy.
+    Args: the culprit (a file, a folder, a setting), the reason, and the remedy.
     """
 
     def __init__(self, culprit: str | PathLike[str], reason: str, remedy: str) -> None:

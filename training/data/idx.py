@@ -41,7 +41,7 @@ _CHUNK = 2**16
 def read_idx(path: str | os.PathLike[str], *, remedy: str = REMEDY) -> np.ndarray:
     """Read one IDX file, gzip-compressed or plain, told apart by content and not by name.
 
-    Arguments:
+    Args:
         path: the file.
         remedy: what the error tells the user to do.
 
@@ -80,7 +80,7 @@ def read_bytes(path: str | os.PathLike[str], *, remedy: str = REMEDY) -> bytes:
 def decode(data: bytes, name: str | os.PathLike[str], *, remedy: str = REMEDY) -> memoryview:
     """Return an IDX file's plain bytes, header included, from compressed or plain `data`.
 
-    Arguments:
+    Args:
         data: the file's bytes.
         name: what errors call the file.
         remedy: what errors tell the user to do.

@@ -26,7 +26,7 @@ CLASSES = 10
 class Part:
     """One of the four files.
 
-    Arguments:
+    Args:
         name: the raw file's name; the archive's has `.gz` behind it.
         shape: of the array inside; one dimension for labels, three for images.
         archive_bytes: size of the archive.
@@ -134,7 +134,7 @@ def load_mnist(
 ) -> list[np.ndarray]:
     """Find or download the four files, verify them and return their arrays.
 
-    Arguments:
+    Args:
         place: from `find_place`.
         download: whether missing files may be fetched.
         patient: whether to wait for a slow mirror, or to give up within seconds.

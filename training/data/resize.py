@@ -20,7 +20,7 @@ _CHUNK = 2048
 def resize_bilinear(images: np.ndarray, size: int) -> np.ndarray:
     """Resize square images.
 
-    Arguments:
+    Args:
         images: uint8 (..., S, S); left unchanged.
         size: height and width of the result in pixels, at least 1.
 

@@ -16,7 +16,7 @@ def epoch_batches(
 ) -> list[np.ndarray]:
     """Draw the batches of one epoch.
 
-    Arguments:
+    Args:
         count: number of training images.
         batch_size: images in a batch.
         sampling: "shuffle" visits every image once, and the last batch holds what is left over;
