@@ -18,10 +18,10 @@ import torch_models
 from benchmarks import command
 from benchmarks.harness import Statistics
 from parity import assert_parity
-from training.claims import reported
-from training.collection import kept
-from training.records import Record, recipe
-from training.statistics import once_per_seed, spread
+from training.reports.claims import reported
+from training.reports.collection import kept
+from training.reports.records import Record, recipe
+from training.reports.statistics import once_per_seed, spread
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -96,7 +96,7 @@ def _main() -> None:
     failures.forget()
     _hand_over()
     if plan.multirun:
-        from training import studies
+        from training.reports import studies
 
         studies.report(place)
     failures.report(place, plan.multirun)

@@ -13,11 +13,12 @@ import pytest
 
 from tests.experiments.test_recipes import EXPERIMENTS, STUDIES, jobs
 from tests.training.support import ROOT
-from training import collection, results, results_page, verdicts
-from training.claim import Claim, Reading
-from training.claims import CLAIMS, QUIRKS
-from training.records import Record, recipe
-from training.results_page import NOT_RUN
+from training.reports import collection, verdicts
+from training.reports.__main__ import main
+from training.reports.claim import Claim, Reading
+from training.reports.claims import CLAIMS, QUIRKS
+from training.reports.page import NOT_RUN, write
+from training.reports.records import Record, recipe
 from training.settings import flatten
 
 SUMMARY = {
@@ -64,7 +65,7 @@ def keep(
 
 
 def written(folder: Path) -> str:
-    assert results.main(["--results", str(folder)]) == 0
+    assert main(["--results", str(folder)]) == 0
     return (folder.parent / "results.md").read_text(encoding="utf-8")
 
 
@@ -122,7 +123,7 @@ def test_a_damaged_table_leaves_page_and_pictures(damage, message, tmp_path, cap
     table.write_text("" if damage is None else f"{table.read_text()}{damage}\n")
     before = contents(tmp_path)
     capsys.readouterr()
-    assert results.main(["--results", str(tmp_path / "results")]) == 2
+    assert main(["--results", str(tmp_path / "results")]) == 2
     told = capsys.readouterr().err
     assert message in told
     assert str(table) in told
@@ -136,7 +137,7 @@ def test_other_columns_are_no_table(tmp_path, capsys) -> None:
     table.write_text(
         table.read_text().replace("test_loss,test_accuracy", "test_accuracy,test_loss")
     )
-    assert results.main(["--results", str(tmp_path)]) == 2
+    assert main(["--results", str(tmp_path)]) == 2
     assert "metrics.csv is damaged at line 1: the columns must be epoch" in capsys.readouterr().err
 
 
@@ -145,7 +146,7 @@ def test_a_summary_without_its_hardware_is_named(tmp_path, capsys) -> None:
     (summary,) = tmp_path.rglob("summary.json")
     content = {key: value for key, value in SUMMARY.items() if key not in ("device", "date")}
     summary.write_text(json.dumps(content))
-    assert results.main(["--results", str(tmp_path)]) == 2
+    assert main(["--results", str(tmp_path)]) == 2
     assert "summary.json lacks device, date" in capsys.readouterr().err
 
 
@@ -153,7 +154,7 @@ def test_a_slip_in_the_folders_name_writes_nothing(tmp_path, capsys) -> None:
     keep(tmp_path / "results" / "runs", [0.9, 0.97])
     written(tmp_path / "results")
     before = contents(tmp_path)
-    assert results.main(["--results", str(tmp_path / "reslts")]) == 2
+    assert main(["--results", str(tmp_path / "reslts")]) == 2
     assert f"there is no folder {tmp_path / 'reslts' / 'runs'}" in capsys.readouterr().err
     assert before == contents(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"results", "results.md"}
@@ -163,7 +164,7 @@ def test_another_folders_page_has_its_own_name(tmp_path) -> None:
     keep(tmp_path / "run", [0.9, 0.97])
     (run,) = (tmp_path / "run").iterdir()
     target = tmp_path / "other"
-    assert results.main(["--collect", str(run), "--results", str(target)]) == 0
+    assert main(["--collect", str(run), "--results", str(target)]) == 0
     page = (tmp_path / "other.md").read_text(encoding="utf-8")
     assert "(other/runs)" in page
     assert "(other/pictures/seeds-r3_lenet5_avgpool.png)" in page
@@ -175,7 +176,7 @@ def test_all_runs_are_looked_at_before_one_is_kept(tmp_path, capsys) -> None:
     keep(tmp_path, [0.9], seed=1, status="interrupted")
     runs = sorted(map(str, tmp_path.iterdir()))
     target = tmp_path / "results"
-    assert results.main(["--collect", *runs, "--results", str(target)]) == 2
+    assert main(["--collect", *runs, "--results", str(target)]) == 2
     assert "is interrupted: go on with it" in capsys.readouterr().err
     assert not target.exists()
 
@@ -241,7 +242,7 @@ def test_a_run_is_kept_by_what_it_changes(call_main, tmp_path, capsys) -> None:
     run = ("experiment=r3_lenet5_avgpool", "trainer.epochs=2", "hydra.run.dir=here", *options)
     assert call_main(*run) == 0
     target = tmp_path / "docs" / "results"
-    assert results.main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 0
+    assert main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 0
     (record,) = collection.kept(target / "runs")
     assert record.changes == {"optimizer.lr": 1e-4}
     assert (record.experiment, record.backend, record.seed) == ("r3_lenet5_avgpool", "torch", 7)
@@ -250,7 +251,7 @@ def test_a_run_is_kept_by_what_it_changes(call_main, tmp_path, capsys) -> None:
     files = [path for path in target.rglob("*") if path.suffix in (".json", ".csv", ".md")]
     kept = "".join(path.read_text() for path in files)
     assert str(tmp_path) not in kept
-    assert results.main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 0
+    assert main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 0
     assert len(collection.kept(target / "runs")) == 1
 
 
@@ -266,7 +267,7 @@ def test_other_runs_are_refused(options, reason, call_main, tmp_path, capsys) ->
     assert call_main(*dict.fromkeys(options), *quick) == 0
     capsys.readouterr()
     target = tmp_path / "docs" / "results"
-    assert results.main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 2
+    assert main(["--collect", str(tmp_path / "here"), "--results", str(target)]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert reason in message
@@ -275,7 +276,7 @@ def test_other_runs_are_refused(options, reason, call_main, tmp_path, capsys) ->
 
 def test_a_folder_without_runs_is_named(tmp_path, capsys) -> None:
     empty = tmp_path / "empty"
-    assert results.main(["--collect", str(empty), "--results", str(tmp_path / "results")]) == 2
+    assert main(["--collect", str(empty), "--results", str(tmp_path / "results")]) == 2
     assert str(empty) in capsys.readouterr().err
 
 
@@ -315,8 +316,7 @@ def test_the_committed_page_is_what_its_records_give(tmp_path) -> None:
     kept = ROOT / "docs" / "results" / "runs"
     target = tmp_path / "docs" / "results"
     shutil.copytree(kept, target / "runs")
-    page = results_page.write(target)
-    assert page.read_text() == (ROOT / "docs" / "results.md").read_text()
+    assert write(target).read_text() == (ROOT / "docs" / "results.md").read_text()
 
 
 @pytest.mark.usefixtures("mnist_of_digits")
@@ -324,7 +324,7 @@ def test_a_sweeps_recipes_keep_their_steps(call_main, tmp_path) -> None:
     study = ("study=seeds", "experiment=r3_lenet5_avgpool", "seed=0,1", "hydra.sweep.dir=all")
     assert call_main(*study, "backend.threads=1") == 0
     target = tmp_path / "docs" / "results"
-    assert results.main(["--collect", str(tmp_path / "all"), "--results", str(target)]) == 0
+    assert main(["--collect", str(tmp_path / "all"), "--results", str(target)]) == 0
     records = collection.kept(target / "runs")
     assert [(r.study, r.seed, len(r.table("steps"))) for r in records] == [
         ("seeds", 0, 4),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.records import recipe
+from training.reports.records import recipe
 from training.settings import DEPTH, NEUTRAL, RESUMABLE, covered, flatten
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from training.claim import Claim, Reading
-from training.records import Record
-from training.statistics import Spread, once_per_seed, spread
+from training.reports.claim import Claim, Reading
+from training.reports.records import Record
+from training.reports.statistics import Spread, once_per_seed, spread
 
 
 @dataclass(frozen=True)

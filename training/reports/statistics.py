@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.records import Record
+from training.reports.records import Record
 
 
 @dataclass(frozen=True)

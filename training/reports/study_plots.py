@@ -9,12 +9,13 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from training import plots, studies
+from training import plots
 from training.artefacts import RunLabel
-from training.claims import reported, reported_course
 from training.loop import Row
-from training.records import Record, Table
-from training.statistics import Group, grouped, short, show, spread
+from training.reports import studies
+from training.reports.claims import reported, reported_course
+from training.reports.records import Record, Table
+from training.reports.statistics import Group, grouped, short, show, spread
 
 MEASURED, CLAIMED = plots.TRAIN, plots.TEST
 

@@ -1,6 +1,6 @@
-"""`python -m training.results`: write docs/results.md and its pictures from the records kept there.
+"""`python -m training.reports`: write docs/results.md and its pictures from the records kept there.
 
-`python -m training.results --collect DIR ...` first keeps the records of finished runs: of a run's
+`python -m training.reports --collect DIR ...` first keeps the records of finished runs: of a run's
 folder, or of every job in a sweep's.
 """
 
@@ -11,15 +11,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training import collection, results_page
 from training.errors import ConfigError
+from training.reports import collection, page
 
-RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments ask for; return the exit status, 2 after a user's mistake."""
-    parser = argparse.ArgumentParser(prog="python -m training.results", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.reports", description=__doc__)
     parser.add_argument(
         "--collect", nargs="+", type=Path, default=[], metavar="DIR", help="runs or sweeps to keep"
     )
@@ -30,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for kept in collection.collect(options.collect, options.results / collection.RUNS):
             print(f"kept {kept}")
-        print(f"wrote {results_page.write(options.results)}")
+        print(f"wrote {page.write(options.results)}")
     except ConfigError as error:
-        print(f"training.results: {error}", file=sys.stderr)
+        print(f"training.reports: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"training.results: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"training.reports: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from training.claim import LAST, Claim, Quirk, Reading
-from training.records import Record
+from training.reports.claim import LAST, Claim, Quirk, Reading
+from training.reports.records import Record
 
 _R0, _R1, _R2, _R3, _R4 = (
     "r0_lenet5_relu",

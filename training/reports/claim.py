@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
-from training.records import Record
+from training.reports.records import Record
 
 Rule = Literal["close", "at least", "at most", "between", "falling"]
 

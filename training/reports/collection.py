@@ -10,7 +10,7 @@ from zlib import crc32
 
 from training.errors import ConfigError
 from training.files import copy, write_atomically
-from training.records import TABLES, Record, find, read
+from training.reports.records import TABLES, Record, find, read
 
 RUNS = "runs"
 LONGEST = 100  # characters of a folder's name

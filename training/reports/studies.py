@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.claims import reported
 from training.errors import ConfigError
 from training.files import write_atomically
-from training.records import Record, find
-from training.statistics import Group, grouped, show, spread
+from training.reports.claims import reported
+from training.reports.records import Record, find
+from training.reports.statistics import Group, grouped, show, spread
 
 Lines = list[list[str]]
 
 
 def report(directory: Path) -> None:
     """Write and print the report of the sweep in directory, as far as its jobs have come."""
-    from training import study_plots
+    from training.reports import study_plots
 
     try:
         records = find(directory)

@@ -8,23 +8,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from training import study_plots, verdicts
-from training.claim import Claim, Quirk
-from training.claims import CLAIMS, QUIRKS
-from training.collection import RUNS, kept
 from training.files import write_atomically
-from training.records import Record
-from training.statistics import Group, grouped, once_per_seed, short, show, spread, varied
-from training.studies import form, heading
+from training.reports import study_plots, verdicts
+from training.reports.claim import Claim, Quirk
+from training.reports.claims import CLAIMS, QUIRKS
+from training.reports.collection import RUNS, kept
+from training.reports.records import Record
+from training.reports.statistics import Group, grouped, once_per_seed, short, show, spread, varied
+from training.reports.studies import form, heading
 
 NOT_RUN = "not run yet"
 PICTURES = "pictures"
 
 _HEAD = """# Results: claim against measurement
 
-Written by `python -m training.results` from the records in [{runs}]({runs}); edit
-`training/claims.py`, not this page. All runs are on MNIST. Means are over seeds, with the sample
-standard deviation; n is the number of runs.
+Written by `python -m training.reports` from the records in [{runs}]({runs}); edit
+`training/reports/claims.py`, not this page. All runs are on MNIST. Means are over seeds, with the
+sample standard deviation; n is the number of runs.
 
 *Reproduced* means that the mean is no farther from the report's figure than the tolerance in the
 claim. It is 0.3 points for test accuracies, three times the chance variation of an accuracy near
