@@ -9,37 +9,35 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from training import environment
 from training.checkpoint_file import CheckpointError, Content, newest
 from training.config import Config
 from training.errors import ConfigError
+from training.settings import LOCAL, RESUMABLE, covered, flatten
 
+#: Of a checkpoint's record; counted up when older ones can no longer be read.
+FORMAT = 2
 MAX_SETTINGS = 200
 MAX_TEXT = 500
-MAX_DEPTH = 8
-#: Never taken from a checkpoint: where data lie on this machine, and the resumption itself.
-LOCAL = ("data.root", "resume", "resume_override")
-#: May differ without being asked about: they do not decide what is computed, or only its rounding.
-FREE = (
-    *LOCAL,
-    "trainer.epochs",
-    "trainer.checkpoint_every",
-    "trainer.log_every",
-    "trainer.evaluation_samples",
-    "logger",
-    "study",
-    "backend",
-    "device",
-    "data.download",
-)
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@%-]+")
+
+
+class Change(NamedTuple):
+    """A setting, by its dotted name, that is not what it was."""
+
+    key: str
+    was: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} was {self.was} and is {self.now}"
 
 
 def find_run(directory: Path) -> Content:
@@ -80,7 +78,7 @@ def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str
         option = value.get("name") if isinstance(value, dict) else None
         if key in groups and option is not None:
             result.append(f"{key}={_text(option, content)}")
-    for key, value in _leaves(config):
+    for key, value in _settings(config).items():
         swapped = key.split(".")[0] in given & groups and key != "backend.threads"
         if key in LOCAL or swapped:
             continue
@@ -98,8 +96,13 @@ def saved_config(content: Content) -> dict[str, Any]:
     Raises:
         ConfigError: if there is none.
     """
-    config = content.record.get("config")
-    if not isinstance(config, dict) or content.record.get("format") != 1:
+    config, form = content.record.get("config"), content.record.get("format")
+    if isinstance(config, dict) and isinstance(form, int) and form != FORMAT:
+        raise ConfigError(
+            f"{content.path}: it was written by a version of this program that saves runs in "
+            f"another form ({form}, here {FORMAT}): go on with that version"
+        )
+    if not isinstance(config, dict) or form != FORMAT:
         raise ConfigError(f"{content.path}: its record is not that of a run")
     return config
 
@@ -119,18 +122,18 @@ def check_unchanged(content: Content, config: Config) -> None:
     differences = changes(saved_config(content), asdict(config))
     if differences and not config.resume_override:
         raise ConfigError(
-            f"this is not the run's own configuration: {', '.join(differences)}; leave that out, "
-            "or add resume_override=true to go on with it"
+            f"this is not the run's own configuration: {', '.join(map(str, differences))}; leave "
+            "that out, or add resume_override=true to go on with it"
         )
 
 
-def changes(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return "key was x and is y" for each setting that decides the result and differs."""
-    current = dict(_leaves(now))
+def changes(saved: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+    """Return each of the saved settings that decides the result and differs."""
+    current = _settings(now)
     return [
-        f"{key} was {value} and is {current.get(key, 'no setting any more')}"
-        for key, value in _leaves(saved)
-        if not _covered(key, FREE) and current.get(key, _MISSING) != value
+        Change(key, value, current.get(key, "no setting any more"))
+        for key, value in _settings(saved).items()
+        if not covered(key, RESUMABLE) and (key not in current or current[key] != value)
     ]
 
 
@@ -177,19 +180,9 @@ def _starter() -> list[str]:
     return ["torchrun", *nodes, f"--nproc_per_node={here}"]
 
 
-_MISSING = object()
-
-
-def _covered(key: str, prefixes: Iterable[str]) -> bool:
-    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict) and prefix.count(".") < MAX_DEPTH:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings by their dotted names; a group without any has none."""
+    return {key: value for key, value in flatten(config).items() if value != {}}
 
 
 def _text(value: Any, content: Content) -> str:

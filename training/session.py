@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from training import console, environment, resume
+from training import console, resume
 from training.backend import Backend, EpochPlan
-from training.checkpoint import Checkpoint, decode, save_checkpoint, set_aside
+from training.checkpoint import decode, set_aside
 from training.checkpoint_file import NAME, CheckpointError, newest
 from training.config import Config, parse_interval
 from training.csv_log import CsvLog
@@ -31,9 +30,8 @@ from training.loop import (
     train_steps,
 )
 from training.recorder import Recorder
+from training.saved_run import Maker, SavedRun, describe
 from training.signals import StopRequest
-
-ROWS = "progress.rows"
 
 
 class Session:
@@ -91,8 +89,8 @@ class Session:
         """
         try:
             content, passed_over = newest(self._directory)
-            checkpoint = decode(content)
-            self._take_over(checkpoint)
+            saved = SavedRun.of(decode(content))
+            self._take_over(saved)
         except (CheckpointError, ValueError) as error:
             raise ConfigError(f"resume={self._directory}: {error}") from error
         remove_leftovers(self._directory)
@@ -101,12 +99,9 @@ class Session:
             set_aside(self._directory / NAME)
         self.saved = True
         self._say(f"resumed {self._where()}")
-        if checkpoint.record["maker"] != self._maker():
-            makers = f"saved on {checkpoint.record['maker']}, resumed on {self._maker()}"
-            shared = "processes" in makers
-            local = shared and getattr(self._config.backend, "batch_norm", None) == "local"
-            rounding = "rounding and local batch normalisation" if local else "rounding"
-            self._say(f"{makers}: the same up to {rounding}, not bit for bit")
+        now = Maker.of(self._backend)
+        if saved.maker != now:
+            self._say(saved.maker.followed_by(now, self._config))
 
     def train(self) -> Scores:
         """Take all epochs that remain; return the scores after the last."""
@@ -193,66 +188,43 @@ class Session:
         weights = (array for name, array in state.items() if name.startswith("model."))
         if not all(np.isfinite(array).all() for array in weights):
             raise self._divergence(self.progress.step, self.progress.step)
-        record = {
-            "format": 1,
-            "config": resume.record_of(self._config),
-            "dataset": self._dataset_record(),
-            "maker": self._maker(),
-            "progress": self.progress.to_record(),
-            "seconds": self.seconds,
-            "notes": self.notes,
-        }
-        state[ROWS] = self.progress.table()
-        save_checkpoint(self._directory / NAME, state, record)
+        config, dataset = resume.record_of(self._config), describe(self._dataset)
+        maker = Maker.of(self._backend)
+        run = SavedRun(state, self.progress, config, dataset, maker, self.seconds, self.notes)
+        run.save(self._directory / NAME)
         self.saved = True
 
-    def _take_over(self, checkpoint: Checkpoint) -> None:
-        state, record = dict(checkpoint.state), checkpoint.record
-        notes, seconds = _check_record(record)
-        if ROWS not in state:
-            raise ValueError("it does not say where its run stood")
-        progress = Progress.from_record(record["progress"], state.pop(ROWS))
-        changed = resume.changes(record["config"], resume.record_of(self._config))
-        here = self._dataset_record()
-        if record["dataset"] != here:
-            changed.append(f"the data were {_words(record['dataset'])} and are {_words(here)}")
-            if not self._config.resume_override:
-                raise ValueError(f"{changed[-1]}; add resume_override=true to go on all the same")
-        plan = plan_epoch(self._config, len(self._dataset.train_labels), progress.epoch)
-        if changed:
-            self._adapt(changed, state, progress, plan)
-        if progress.step > plan.steps:
-            raise ValueError(f"it stands at step {progress.step} of {plan.steps}")
-        self._backend.load_state(state)
-        self.progress, self._before = progress, seconds
-        self.notes = [*notes, *self.notes]
+    def _take_over(self, run: SavedRun) -> None:
+        """Go on with a saved run.
 
-    def _adapt(
-        self, changed: list[str], state: dict[str, Any], progress: Progress, plan: EpochPlan
-    ) -> None:
-        """Make a changed configuration take effect, as the user insists on it."""
-        self._say(f"resumed with changes: {', '.join(changed)}")
-        config = self._config
-        if any(change.startswith(("optimizer.lr ", "scheduler.")) for change in changed):
-            step_size = config.scheduler.step_size
-            falls = progress.epoch // step_size if step_size else 0
-            state["optimizer.lr"] = np.asarray(config.optimizer.lr * config.scheduler.gamma**falls)
-        if any(c.startswith(("data.", "the data ", "trainer.batch_size ")) for c in changed):
-            # The order of the epoch under way is another one: it begins anew.
-            anew = Progress(epoch=progress.epoch, rows=progress.rows)
-            vars(progress).update(vars(anew))
-
-    def _dataset_record(self) -> dict[str, Any]:
-        return {"name": self._dataset.name, "train_images": len(self._dataset.train_labels)}
-
-    def _maker(self) -> str:
-        threads, processes = self._backend.threads, environment.processes()
-        plural = "" if threads == 1 else "s"
-        shared = f"{processes} processes, " if processes > 1 else ""
-        return f"{self._backend.name} ({self._backend.device}, {shared}{threads} thread{plural})"
+        Raises:
+            ValueError: if it does not fit this configuration.
+        """
+        changes = run.changes(self._config, self._dataset)
+        words = ", ".join(map(str, changes))
+        if changes and not self._config.resume_override:
+            raise ValueError(f"{words}; add resume_override=true to go on all the same")
+        stood = run.progress.step
+        run.adapt(self._config, changes)
+        plan = plan_epoch(self._config, len(self._dataset.train_labels), run.progress.epoch)
+        if run.progress.step > plan.steps:
+            raise ValueError(f"it stands at step {run.progress.step} of {plan.steps}")
+        self._backend.load_state(run.state)
+        self.progress, self._before = run.progress, run.seconds
+        self.notes = [*run.notes, *self.notes]
+        if changes:
+            anew = f"; epoch {run.progress.epoch + 1} begins anew"
+            self._say(f"resumed with changes: {words}{anew if run.progress.step < stood else ''}")
 
     def _where(self) -> str:
-        return f"in epoch {self.progress.epoch + 1} after step {self.progress.step}"
+        progress = self.progress
+        if progress.step:
+            return f"in epoch {progress.epoch + 1} after step {progress.step}"
+        if progress.epoch == self._epochs:
+            return "after the last epoch"
+        return (
+            f"at the end of epoch {progress.epoch}" if progress.epoch else "before the first step"
+        )
 
     def _say(self, note: str) -> None:
         self.notes.append(note)
@@ -276,18 +248,3 @@ class Session:
             f"at learning rate {self._backend.lr if lr is None else lr:.3g}; "
             f"{remedy}"
         )
-
-
-def _check_record(record: dict[str, Any]) -> tuple[list[str], float]:
-    """Return a record's notes and seconds, or raise ValueError if it is not that of a run."""
-    notes, seconds = record.get("notes"), record.get("seconds")
-    texts = [*notes, record.get("maker")] if isinstance(notes, list) else []
-    readable = all(isinstance(text, str) and text.isprintable() for text in texts)
-    objects = all(isinstance(record.get(key), dict) for key in ("config", "progress", "dataset"))
-    if not (texts and readable and objects and isinstance(seconds, float)):
-        raise ValueError("its record is not that of a run")
-    return texts[:-1], seconds
-
-
-def _words(record: dict[str, Any]) -> str:
-    return f"{record.get('name')!r} with {record.get('train_images')!r} training images"

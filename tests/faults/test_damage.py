@@ -142,7 +142,7 @@ def test_a_damaged_file_falls_back_and_is_never_kept_as_the_previous_one(
     output = capsys.readouterr().out
     assert f"{path} is damaged" in output
     assert "going on from the checkpoint before it" in output
-    assert "resumed in epoch 2 after step 0" in output
+    assert "resumed at the end of epoch 1" in output
     assert_same_run(folder, tmp_path / "whole")
     assert (folder / f"{NAME}.damaged").read_bytes() == whole[: len(whole) // 2]
     assert newest(folder)[1] is None

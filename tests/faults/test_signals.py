@@ -73,10 +73,12 @@ def test_one_signal(backend, number, tmp_path):
     notice, last = [line for line in errors.splitlines() if line]
     assert notice == f"{number.name}: saving after this step; again, to leave at once"
     remedy = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
-    assert last.startswith(f"train.py: stopped by {number.name} in epoch ")
-    assert last.endswith(f"all saved; go on with: {remedy}")
     progress = newest(tmp_path / "run")[0].record["progress"]
-    assert f"in epoch {progress['epoch'] + 1} after step {progress['step']}," in last
+    where = f"at the end of epoch {progress['epoch']}"
+    if progress["step"]:
+        where = f"in epoch {progress['epoch'] + 1} after step {progress['step']}"
+    saved = f"stopped by {number.name} {where}, all saved"
+    assert last == f"train.py: {saved}; go on with: {remedy}"
     assert len(output.splitlines()) <= progress["epoch"]
 
 

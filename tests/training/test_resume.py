@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.training.support import assert_same_run, compose, metrics, signal_at_step
+from training import resume
 from training.backend import open_backend
 from training.checkpoint import load_checkpoint
 from training.errors import ConfigError, StoppedError
+from training.numpy_backend import NumpyBackend
 from training.run import run
 from training.session import Session
 
@@ -185,6 +186,38 @@ def one_line(capsys) -> str:
     return output
 
 
+def notes_of(folder: Path) -> list[str]:
+    return json.loads((folder / "summary.json").read_text())["notes"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("method", "call", "where"),
+    [
+        ("begin_epoch", 1, "before the first step"),
+        ("train", 2, "in epoch 1 after step 2"),
+        ("evaluate", 1, "at the end of epoch 1"),
+        ("evaluate", 2, "after the last epoch"),
+    ],
+)
+def test_where_it_was_stopped(method, call, where, call_main, tmp_path, monkeypatch, capsys):
+    calls, original = [], getattr(NumpyBackend, method)
+
+    def stop(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NumpyBackend, method, stop)
+        assert call_main("data=digits", *SHORT, "backend=numpy", "hydra.run.dir=run") == 130
+    assert f"stopped by SIGINT {where}, all saved" in capsys.readouterr().err
+    assert call_main("resume=run") == 0
+    assert notes_of(tmp_path / "run") == [f"resumed {where}"]
+    assert len(metrics(tmp_path / "run")) == 2
+
+
 @pytest.mark.usefixtures("no_pictures")
 def test_a_changed_configuration(stopped, call_main, capsys):
     before = {path.name: path.read_bytes() for path in stopped.glob("[!.]*")}
@@ -209,19 +242,59 @@ def test_a_changed_configuration(stopped, call_main, capsys):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_an_insisted_change_takes_effect_and_is_recorded(stopped, call_main, monkeypatch):
-    override = "resume_override=true"
-    shutil.copytree(stopped, stopped.with_name("again"))
+def test_an_insisted_change_takes_effect_and_is_recorded(stopped, call_main):
     changes = ("optimizer.lr=0.01", "scheduler.step_size=1", "scheduler.gamma=0.1")
-    assert call_main("resume=run", *changes, override) == 0
+    assert call_main("resume=run", *changes, "resume_override=true") == 0
     assert [row["lr"] for row in metrics(stopped)] == pytest.approx([1e-3, 1e-3])
-    notes = json.loads((stopped / "summary.json").read_text())["notes"]
-    assert any("optimizer.lr was 0.001 and is 0.01" in note for note in notes)
-    assert call_main("resume=again", "trainer.batch_size=50", override) == 0
-    checkpoint = load_checkpoint(stopped.with_name("again") / "checkpoint.safetensors")
-    # Eight steps of 20 images, then the second epoch from its start in two of up to 50.
-    assert int(checkpoint.state["optimizer.step"]) == 10
-    assert checkpoint.record["config"]["trainer"]["batch_size"] == 50
+    notes = notes_of(stopped)
+    assert "optimizer.lr was 0.001 and is 0.01" in notes[0]
+    assert notes[1] == "resumed in epoch 2 after step 3"
+
+
+# Eight steps of 20 images were taken: five for the first epoch, three for the second.
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("change", "steps", "anew"),
+    [
+        ("optimizer.weight_decay=0.1", 8 + 2, False),
+        ("seed=3", 8 + 5, True),
+        ("data.flip=0", 8 + 5, True),
+        ("trainer.batch_size=50", 8 + 2, True),
+        ("trainer.batch_size=10", 8 + 10, True),
+    ],
+)
+def test_an_epoch_in_another_order_begins_anew(
+    change, steps, anew, stopped, call_main, monkeypatch
+):
+    seen = []
+
+    def note(self, first, last, original=NumpyBackend.train):
+        offsets = self._plan.offsets
+        seen.extend(self._plan.indices[offsets[first] : offsets[last]])
+        original(self, first, last)
+
+    monkeypatch.setattr(NumpyBackend, "train", note)
+    assert call_main("resume=run", change, "resume_override=true") == 0
+    checkpoint = load_checkpoint(stopped / "checkpoint.safetensors")
+    assert int(checkpoint.state["optimizer.step"]) == steps
+    assert resume.changes(checkpoint.record["config"], asdict(compose(*SHORT, change))) == []
+    assert sorted(seen) == list(range(96)) if anew else len(seen) == 36
+    note, where = notes_of(stopped)
+    assert f"{change.partition('=')[0]} was" in note
+    assert note.endswith("; epoch 2 begins anew") is anew
+    assert where == ("resumed at the end of epoch 1" if anew else "resumed in epoch 2 after step 3")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_another_number_of_steps_begins_the_epoch_anew(call_main, tmp_path, monkeypatch):
+    drawn = ("data=digits", *SHORT, "backend=numpy", "data.sampling=replacement")
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, 6, signal.SIGINT)  # the second of four in the second epoch
+        assert call_main(*drawn, "hydra.run.dir=run") == 130
+    change = ("trainer.steps_per_epoch=1", "resume_override=true")
+    assert call_main("resume=run", *change) == 0
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert int(checkpoint.state["optimizer.step"]) == 6 + 1
 
 
 @pytest.mark.parametrize(
@@ -264,7 +337,8 @@ def test_other_data_are_noticed(stopped, call_main, capsys, monkeypatch):
 
     monkeypatch.setattr("training.run._load_once", lambda *_: few_digits(train=90))
     assert call_main("resume=run") == 2
-    assert "'digits' with 96 training images and are 'digits' with 90" in one_line(capsys)
+    line = one_line(capsys)
+    assert "dataset.train_images was 96 and is 90; add resume_override=true" in line
 
 
 def test_resuming_at_the_end_of_an_epoch_warns_of_nothing(tmp_path, monkeypatch, recwarn):

@@ -244,7 +244,7 @@ def test_a_sweep_has_the_ordinary_folders(call_main, tmp_path, capsys):
     assert len(metrics(good)) == 3
     notes = json.loads((good / "summary.json").read_text())["notes"]
     assert "trained together with 3 others" in notes[0]
-    assert "resumed in epoch 3" in notes[1]
+    assert notes[1] == "resumed at the end of epoch 2"
 
 
 def assert_same_results(one: Path, other: Path) -> None:
