@@ -8,15 +8,16 @@ taken after the run's first step, as report R2 does.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from training.backend import Backend, EpochPlan, Totals
+from training.checkpoint import DAMAGED
 from training.config import Config
 from training.csv_log import CsvLog
 from training.data import Dataset
 from training.evaluation import Scores, score
+from training.files import copy
 from training.live_log import LiveLog
 from training.loop import Progress, Row
 
@@ -28,12 +29,27 @@ class Recorder:
     """Writes a run's optional tables and log; with none asked for, it does nothing.
 
     After a resumption the rows beyond the point where the run goes on are dropped: they are
-    trained, and written, again.
+    trained, and written, again. A table that is damaged by then is kept beside the new one.
+
+    Args:
+        config: the run's.
+        backend: which trains.
+        dataset: with the labels.
+        directory: the run's folder.
+        say: takes what a reader of the run's record has to know.
     """
 
-    def __init__(self, config: Config, backend: Backend, dataset: Dataset, directory: Path) -> None:
+    def __init__(
+        self,
+        config: Config,
+        backend: Backend,
+        dataset: Dataset,
+        directory: Path,
+        say: Callable[[str], object],
+    ) -> None:
         trainer = config.trainer
         self._backend, self._dataset, self._directory = backend, dataset, directory
+        self._say = say
         self._every, self._samples = trainer.log_every, trainer.evaluation_samples
         self._live = config.logger.name == "tensorboard"
         self._steps: CsvLog | None = None
@@ -49,9 +65,9 @@ class Recorder:
         self._opened = True
         done = plan.first_step + progress.step
         if self._every:
-            self._steps = _opened(self._directory / "steps.csv", STEPS, done)
+            self._steps = self._open("steps.csv", STEPS, done)
         if self._samples:
-            self._evaluations = _opened(self._directory / "evaluations.csv", EVALUATIONS, done)
+            self._evaluations = self._open("evaluations.csv", EVALUATIONS, done)
         if self._live:
             self._log = LiveLog(self._directory / "tensorboard", done)
 
@@ -81,6 +97,21 @@ class Recorder:
         if self._log:
             self._log.close()
 
+    def _open(self, name: str, header: Sequence[str], done: int) -> CsvLog:
+        """Return a log whose first column is the step, with the file's rows up to a step."""
+        path = self._directory / name
+        rows: list[list[str]] = []
+        if done and path.exists():
+            rows, sound = _read(path, header, done)
+            if not sound:
+                aside = path.with_name(name + DAMAGED)
+                copy(path, aside)
+                self._say(
+                    f"{name} is damaged: going on with the rows that can be read; as it was it is "
+                    f"kept as {aside.name}"
+                )
+        return CsvLog(path, header, rows)
+
     def _add_step(self, step: int) -> None:
         totals = self._backend.totals()
         images = totals.images - self._seen.images
@@ -102,11 +133,19 @@ class Recorder:
         self._evaluations.append((step, epoch, f"{train:.6g}", f"{right.mean():.6g}"))
 
 
-def _opened(path: Path, header: Sequence[str], done: int) -> CsvLog:
-    """Return a log whose first column is the step, with the file's lines up to a step."""
-    rows: list[list[str]] = []
-    if done and path.exists():
-        with path.open(newline="") as file:
-            _, *rows = csv.reader(file)
-    kept = (row for row in rows if len(row) == len(header) and int(row[0]) <= done)
-    return CsvLog(path, header, kept)
+def _read(path: Path, header: Sequence[str], done: int) -> tuple[list[list[str]], bool]:
+    """Return a file's rows up to a step, and whether up to there it is as it was written."""
+    # What follows the last end of a line, if anything, is what a killed process was writing.
+    *lines, torn = path.read_text("utf-8", errors="replace").split("\n")
+    headed = lines[:1] == [",".join(header)]
+    kept = [line.split(",") for line in lines[1 if headed else 0 :] if _number(line) <= done]
+    rows = [row for row in kept if len(row) == len(header) and min(map(_number, row)) >= 0]
+    return rows, headed and rows == kept and (not torn or _number(torn) > done)
+
+
+def _number(line: str) -> float:
+    """Return a line's first number, or -1, which no table holds, if there is none."""
+    try:
+        return float(line.partition(",")[0])
+    except ValueError:
+        return -1.0

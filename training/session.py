@@ -118,7 +118,8 @@ class Session:
         # What a killed process wrote beyond its last checkpoint is trained, and written, again.
         done = [row.values().values() for row in self.progress.rows]
         self._log = CsvLog(self._directory / "metrics.csv", Row.columns(), done)
-        self._recorder = Recorder(self._config, self._backend, self._dataset, self._directory)
+        parts = self._config, self._backend, self._dataset, self._directory
+        self._recorder = Recorder(*parts, self._say)
         self._outlook = console.Outlook(self._epochs, self.progress.epoch)
         scores = None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -49,6 +50,55 @@ def test_a_resumed_run_records_the_same(call_main, tmp_path) -> None:
     assert call_main("resume=part", "trainer.epochs=3") == 0
     for name in ("steps.csv", "evaluations.csv"):
         assert (tmp_path / "part" / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+TORN = "6,9,9\n6,"  # what a killed process had written beyond its save
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"),
+    [
+        (lambda text: "", 0),
+        (lambda text: "\0" * len(text), 0),
+        (lambda text: text.replace("step,", "stop,") + TORN, 5),
+        (lambda text: text.replace("\n2,", "\nabc,"), 4),
+        (lambda text: text.replace("\n2,", "\n2,2,"), 4),
+        (lambda text: text.replace("\n2,", "\n2,x"), 4),
+        (lambda text: text.replace("\n2,", '\n"2,'), 4),
+        (lambda text: text.replace("\n2,", "\n\udcff,"), 4),
+        (lambda text: text[: text.index("\n3,")] + "\n3,0.", 2),
+    ],
+    ids=["empty", "zeros", "header", "text", "columns", "cell", "quote", "bytes", "cut"],
+)
+def test_a_damaged_table_is_kept_aside(damage, kept, call_main, tmp_path, capsys) -> None:
+    options = ("backend=numpy", "trainer.log_every=1", "trainer.evaluation_samples=20")
+    assert call_main(*QUICK, *options, "trainer.epochs=1", "hydra.run.dir=run") == 0
+    path = tmp_path / "run" / "steps.csv"
+    whole = path.read_text()
+    damaged = damage(whole).encode(errors="surrogateescape")
+    path.write_bytes(damaged)
+    capsys.readouterr()
+    assert call_main("resume=run", "trainer.epochs=2") == 0
+    said = "steps.csv is damaged: going on with the rows that can be read; as it was it is kept as"
+    assert f"{said} steps.csv.damaged\n" in capsys.readouterr().out
+    assert (tmp_path / "run" / "steps.csv.damaged").read_bytes() == damaged
+    notes = json.loads((tmp_path / "run" / "summary.json").read_text())["notes"]
+    assert [note for note in notes if note.startswith("steps.csv is damaged")]
+    rows = table(path)
+    assert len(rows) == kept + 5
+    assert set(path.read_text().splitlines()[: kept + 1]) <= set(whole.splitlines())
+    assert not (tmp_path / "run" / "evaluations.csv.damaged").exists()
+
+
+def test_what_a_killed_process_left_is_no_damage(call_main, tmp_path) -> None:
+    options = ("backend=numpy", "trainer.log_every=1", "hydra.run.dir=run")
+    assert call_main(*QUICK, *options, "trainer.epochs=1") == 0
+    path = tmp_path / "run" / "steps.csv"
+    with path.open("a") as file:
+        file.write(TORN)
+    assert call_main("resume=run", "trainer.epochs=2") == 0
+    assert len(table(path)) == 10
+    assert not path.with_name("steps.csv.damaged").exists()
 
 
 def test_evaluations_of_the_whole_test_set_agree_with_the_metrics(call_main, tmp_path) -> None:
