@@ -39,6 +39,7 @@ class Implementation:
             BLAS as it is.
         pinned: whether the process is confined to as many cores as it has threads, for libraries
             that have no setting for it.
+        keeps_memory: whether the C library keeps freed memory, where it can be told to.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Implementation:
     package: str
     blas: Literal["one", "all", "default"] = "default"
     pinned: bool = False
+    keeps_memory: bool = False
 
     @property
     def installed(self) -> bool:
@@ -89,6 +91,7 @@ class Worker:
                     "target": implementation.target,
                     "blas": implementation.blas,
                     "pinned": implementation.pinned,
+                    "keeps_memory": implementation.keeps_memory,
                     "threads": threads,
                     "arguments": arguments,
                 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +25,24 @@ from benchmarks.step import Result as StepResult
 from training import plots
 
 #: Distinguishable also without colour vision and in grey (Okabe and Ito).
-COLOURS = {"numpy": "#0072B2", "torch": "#E69F00", "mygrad": "#999999", "jax": "#009E73"}
-LABELS = {"numpy": "NumPy", "torch": "PyTorch", "mygrad": "MyGrad", "jax": "JAX jit"}
+COLOURS = {
+    "numpy": "#0072B2",
+    "torch": "#E69F00",
+    "torch-kept": "#F0E442",
+    "mygrad": "#999999",
+    "jax": "#009E73",
+}
+LABELS = {
+    "numpy": "NumPy",
+    "torch": "PyTorch",
+    "torch-kept": "PyTorch, freed memory kept",
+    "mygrad": "MyGrad",
+    "jax": "JAX jit",
+}
+
+
+#: Characters in a line under a picture.
+NOTE_WIDTH = 120
 
 
 class Bar(NamedTuple):
@@ -82,7 +99,7 @@ def draw_memory(results: list[Peak], data: str, record: dict[str, Any], path: Pa
 def draw_epochs(
     results: list[EpochResult], unmeasured: dict[str, str], path: Path, record: dict[str, Any]
 ) -> None:
-    """Draw a bar per loop, the unmeasured ones as an empty line with its reason."""
+    """Draw a bar per loop; the unmeasured ones are named below, by their reasons."""
     groups: list[Group] = []
     for result in results:
         median = result.seconds.median
@@ -91,14 +108,21 @@ def draw_epochs(
             text += f"  ({result.ratio.median:.2f} × stock)"
         name = "numpy" if "NumPy" in result.line else "torch"
         groups.append((f"{result.line} ({result.device})", [Bar(name, result.seconds, text)]))
-    nothing = Statistics.of([0.0])
-    groups += [(key, [Bar("torch", nothing, reason)]) for key, reason in unmeasured.items()]
+    by_reason: dict[str, list[str]] = {}
+    for key, reason in unmeasured.items():
+        by_reason.setdefault(reason, []).append(key)
+    notes = [f"{reason}: {', '.join(keys)}" for reason, keys in by_reason.items()]
     title = "Training epoch of lenet5_tanh, batch 128"
-    _draw_bars({"": groups}, title, "seconds per epoch (shorter is better)", record, path)
+    _draw_bars({"": groups}, title, "seconds per epoch (shorter is better)", record, path, notes)
 
 
 def _draw_bars(
-    panels: dict[str, list[Group]], title: str, unit: str, record: dict[str, Any], path: Path
+    panels: dict[str, list[Group]],
+    title: str,
+    unit: str,
+    record: dict[str, Any],
+    path: Path,
+    notes: Sequence[str] = (),
 ) -> None:
     rows = max(sum(len(bars) + 0.7 for _, bars in groups) for groups in panels.values())
     figure, axes = plt.subplots(
@@ -122,7 +146,7 @@ def _draw_bars(
         title_fontsize=12,
         frameon=False,
     )
-    save(figure, record, path)
+    save(figure, record, path, notes)
 
 
 def _bars(panel: Axes, groups: list[Group]) -> None:
@@ -192,7 +216,7 @@ def _lines(
 ) -> None:
     chosen = [point for point in points if point.series == series]
     values = [point.value for point in chosen]
-    for name in ("numpy", "torch"):
+    for name in chosen[0].seconds if chosen else ():
         heights = [height(point, name) for point in chosen]
         panel.plot(values, heights, "o-", color=COLOURS[name], label=LABELS[name])
     panel.set_xscale("log", base=2)
@@ -201,8 +225,9 @@ def _lines(
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def save(figure: Figure, record: dict[str, Any], path: Path) -> None:
-    """Write the picture with the environment under it."""
-    figure.supxlabel(heading(record), fontsize=8, color="0.35")
+def save(figure: Figure, record: dict[str, Any], path: Path, notes: Sequence[str] = ()) -> None:
+    """Write the picture with notes and the environment under it."""
+    lines = [line for note in notes for line in textwrap.wrap(note, NOTE_WIDTH)]
+    figure.supxlabel("\n".join([*lines, heading(record)]), fontsize=8, color="0.35")
     with writing(path):
         plots.save(figure, path, dpi=150)

@@ -4,7 +4,8 @@ A convolution's rate counts the multiplications and additions of the direct form
 backward: 6·N·C²·k²·H·W. The limit drawn beside it is the machine's rate for a product of two large
 square matrices, measured in the same run. NumPy's convolution stands alone here and so pays for
 turning its public arrays (batch first) into its own (batch last) and back, which a whole network
-pays at its ends only.
+pays at its ends only. PyTorch is timed as it is, and with glibc told to keep freed memory. Every
+point has processes of its own.
 
     python -m benchmarks.scaling --json scaling.json --picture scaling.png
 """
@@ -28,7 +29,7 @@ from benchmarks.harness import (
     ratios,
     start_workers,
 )
-from benchmarks.step import NUMPY, TORCH
+from benchmarks.step import NUMPY, TORCH, TWINS
 
 BATCHES = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
 CHANNELS = [4, 8, 16, 32, 64, 128]
@@ -38,9 +39,15 @@ CONVOLUTION = {"channels": 16, "size": 16, "batch": 64}
 #: Cosines of equal float32 results, up to rounding, differ by less.
 COSINE_ERROR = 1e-5
 
+NAMES = ("NumPy", "PyTorch", "memory kept")
+RATIOS = ("NumPy ÷ PyTorch", "÷ memory kept")
+
 CONVOLUTIONS = [
     Implementation("numpy", "benchmarks.numpy_tasks:NumpyConvolution", "numpy", blas="one"),
     Implementation("torch", "benchmarks.torch_tasks:TorchConvolution", "torch"),
+    Implementation(
+        "torch-kept", "benchmarks.torch_tasks:TorchConvolution", "torch", keeps_memory=True
+    ),
 ]
 PRODUCTS = [
     Implementation("numpy", "benchmarks.numpy_tasks:NumpyProduct", "numpy", blas="all"),
@@ -57,21 +64,22 @@ class Point:
         value: of what grows.
         operations: floating-point operations of a run; 0 where they are not counted.
         seconds: per implementation, of one run.
-        ratio: NumPy's time over PyTorch's, round by round.
+        ratios: NumPy's time over that of each way of running PyTorch, round by round.
     """
 
     series: str
     value: int
     operations: int
     seconds: dict[str, Statistics]
-    ratio: Statistics
+    ratios: dict[str, Statistics]
 
     @classmethod
     def of(cls, series: str, value: int, operations: int, seconds: dict[str, list[float]]) -> Point:
         """Return the point with its samples summarised."""
         summaries = {name: Statistics.of(values) for name, values in seconds.items()}
-        ratio = ratios(seconds["numpy"], seconds["torch"])
-        return cls(series, value, operations, summaries, ratio)
+        numpy = seconds["numpy"]
+        found = {name: ratios(numpy, seconds[name]) for name in seconds if name != "numpy"}
+        return cls(series, value, operations, summaries, found)
 
     def rate(self, name: str) -> float:
         """Return an implementation's GFLOP/s."""
@@ -154,19 +162,33 @@ def _limit(threads: int, options: argparse.Namespace, record: dict[str, Any]) ->
 
 def _convolutions(options: argparse.Namespace) -> list[Point]:
     points = []
+    measured: dict[tuple[int, ...], dict[str, list[float]]] = {}
+    for series, values in (("channels", options.channels), ("size", options.sizes)):
+        for value in values:
+            shape = CONVOLUTION | {series: value}
+            place = tuple(shape.values())
+            if place not in measured:  # a shape of both series is one measurement
+                command.announce(f"convolution, {series} {value}")
+                measured[place] = _convolution(shape, f"{series} {value}", options)
+            work = 6 * shape["batch"] * (shape["channels"] * shape["size"]) ** 2
+            points.append(Point.of(series, value, work * options.kernel**2, measured[place]))
+    return points
+
+
+def _convolution(
+    shape: dict[str, int], case: str, options: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Measure one shape in fresh processes.
+
+    What a process has allocated before decides how much memory glibc hands back at every step, and
+    so torch's time: in a process that had seen larger images, a shape took a third of its time.
+    """
     with ExitStack() as stack:
         workers = start_workers(stack, CONVOLUTIONS, options.threads)
-        for series, values in (("channels", options.channels), ("size", options.sizes)):
-            for value in values:
-                shape = CONVOLUTION | {series: value}
-                command.announce(f"convolution, {series} {value}")
-                for worker in workers.values():
-                    worker.call("use", kernel=options.kernel, **shape)
-                check_cosines(workers, f"{series} {value}")
-                seconds = measure(workers, "run", options.rounds, options.seconds)
-                work = 6 * shape["batch"] * (shape["channels"] * shape["size"]) ** 2
-                points.append(Point.of(series, value, work * options.kernel**2, seconds))
-    return points
+        for worker in workers.values():
+            worker.call("use", kernel=options.kernel, **shape)
+        check_cosines(workers, case)
+        return measure(workers, "run", options.rounds, options.seconds)
 
 
 def check_cosines(workers: dict[str, Worker], case: str) -> None:
@@ -184,16 +206,17 @@ def check_cosines(workers: dict[str, Worker], case: str) -> None:
 
 def _batches(options: argparse.Namespace) -> list[Point]:
     points = []
-    with ExitStack() as stack:
-        workers = start_workers(stack, [NUMPY, TORCH], options.threads, network=options.network)
-        command.announce(f"{options.network}: comparing losses")
-        check_losses(workers, TORCH.name, options.network)
-        for batch in options.batches:
+    for number, batch in enumerate(options.batches):
+        with ExitStack() as stack:
+            workers = start_workers(stack, TWINS, options.threads, network=options.network)
+            if number == 0:
+                command.announce(f"{options.network}: comparing losses")
+                check_losses(workers, TORCH.name, options.network)
             command.announce(f"{options.network}, batch {batch}")
             for worker in workers.values():
                 worker.call("use_batch", batch=batch)
             seconds = measure(workers, "step", options.rounds, options.seconds)
-            points.append(Point.of("batch", batch, 0, seconds))
+        points.append(Point.of("batch", batch, 0, seconds))
     return points
 
 
@@ -211,18 +234,16 @@ def report(points: list[Point], limits: list[Limit], options: Any) -> str:
         rows = [
             [
                 str(point.value),
-                command.milliseconds(point.seconds["numpy"]),
-                command.milliseconds(point.seconds["torch"]),
-                f"{point.rate('numpy'):.0f}",
-                f"{point.rate('torch'):.0f}",
-                command.ratio(point.ratio),
+                *map(command.milliseconds, point.seconds.values()),
+                *(f"{point.rate(name):.0f}" for name in point.seconds),
+                *map(command.ratio, point.ratios.values()),
             ]
             for point in points
             if point.series == series
         ]
         kernel = f"{options.kernel}×{options.kernel}"
         title = f"Convolution {kernel}, {others}, batch {{batch}}, forward and backward"
-        header = [series, "NumPy ms", "PyTorch ms", "GFLOP/s", "GFLOP/s", "NumPy ÷ PyTorch"]
+        header = [series, *(f"{name} ms" for name in NAMES), *["GFLOP/s"] * len(NAMES), *RATIOS]
         parts.append(
             f"{title.format(**CONVOLUTION)}, threads: {options.threads}\n"
             f"{command.table(header, rows)}"
@@ -230,15 +251,14 @@ def report(points: list[Point], limits: list[Limit], options: Any) -> str:
     rows = [
         [
             str(point.value),
-            command.milliseconds(point.seconds["numpy"]),
-            command.milliseconds(point.seconds["torch"]),
-            *(f"{1e6 * point.seconds[n].median / point.value:.1f}" for n in ("numpy", "torch")),
-            command.ratio(point.ratio),
+            *map(command.milliseconds, point.seconds.values()),
+            *(f"{1e6 * taken.median / point.value:.1f}" for taken in point.seconds.values()),
+            *map(command.ratio, point.ratios.values()),
         ]
         for point in points
         if point.series == "batch"
     ]
-    header = ["batch", "NumPy ms", "PyTorch ms", "µs/image", "µs/image", "NumPy ÷ PyTorch"]
+    header = ["batch", *(f"{name} ms" for name in NAMES), *["µs/image"] * len(NAMES), *RATIOS]
     parts.append(
         f"Training step of {options.network}, threads: {options.threads}\n"
         f"{command.table(header, rows)}"

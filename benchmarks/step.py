@@ -2,8 +2,10 @@
 
 A step is the gather of a batch of uint8 images held in memory, their scaling, forward, loss,
 backward and Adam, in float32 at the report's batch size; inference is a forward pass over 10,000
-images. Images are synthetic. Import, data and warm-up are not counted. Times are given only after
-the losses of 20 steps, with shared dropout masks, have been found to agree.
+images. PyTorch is timed twice: as it is, and with glibc told to keep freed memory instead of giving
+large blocks back to the system at every step. Images are synthetic. Import, data and warm-up are
+not counted. Times are given only after the losses of 20 steps, with shared dropout masks, have been
+found to agree.
 
     python -m benchmarks.step --json step.json --picture step.png
 """
@@ -22,6 +24,8 @@ from benchmarks.harness import Implementation, Statistics, measure, ratios, star
 
 NUMPY = Implementation("numpy", "benchmarks.numpy_tasks:NumpyStep", "numpy", blas="one")
 TORCH = Implementation("torch", "benchmarks.torch_tasks:TorchStep", "torch")
+KEPT = Implementation("torch-kept", TORCH.target, "torch", keeps_memory=True)
+TWINS = (NUMPY, TORCH, KEPT)
 PEERS = {
     "mygrad": Implementation(
         "mygrad", "benchmarks.peers.mygrad_lenet5:MyGradStep", "mygrad", blas="all"
@@ -76,7 +80,7 @@ def main() -> None:
         for network in options.networks:
             for threads in sorted(set(options.threads)):
                 beside = peers if network == PEER_NETWORK else []
-                case = _case(network, threads, [NUMPY, TORCH, *beside], options)
+                case = _case(network, threads, [*TWINS, *beside], options)
                 place = {"network": network, "threads": threads}
                 results += case[0]
                 checks.append(place | {"share_of_tolerance": case[1]})
@@ -144,7 +148,7 @@ def _case(
         command.announce(f"{name}: timing")
         results = []
         for kind in KINDS:
-            timed = workers if kind == "step" else {n: workers[n] for n in ("numpy", "torch")}
+            timed = workers if kind == "step" else {one.name: workers[one.name] for one in TWINS}
             length = options.seconds if kind == "step" else None
             seconds = measure(timed, kind, options.rounds, length)
             results.append(
@@ -161,7 +165,8 @@ def _case(
 
 
 def _ratios(seconds: dict[str, list[float]]) -> dict[str, Statistics]:
-    found = {"numpy/torch": ratios(seconds["numpy"], seconds["torch"])}
+    torches = (one.name for one in TWINS if one is not NUMPY)
+    found = {f"numpy/{name}": ratios(seconds["numpy"], seconds[name]) for name in torches}
     for name in seconds:
         if name in PEERS:
             found[f"{name}/numpy"] = ratios(seconds[name], seconds["numpy"])
@@ -176,15 +181,16 @@ def report(results: list[Result], absent: list[str]) -> str:
             [
                 f"{result.network} ({result.batch})" if kind == "step" else result.network,
                 str(result.threads),
-                command.milliseconds(result.seconds["numpy"]),
-                command.milliseconds(result.seconds["torch"]),
+                *(command.milliseconds(result.seconds[one.name]) for one in TWINS),
                 command.ratio(result.ratios["numpy/torch"]),
+                command.ratio(result.ratios["numpy/torch-kept"]),
             ]
             for result in results
             if result.kind == kind
         ]
         first = "network (batch)" if kind == "step" else "network"
-        header = [first, "threads", "NumPy", "PyTorch eager", "NumPy ÷ PyTorch (range)"]
+        names = ["NumPy", "PyTorch eager", "PyTorch, memory kept"]
+        header = [first, "threads", *names, "NumPy ÷ PyTorch (range)", "÷ memory kept (range)"]
         parts.append(f"{title}\n{command.table(header, rows)}")
     rows = [
         [

@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any
 
-from training.environment import prepare_blas
+from training.environment import keep_freed_memory, prepare_blas
 
 
 def main() -> None:
@@ -38,12 +38,21 @@ def main() -> None:
         answers.flush()
 
 
-def make_task(target: str, blas: str, pinned: bool, threads: int, arguments: dict[str, Any]) -> Any:
+def make_task(
+    target: str,
+    blas: str,
+    pinned: bool,
+    keeps_memory: bool,
+    threads: int,
+    arguments: dict[str, Any],
+) -> Any:
     """Set up this process as `benchmarks.harness.Implementation` says, then make the object."""
     if blas != "default":
         if blas == "all":
             os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
         prepare_blas("numpy")
+    if keeps_memory:
+        keep_freed_memory()
     if pinned and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     module, _, name = target.partition(":")

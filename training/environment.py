@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
 import sys
 from pathlib import Path
+
+# glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def available_cores() -> int:
@@ -45,6 +49,24 @@ def prepare_blas(backend: str) -> None:
     """
     if backend == "numpy" and "numpy" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep what is freed for the next allocation; return whether it does.
+
+    glibc gives large blocks back to the system at once, and each step's tensors are then paged in
+    anew, which takes up to a quarter of a CPU step of torch. What the user has set through
+    MALLOC_* variables stands.
+    """
+    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library has it
+    largest = 2**31 - 1
+    return bool(
+        mallopt
+        and mallopt(_M_MMAP_THRESHOLD, largest)
+        and mallopt(_M_TRIM_THRESHOLD, largest)
+    )
 
 
 def blas() -> dict[str, str]:

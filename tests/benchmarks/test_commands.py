@@ -16,15 +16,19 @@ from benchmarks.harness import ROOT, BenchmarkError, Statistics, ratios, start_w
 
 def result(kind: str, **seconds: list[float]) -> step.Result:
     summaries = {name: Statistics.of(values) for name, values in seconds.items()}
-    found = {"numpy/torch": ratios(seconds["numpy"], seconds["torch"])}
+    found = {f"numpy/{n}": ratios(seconds["numpy"], seconds[n]) for n in ("torch", "torch-kept")}
     if "jax" in seconds:
         found["jax/numpy"] = ratios(seconds["jax"], seconds["numpy"])
     return step.Result(kind, "lenet5_relu", 256, 2, summaries, found)
 
 
 RESULTS = [
-    result("step", numpy=[0.008, 0.010], torch=[0.010, 0.010], jax=[0.040, 0.040]),
-    result("inference", numpy=[0.05], torch=[0.1]),
+    result(
+        "step",
+        **{"numpy": [0.008, 0.010], "torch": [0.010, 0.010], "torch-kept": [0.008, 0.008]},
+        jax=[0.040, 0.040],
+    ),
+    result("inference", **{"numpy": [0.05], "torch": [0.1], "torch-kept": [0.1]}),
 ]
 
 
@@ -33,7 +37,7 @@ def test_step_report():
     row = next(line for line in lines if line.startswith("lenet5_relu (256)"))
     assert row.split() == [
         *("lenet5_relu", "(256)", "2", "9.00", "(8.50–9.50)", "10.0", "(10.0–10.0)"),
-        *("0.90", "(0.80–1.00)"),
+        *("8.00", "(8.00–8.00)", "0.90", "(0.80–1.00)", "1.12", "(1.00–1.25)"),
     ]
     assert any(line.split()[:5] == ["jax", "2", "40.0", "(40.0–40.0)", "4.50"] for line in lines)
     assert "not measured: mygrad" in lines[-1]
@@ -84,7 +88,7 @@ def test_step_command(command_line, capsys):
 
 def test_no_times_where_losses_differ(command_line, monkeypatch, capsys):
     faulty = replace(step.NUMPY, target="tests.benchmarks.faulty:FaultyStep")
-    monkeypatch.setattr(step, "NUMPY", faulty)
+    monkeypatch.setattr(step, "TWINS", (faulty, step.TORCH))
     with pytest.raises(BenchmarkError, match="numpy, lenet5_avgpool, 1 thread: the loss at"):
         command_line(step, "--rounds 1 --threads 1 --networks lenet5_avgpool --peers")
     assert capsys.readouterr().out == ""
@@ -92,10 +96,13 @@ def test_no_times_where_losses_differ(command_line, monkeypatch, capsys):
 
 def test_scaling_command(command_line, monkeypatch, capsys):
     monkeypatch.setattr(scaling, "PRODUCTS", scaling.PRODUCTS[:1])  # one library starts faster
-    line = "--rounds 1 --seconds 0.001 --threads 1 --product 64 --batches 8 --channels 2 --sizes 4"
-    content = command_line(scaling, line)
+    line = "--rounds 1 --seconds 0.001 --threads 1 --product 64 --batches 8 --channels 2 16"
+    content = command_line(scaling, f"{line} --sizes 16")
     assert "Training step of lenet5_relu, threads: 1" in capsys.readouterr().out
-    assert [point["series"] for point in content["points"]] == ["channels", "size", "batch"]
+    points = content["points"]
+    assert [point["series"] for point in points] == ["channels", "channels", "size", "batch"]
+    # 16 channels of 16×16 images are the same measurement in both series.
+    assert points[1]["seconds"] == points[2]["seconds"]
     # 6·N·C²·k²·H·W for batch 64, 2 channels, 3×3 and 16×16 images
     assert content["points"][0]["operations"] == 6 * 64 * 2**2 * 3**2 * 16**2
 

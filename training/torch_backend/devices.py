@@ -81,6 +81,8 @@ def prepare(config: Config, processes: int = 1) -> Execution:
     if processes > 1:
         _share(device, backend)
     _set_determinism(backend.deterministic)
+    if device == "cpu":
+        environment.keep_freed_memory()
     here = min(processes, environment.local_processes())
     threads = backend.threads or max(1, environment.available_cores() // here)
     torch.set_num_threads(threads)
