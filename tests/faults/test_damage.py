@@ -200,6 +200,16 @@ def test_hostile_records_are_refused(run, call_main, tmp_path, capsys):
         assert sorted(path.name for path in tmp_path.rglob("*")) == before, name
 
 
+def test_a_checkpoint_of_another_version_is_told_from_a_damaged_one(run, call_main, capsys):
+    state, record = load_checkpoint(run / NAME)
+    arrays = {n: np.array(a) for n, a in state.items()}
+    (run / NAME).write_bytes(forged(record | {"format": 1}, arrays))
+    assert call_main("resume=run") == 2
+    assert (
+        "saves runs in another form (1, here 2): go on with that version" in capsys.readouterr().err
+    )
+
+
 def deep(levels: int) -> dict:
     return {"arguments": deep(levels - 1)} if levels else {}
 
