@@ -63,9 +63,7 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library has it
     largest = 2**31 - 1
     return bool(
-        mallopt
-        and mallopt(_M_MMAP_THRESHOLD, largest)
-        and mallopt(_M_TRIM_THRESHOLD, largest)
+        mallopt and mallopt(_M_MMAP_THRESHOLD, largest) and mallopt(_M_TRIM_THRESHOLD, largest)
     )
 
 

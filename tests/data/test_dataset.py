@@ -70,7 +70,7 @@ def test_mnist_root_overrides_the_setting_and_is_never_written(
     with pytest.raises(DataError, match="MNIST_ROOT is never downloaded into"):
         load_dataset("mnist", small.write(tmp_path / "other"), collection=collection)
     assert load_dataset("auto", announce=said.append, collection=collection).name == "digits"
-    assert "MNIST_ROOT is never downloaded into" in said[0]
+    assert "MNIST_ROOT is never downloaded into: digits take its place" in said[0]
     assert not mirror.asked
     assert not list((tmp_path / "named").iterdir())
     small.write(tmp_path / "named")
@@ -98,7 +98,7 @@ def test_without_network_auto_takes_digits_and_says_so(small, tmp_path, said):
     dataset = load_dataset("auto", root, announce=said.append, collection=collection)
     assert time.monotonic() - start < 5
     assert dataset.name == "digits"
-    assert len(said) == 2
+    assert [line.startswith("data: digits") for line in said] == [False, False, True]
     for words in (str(root), "one.invalid", "two.invalid", "no network in this test"):
         assert words in said[1]
         assert words in dataset.note
@@ -119,11 +119,18 @@ def test_download_can_be_switched_off(small, tmp_path, said, make_mirror):
     mirror = make_mirror(small.archives)
     options = {"announce": said.append, "collection": small.with_mirrors(mirror.url)}
     assert load_dataset("auto", tmp_path, download=False, **options).name == "digits"
-    assert len(said) == 1
+    assert len(said) == 2
     assert "downloading is switched off" in said[0]
     with pytest.raises(DataError, match="downloading is switched off"):
         load_dataset("mnist", tmp_path, download=False, **options)
     assert not mirror.asked
+
+
+@pytest.mark.parametrize("choice", ["auto", "mnist"])
+def test_a_file_is_no_folder_of_files(small, tmp_path, choice):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="it is a file; give the folder"):
+        load_dataset(choice, tmp_path / "file", collection=small.collection)
 
 
 @pytest.mark.parametrize("choice", ["auto", "mnist"])

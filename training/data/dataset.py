@@ -15,6 +15,7 @@ from training.data.resize import resize_bilinear
 
 CHOICES = ("auto", "mnist", "digits")
 MAX_IMAGE_SIZE = 128
+WARNING = "accuracies on digits are not accuracies on MNIST"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,8 @@ def load_dataset(
             MNIST_ROOT overrides it and is never written into.
         download: whether missing files of MNIST may be downloaded.
         image_size: height and width of the images; other than 28, they are resized (bilinear).
-        announce: is given one line that says which data are used, and one before a download.
+        announce: is given one line that says which data are used, and before it, as it happens,
+            one about a download and one about digits in MNIST's place.
         collection: names, sums and mirrors of the files.
 
     Raises:
@@ -102,11 +104,12 @@ def load_dataset(
         except MnistAbsentError as error:
             if choice == "mnist":
                 raise
+            announce(f"data: MNIST is {error.reason}: digits take its place")
             dataset = _digits(image_size, because=f"MNIST is {error.reason}")
     announce(
         f"data: {dataset.name}, {len(dataset.train_labels):,} training and "
         f"{len(dataset.test_labels):,} test images from {dataset.source}"
-        + (f" ({dataset.note})" if dataset.note else "")
+        + (f" ({WARNING})" if dataset.name == "digits" else "")
     )
     return dataset
 
@@ -125,7 +128,6 @@ def _mnist(arrays: Sequence[np.ndarray], place: Place, image_size: int) -> Datas
 
 def _digits(image_size: int, because: str = "") -> Dataset:
     train_images, train_labels, test_images, test_labels = load_digits()
-    note = "accuracies on digits are not accuracies on MNIST"
     return Dataset(
         name="digits",
         train_images=_fit(train_images, image_size),
@@ -133,7 +135,7 @@ def _digits(image_size: int, because: str = "") -> Dataset:
         test_images=_fit(test_images, image_size),
         test_labels=test_labels,
         source="scikit-learn's 8×8 digits brought to 28×28",
-        note=f"{note}; {because}" if because else note,
+        note=f"{WARNING}; {because}" if because else WARNING,
     )
 
 

@@ -79,7 +79,8 @@ def fetch_parts(
     """
     limits = limits or (PATIENT if patient else QUICK)
     deadline = time.monotonic() + limits.total
-    waiting, temporary, failures = list(parts), {}, []
+    waiting, temporary = list(parts), {}
+    failures: dict[str, list[str]] = {}
     try:
         for mirror in mirrors:
             for part in list(waiting):
@@ -90,7 +91,7 @@ def fetch_parts(
                     waiting.remove(part)
                 except _MirrorError as error:
                     path.unlink(missing_ok=True)
-                    failures.append(_failure(mirror, part, error))
+                    _note(failures, mirror, part, error)
                     if error.fatal:
                         break
             if not waiting:
@@ -101,12 +102,14 @@ def fetch_parts(
         for path in temporary.values():
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-    raise DownloadError("; ".join(failures) or "there is no mirror")
+    reasons = (f"{' and '.join(hosts)} {reason}" for reason, hosts in failures.items())
+    raise DownloadError("; ".join(reasons) or "there is no mirror")
 
 
-def _failure(mirror: str, part: Part, error: _MirrorError) -> str:
-    host = urlsplit(mirror).netloc
-    return f"{host} {error}" if error.fatal else f"{host} {error} for {part.name}.gz"
+def _note(failures: dict[str, list[str]], mirror: str, part: Part, error: _MirrorError) -> None:
+    """Add a mirror to those that failed for the same reason."""
+    reason = str(error) if error.fatal else f"{error} for {part.name}.gz"
+    failures.setdefault(reason, []).append(urlsplit(mirror).netloc)
 
 
 def _publish(temporary: dict[Part, Path], folder: Path) -> dict[Part, Path]:
