@@ -41,7 +41,8 @@ def keep(
     changes, study = options.get("changes", {}), options.get("study", "seeds")
     folder = runs / f"{study}-{status}-{seed}-{len(changes)}"
     folder.mkdir(parents=True)
-    config = {**recipe("r3_lenet5_avgpool"), **changes, "seed": seed}
+    settings = {f"study.{name}": value for name, value in options.get("shown", {}).items()}
+    config = {**recipe("r3_lenet5_avgpool"), **changes, **settings, "seed": seed}
     record = {"experiment": "r3_lenet5_avgpool", "study": study, "changes": changes}
     (folder / "record.json").write_text(json.dumps({**record, "config": nested(config)}))
     (folder / "summary.json").write_text(json.dumps({**SUMMARY, "status": status}))

@@ -10,7 +10,7 @@ import pytest
 from tests.experiments.kept_runs import contents, keep, line, written
 from tests.experiments.test_recipes import EXPERIMENTS, STUDIES, jobs
 from tests.training.support import ROOT
-from training.reports import collection, verdicts
+from training.reports import collection, study_plots, verdicts
 from training.reports.__main__ import main
 from training.reports.claim import Claim, Reading
 from training.reports.claims import CLAIMS, QUIRKS
@@ -106,6 +106,39 @@ def test_a_departure_is_weighed(tmp_path) -> None:
         keep(runs, [off], seed, study="quirk_r3_eps", changes={"optimizer.eps_mode": "torch"})
     row = line(written(tmp_path / "results"), "Adam has ε inside the root")
     assert "| 96.00 ± 1.41 % (n = 2) | 97.50 ± 2.12 % (n = 2) | -1.50 points |" in row
+
+
+def test_a_study_keeps_its_title_and_form_beside_runs_of_others(tmp_path, monkeypatch) -> None:
+    drawn = {}
+    monkeypatch.setattr(study_plots, "draw", lambda path, study: drawn.update({path.stem: study}))
+    runs, courses = tmp_path / "results" / "runs", {"title": "R3, courses", "form": "curves"}
+    keep(runs, [0.9, 0.96], seed=0, study="r3_a", shown={"title": "R3, finals"})
+    keep(runs, [0.9, 0.97], seed=1, study="r3_b", shown=courses)
+    page = written(tmp_path / "results")
+    assert "## R3, finals: lenet5_avgpool on mnist\n\n`python train.py study=r3_a`" in page
+    assert "## R3, courses: lenet5_avgpool on mnist\n\n`python train.py study=r3_b`\n\n!" in page
+    study = drawn["r3_b-r3_lenet5_avgpool"]
+    assert study.form == "curves"
+    assert [record.seed for record in study.records] == [0, 1]
+
+
+def test_runs_of_equal_settings_are_pooled_alike_everywhere(tmp_path) -> None:
+    runs, torch = tmp_path / "results" / "runs", {"optimizer.eps_mode": "torch"}
+    keep(runs, [0.98], study="quirk_r3_eps")
+    keep(runs, [0.95], seed=0, study="r3_readings", changes=torch)
+    keep(runs, [0.97], seed=1, study="quirk_r3_eps", changes=torch)
+    keep(runs, [0.97], seed=1, study="r3_readings", changes=torch)
+    page = written(tmp_path / "results")
+    assert "| 96.00 ± 1.41 % (n = 2) |" in line(page, "Adam has ε inside the root")
+    rows = [row for row in page.splitlines() if row.startswith("| torch | 96.00 ± 1.41 % |")]
+    assert [row.endswith("| 2 |") for row in rows] == [True, True]
+
+
+def test_a_single_setting_is_named(tmp_path) -> None:
+    keep(tmp_path / "results" / "runs", [0.9, 0.97], changes={"optimizer.lr": 1e-4})
+    page = written(tmp_path / "results")
+    assert "| lr | test accuracy |" in page
+    assert "| 0.0001 | 97.00 % |" in page
 
 
 def test_a_changed_run_is_not_the_recipes(tmp_path) -> None:

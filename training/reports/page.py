@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from training.reports import study_plots
 from training.reports.collection import RUNS, kept
 from training.reports.records import Record
 from training.reports.statistics import Group, grouped, short, show, spread, varied
-from training.reports.studies import form, heading
+from training.reports.studies import Study
 from training.reports.tables import NOT_RUN, claims, quirks
 
 PICTURES = "pictures"
@@ -77,43 +78,48 @@ def _studies(records: Sequence[Record], gallery: _Gallery) -> list[str]:
     """Return a section for each study that was run, and draw its picture."""
     sections = []
     ours = sorted((r for r in records if r.study), key=_family)
-    for (study, experiment), jobs in groupby(ours, key=_family):
-        runs = _sorted_by_settings(_with_recipe(list(jobs), records))
-        name = f"{study}-{experiment}.png"
-        study_plots.draw(gallery.folder / name, runs)
-        table = _final_table(grouped(runs)) if form(runs) == "table" else ""
+    for (name, experiment), grouper in groupby(ours, key=_family):
+        jobs = list(grouper)
+        study = Study.of(jobs, _beside(jobs, records))
+        study = replace(study, records=_sorted_by_settings(study.records))
+        picture = f"{name}-{experiment}.png"
+        study_plots.draw(gallery.folder / picture, study)
+        table = _final_table(grouped(study.records)) if study.form == "table" else ""
         sections.append(
-            f"## {heading(runs)}\n\n`python train.py study={study}"
-            f"{f' experiment={experiment}' if study == 'seeds' else ''}`\n\n{table}"
-            f"![{heading(runs)}]({gallery.link}/{name})\n"
+            f"## {study.heading}\n\n`python train.py study={name}"
+            f"{f' experiment={experiment}' if name == 'seeds' else ''}`\n\n{table}"
+            f"![{study.heading}]({gallery.link}/{picture})\n"
         )
     return sections
 
 
-def _with_recipe(jobs: list[Record], records: Sequence[Record]) -> list[Record]:
-    """Add the unchanged recipe's runs from other studies to those that a study compares with it.
+def _beside(jobs: Sequence[Record], records: Iterable[Record]) -> list[Record]:
+    """Return other studies' runs of the settings compared, and of the unchanged recipe.
 
     A study whose jobs are shorter, or train another network, is not compared with the recipe.
     """
-    others = {"trainer.epochs", "model.name"}
-    if any(others & job.changes.keys() for job in jobs):
-        return jobs
+    compared = [job.changes for job in jobs]
+    if not any({"trainer.epochs", "model.name"} & changes.keys() for changes in compared):
+        compared.append({})
     backends = {job.backend for job in jobs}
-    seen = {(job.backend, job.seed) for job in jobs if not job.changes}
+    seen, found = {_settings(job) for job in jobs}, []
     for record in records:
-        place = record.backend, record.seed
-        same = record.experiment == jobs[0].experiment and not record.changes
-        if same and record.backend in backends and place not in seen:
-            seen.add(place)
-            jobs.append(record)
-    return jobs
+        ours = record.experiment == jobs[0].experiment and record.backend in backends
+        if ours and record.changes in compared and _settings(record) not in seen:
+            seen.add(_settings(record))
+            found.append(record)
+    return found
+
+
+def _settings(record: Record) -> tuple[str, str, int]:
+    return repr(sorted(record.changes.items())), record.backend, record.seed
 
 
 def _family(record: Record) -> tuple[str, str]:
     return record.study, record.experiment
 
 
-def _sorted_by_settings(records: list[Record]) -> list[Record]:
+def _sorted_by_settings(records: Sequence[Record]) -> list[Record]:
     keys = varied(records)
 
     def place(record: Record) -> tuple[list[tuple[float, str]], int]:

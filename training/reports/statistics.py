@@ -72,8 +72,11 @@ def varied(records: Iterable[Record]) -> list[str]:
 
 
 def grouped(records: Sequence[Record]) -> list[Group]:
-    """Put runs of equal settings together, in the order in which the settings first appear."""
-    keys = varied(records)
+    """Put runs of equal settings together, in the order in which the settings first appear.
+
+    Where all are equal, the settings in which they differ from the recipe are their values.
+    """
+    keys = varied(records) or list(records[0].changes)
     groups: dict[str, Group] = {}
     for record in records:
         values = {key: record.setting(key) for key in keys}

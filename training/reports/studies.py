@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from training.errors import ConfigError
 from training.files import write_atomically
@@ -21,6 +22,38 @@ from training.reports.statistics import Group, grouped, show, spread
 Lines = list[list[str]]
 
 
+@dataclass(frozen=True)
+class Study:
+    """Runs to be compared, and how that is shown.
+
+    Attributes:
+        title: what is varied; "" for a sweep without a study.
+        form: "table", "curves" or "evaluations".
+        column: the column of metrics.csv to compare.
+        records: the runs.
+    """
+
+    title: str
+    form: str
+    column: str
+    records: Sequence[Record]
+
+    @classmethod
+    def of(cls, jobs: Sequence[Record], beside: Sequence[Record] = ()) -> Self:
+        """Return the study that jobs belong to, with runs of other studies beside them."""
+        settings = jobs[0].config["study"]
+        names = ("title", "form", "column")
+        return cls(*(str(settings[name] or "") for name in names), [*jobs, *beside])
+
+    @property
+    def heading(self) -> str:
+        """A line that says what is compared, on which data."""
+        datasets = sorted({record.dataset for record in self.records} - {""})
+        models = sorted({str(record.setting("model.name")) for record in self.records})
+        data = " and ".join(datasets) or "no data"
+        return f"{self.title or 'Sweep'}: {', '.join(models)} on {data}"
+
+
 def report(directory: Path) -> None:
     """Write and print the report of the sweep in directory, as far as its jobs have come."""
     from training.reports import study_plots
@@ -29,47 +62,30 @@ def report(directory: Path) -> None:
         records = find(directory)
         if not any(record.table("metrics") for record in records):
             raise ConfigError("no job has completed an epoch")
-        lines = table(records)
+        study = Study.of(records)
+        lines = table(study)
     except ConfigError as error:
         print(f"no report of the sweep: {error}")
         return
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     write_atomically(directory / "study.csv", text.getvalue().encode())
-    study_plots.draw(directory / "study.png", records)
-    print(f"\n{heading(records)}")
-    if form(records) == "table":
+    study_plots.draw(directory / "study.png", study)
+    print(f"\n{study.heading}")
+    if study.form == "table":
         print(aligned(lines))
     print(f"{directory / 'study.csv'}\n{directory / 'study.png'}", flush=True)
 
 
-def heading(records: Sequence[Record]) -> str:
-    """Return a line that says what is compared, on which data."""
-    title = records[0].config["study"]["title"] or "Sweep"
-    datasets = sorted({record.dataset for record in records} - {""})
-    models = sorted({str(record.setting("model.name")) for record in records})
-    return f"{title}: {', '.join(models)} on {' and '.join(datasets) or 'no data'}"
-
-
-def form(records: Sequence[Record]) -> str:
-    """Return the study's form: table, curves or evaluations."""
-    return str(records[0].config["study"]["form"])
-
-
-def column(records: Sequence[Record]) -> str:
-    """Return the column of metrics.csv that the study compares."""
-    return str(records[0].config["study"]["column"])
-
-
-def table(records: Sequence[Record]) -> Lines:
+def table(study: Study) -> Lines:
     """Return the study's CSV as a header and lines of text, by its form."""
-    groups = grouped(records)
-    if form(records) == "table":
-        return _final_values(groups, column(records))
+    groups = grouped(study.records)
+    if study.form == "table":
+        return _final_values(groups, study.column)
     names = ["train_accuracy", "test_accuracy"]
     source, position = "evaluations", "step"
-    if form(records) == "curves":
-        names, source, position = [column(records)], "metrics", "epoch"
+    if study.form == "curves":
+        names, source, position = [study.column], "metrics", "epoch"
     return _courses(groups, source, position, names)
 
 

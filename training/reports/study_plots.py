@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from training import plots
 from training.artefacts import RunLabel
 from training.loop import Row
-from training.reports import studies
 from training.reports.claims import reported, reported_course
 from training.reports.records import Record, Table
 from training.reports.statistics import Group, grouped, short, show, spread
+from training.reports.studies import Study
 
 MEASURED, CLAIMED = plots.TRAIN, plots.TEST
 
@@ -23,21 +23,21 @@ MEASURED, CLAIMED = plots.TRAIN, plots.TEST
 CROWDED = 6
 
 
-def draw(path: Path, records: Sequence[Record]) -> None:
-    """Draw the study that the runs are of, in its own form, beside the report's figures."""
+def draw(path: Path, study: Study) -> None:
+    """Draw a study in its own form, beside the report's figures."""
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    groups = grouped(records)
-    match studies.form(records):
+    groups = grouped(study.records)
+    match study.form:
         case "table":
-            _final_values(axes, groups, studies.column(records))
+            _final_values(axes, groups, study.column)
         case "curves":
-            _curves(axes, groups, studies.column(records))
+            _curves(axes, groups, study.column)
         case _:
             _evaluations(axes, groups)
     plots.plain(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
-    figure.suptitle(studies.heading(records))
+    figure.suptitle(study.heading)
     plots.save(figure, path)
 
 
