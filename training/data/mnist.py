@@ -149,7 +149,7 @@ def load_mnist(
         MnistAbsentError: none of the files is there, and they cannot be had.
         DataError: the root is a file, a file is damaged, or only some of the four are there.
     """
-    if place.root.is_file():
+    if os.path.isfile(place.root):  # False for what cannot even be a path
         raise DataError(place.root, "it is a file", "give the folder of MNIST's files")
     paths = {part: _find(part, place) for part in collection.parts}
     missing = [part for part, path in paths.items() if path is None]
