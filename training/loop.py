@@ -142,9 +142,9 @@ def finish(rounds: Rounds[Result]) -> Result:
 
 
 def train_epoch(
-    backend: Backend, plan: EpochPlan, progress: Progress, advance: Callable[[int], object]
+    backend: Backend, plan: EpochPlan, progress: Progress, advance: Callable[[int], float | None]
 ) -> None:
-    """Take the epoch's remaining steps; advance is called with the number of steps done."""
+    """Take the epoch's remaining steps; advance is as in `train_steps`."""
     backend.begin_epoch(plan, progress.totals)
     finish(train_steps(backend, progress, plan.steps, advance))
 
@@ -153,8 +153,9 @@ def train_steps(
     backend: Backend,
     progress: Progress,
     stop: int,
-    advance: Callable[[int], object],
+    advance: Callable[[int], float | None],
     stopping: Callable[[], bool] = lambda: False,
+    look: Callable[[int], int] | None = None,
 ) -> Rounds[None]:
     """Take the epoch's steps from where progress stands up to stop.
 
@@ -162,8 +163,11 @@ def train_steps(
         backend: which has the epoch's plan.
         progress: brought up to date when this returns or raises.
         stop: number of steps that are to be done in the epoch.
-        advance: called with the number of steps done.
+        advance: called with the number of steps done; it may return the seconds in which it did
+            something else than train, evaluate for example.
         stopping: whether to return before the next steps.
+        look: from the number of steps done to that at which advance has to be called next;
+            without it, any will do.
 
     Raises:
         NonFiniteLossError: as soon as the sum of losses is looked at: after every step on a CPU,
@@ -173,6 +177,8 @@ def train_steps(
     checked = progress.step
     while progress.step < stop and not stopping():
         last = min(progress.step + backend.steps_per_call, stop)
+        if look:
+            last = min(last, look(progress.step))
         backend.train(progress.step, last)
         paused = perf_counter()
         seconds = yield progress
@@ -181,7 +187,7 @@ def train_steps(
         if backend.device == "cpu":
             _check(backend, checked, last)
             checked = last
-        advance(last)
+        outside += advance(last) or 0.0
     progress.totals = _check(backend, checked, progress.step)
     progress.seconds += perf_counter() - started - outside
 

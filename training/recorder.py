@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 
 from training.backend import Backend, EpochPlan, Totals
 from training.checkpoint import DAMAGED
@@ -60,6 +61,7 @@ class Recorder:
     def begin_epoch(self, plan: EpochPlan, progress: Progress) -> None:
         """Take note of where the run stands in an epoch's plan."""
         self._first, self._seen, self._last = plan.first_step, progress.totals, progress.step
+        self._steps_in_epoch = plan.steps
         if self._opened:
             return
         self._opened = True
@@ -71,17 +73,32 @@ class Recorder:
         if self._live:
             self._log = LiveLog(self._directory / "tensorboard", done)
 
-    def after_steps(self, done: int, plan: EpochPlan) -> None:
-        """Record the steps of the epoch up to the one numbered done."""
+    def look(self, done: int) -> int:
+        """Return the step of the epoch after which to record next, where so many are done."""
+        taken = self._first + done
+        if self._samples and taken == 0:
+            return 1
+        if self._every:
+            return done + self._every - taken % self._every
+        return self._steps_in_epoch
+
+    def after_steps(self, done: int, plan: EpochPlan) -> float:
+        """Record the steps of the epoch up to the one numbered done.
+
+        Returns:
+            The seconds in which the network was evaluated.
+        """
         before, self._last, now = self._last, done, self._first + done
+        spent = 0.0
         if self._evaluations and self._first + before == 0:
+            self._backend.totals()  # the steps themselves are no part of it
+            started = perf_counter()
             scores = score(self._backend.evaluate(), self._dataset.test_labels)
             self._evaluate(now, 0, scores)
-        if not self._every:
-            return
-        reached = now // self._every > (self._first + before) // self._every
-        if reached or done == plan.steps:
+            spent = perf_counter() - started
+        if self._every and (now % self._every == 0 or done == plan.steps):
             self._add_step(now)
+        return spent
 
     def end_epoch(self, row: Row, scores: Scores) -> None:
         """Record an epoch's row and the test scores it is made of."""

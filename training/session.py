@@ -144,12 +144,13 @@ class Session:
             backend.begin_epoch(plan, progress.totals)
             self._recorder.begin_epoch(plan, progress)
 
-            def taken(steps: int) -> None:
-                self._recorder.after_steps(steps, plan)
+            def taken(steps: int) -> float:
                 advance(steps)
+                return self._recorder.after_steps(steps, plan)
 
             while progress.step < plan.steps:
-                yield from train_steps(backend, progress, self._pause(plan), taken, self._stop)
+                stop, look = self._pause(plan), self._recorder.look
+                yield from train_steps(backend, progress, stop, taken, self._stop, look)
                 if self._stop():
                     self._save()
                     raise self._stopped()

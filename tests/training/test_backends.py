@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.training.support import MODELS, compose
+from tests.training.support import MODELS, compose, few_digits
 from training.backend import Backend, Totals, open_backend
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import InitConfig, NormalInitConfig
 from training.data import Dataset, load_dataset
 from training.evaluation import score
 from training.initialisation import initial_weights
-from training.loop import Progress, finish_epoch, plan_epoch, train_epoch
+from training.loop import Progress, finish, finish_epoch, plan_epoch, train_epoch, train_steps
 from training.random import stream
 
 BACKENDS = ("numpy", "torch")
@@ -288,3 +288,30 @@ def test_streams_depend_on_all_their_arguments():
     }
     assert len(draws) == 4
     assert tuple(stream(0, "order", 0).random(3)) in draws
+
+
+def test_steps_are_looked_at_where_it_is_asked_for():
+    """However many steps the backend takes in a call, as on a device."""
+    backend = open_backend(compose("backend=numpy", "model=linear_baseline"))
+    backend.place(few_digits())
+    backend.steps_per_call = 64
+    plan = plan_epoch(compose("trainer.batch_size=8"), 96, 0)
+    backend.begin_epoch(plan, Totals())
+    seen: list[int] = []
+    progress = Progress()
+    finish(
+        train_steps(
+            backend, progress, plan.steps, seen.append, look=lambda done: done + 5 - done % 5
+        )
+    )
+    assert seen == [5, 10, 12]
+
+
+def test_what_is_not_training_is_not_charged():
+    backend = open_backend(compose("backend=numpy", "model=linear_baseline"))
+    backend.place(few_digits())
+    plan = plan_epoch(compose("trainer.batch_size=48"), 96, 0)
+    backend.begin_epoch(plan, Totals())
+    progress = Progress()
+    finish(train_steps(backend, progress, plan.steps, lambda _: -1000.0))
+    assert 2000 < progress.seconds < 2010

@@ -42,8 +42,7 @@ class TorchBackend:
         self._execution = execution = prepare(config, world)
         self.device, self.threads = execution.device, execution.threads
         self.steps_per_call = STEPS_PER_CALL[self.device]
-        looked_at = config.trainer.log_every or config.trainer.evaluation_samples
-        if world > 1 and not looked_at:
+        if world > 1:
             self.steps_per_call = max(self.steps_per_call, SHARED_STEPS_PER_CALL)
         self._net = open_network(config, self.device)
         assert isinstance(config.backend, TorchBackendConfig)
