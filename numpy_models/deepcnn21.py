@@ -21,7 +21,7 @@ from numpy_models.sequential import Sequential
 class DeepCNN21(Sequential):
     """Images (N, 1, 28, 28) to logits (N, 10).
 
-    Arguments:
+    Args:
         hidden: width of the hidden affine layer.
         depth: 4, 5 or 6 convolutions.
         dropout: "original" (R2) or "inverted" (torch).

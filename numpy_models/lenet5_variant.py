@@ -23,7 +23,7 @@ _ACTIVATIONS: dict[str, type[Layer]] = {"tanh": Tanh, "relu": ReLU, "silu": SiLU
 class LeNet5Variant(Sequential):
     """Images (N, 1, 32, 32) to logits (N, 10).
 
-    Arguments:
+    Args:
         activation: "tanh" (R1), "relu" or "silu".
         batch_norm: normalise after every convolution.
         residual: a residual convolution after every pooling.

@@ -1,7 +1,7 @@
 """The command line: ``python -m parity check | replay | faults | report``.
 
 Exit status 0: everything agrees; 1: a disagreement, or a planted fault that survived; 2: something
-that cannot be run, said in one sentence.
+that cannot be run or written, said in one sentence; 130: interrupted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from parity.files import standard_output
 from parity.protocol import ParityError
 
 
@@ -17,17 +18,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if words[:1] == ["report"]:
-            from parity.report import command
-
-            return command(words[1:])
-        return _run(_parser().parse_args(words))
+        with standard_output():
+            return _run(words)
     except ParityError as error:
         print(f"parity: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("parity: interrupted, no file is left half-written", file=sys.stderr)
+        return 130
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(words: list[str]) -> int:
+    if words[:1] == ["report"]:
+        from parity.report import command as report
+
+        return report(words[1:])
+    options = _parser().parse_args(words)
     if options.command == "faults":
         from parity.faults.command import command
 

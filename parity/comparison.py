@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor, nn
 
-from parity.protocol import Criterion, Network, NumpyError, ParityError, check_network
+from parity.protocol import Criterion, Network, NumpyError, ParityError, check_network, kind_of
 from parity.runs import Task, clone, references, run_numpy, shuffled, torch_dtype, with_upstream
 from parity.tolerance import TensorCheck, fault, judge
-from parity.transfer import to_numpy
+from parity.transfer import to_array, to_numpy
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Comparison:
 def compare(
     torch_module: nn.Module,
     numpy_network: Network,
-    inputs: np.ndarray,
-    targets: np.ndarray | None = None,
+    inputs: np.ndarray | Tensor,
+    targets: np.ndarray | Tensor | None = None,
     *,
     torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
     numpy_criterion: Criterion | None = None,
@@ -76,8 +76,9 @@ def compare(
     Args:
         torch_module: any module of one input; it may be a single layer.
         numpy_network: any object of `parity.protocol.Network`, with torch's parameter names.
-        inputs: (N, …) array; its dtype, float32 or float64, must be the NumPy parameters'.
-        targets: class indices (N,) or values; needed with a loss.
+        inputs: (N, …) array or tensor; its dtype, float32 or float64, must be the NumPy
+            parameters'. Of a tensor the numbers are taken, wherever it lies.
+        targets: class indices (N,) or values, an array or a tensor; needed with a loss.
         torch_criterion: loss on torch's side, mean reduction.
         numpy_criterion: the same loss on NumPy's side.
         train: training or evaluation mode.
@@ -90,9 +91,10 @@ def compare(
     """
     if not isinstance(torch_module, nn.Module):
         raise ParityError(
-            f"torch_module must be a torch.nn.Module, and it is a {type(torch_module).__name__}"
+            f"torch_module must be a torch.nn.Module, and it is {kind_of(torch_module)}"
         )
     check_network(numpy_network)
+    inputs, targets = to_array(inputs), to_array(targets)
     check_inputs(inputs, numpy_network)
     if (torch_criterion is None) != (numpy_criterion is None):
         raise ParityError("a loss is needed on both sides: torch_criterion and numpy_criterion")
@@ -139,8 +141,8 @@ def checks_of(
 def compare_loss(
     torch_criterion: Callable[[Tensor, Tensor], Tensor],
     numpy_criterion: Criterion,
-    outputs: np.ndarray,
-    targets: np.ndarray,
+    outputs: np.ndarray | Tensor,
+    targets: np.ndarray | Tensor,
     *,
     name: str | None = None,
 ) -> Comparison:
@@ -149,7 +151,7 @@ def compare_loss(
     Args:
         torch_criterion: loss on torch's side, mean reduction.
         numpy_criterion: object of `parity.protocol.Criterion`.
-        outputs: (N, …) array, float32 or float64.
+        outputs: (N, …) array or tensor, float32 or float64.
         targets: class indices (N,) or values.
         name: what messages call the pair; the torch class's name by default.
     """
@@ -197,8 +199,8 @@ def snapshot(network: Network, task: Task) -> dict[tuple[str, str], np.ndarray]:
 def check_inputs(inputs: np.ndarray, network: Network) -> None:
     """Raise ParityError unless inputs are floats of the network's dtype, of at least one sample."""
     if not isinstance(inputs, np.ndarray) or inputs.dtype not in (np.float32, np.float64):
-        kind = inputs.dtype if isinstance(inputs, np.ndarray) else type(inputs).__name__
-        raise ParityError(f"inputs must be a float32 or float64 array, not {kind}")
+        kind = inputs.dtype if isinstance(inputs, np.ndarray) else kind_of(inputs)
+        raise ParityError(f"inputs must be a float32 or float64 array or tensor, not {kind}")
     if inputs.ndim == 0 or len(inputs) == 0:
         raise ParityError(f"inputs of shape {inputs.shape} hold no sample: give at least one")
     for name, parameter in network.parameters().items():

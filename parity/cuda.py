@@ -20,13 +20,14 @@ from parity.comparison import Comparison, compare
 from parity.protocol import Criterion, DisagreementError, Network, ParityError
 from parity.runs import Probe, Task, Tensors, clone, references, run_torch, with_upstream
 from parity.tolerance import FACTOR, TF32_ROUNDOFF, judge, movement
+from parity.transfer import to_array
 
 
 def compare_on_device(
     torch_module: nn.Module,
     numpy_network: Network,
-    inputs: np.ndarray,
-    targets: np.ndarray | None = None,
+    inputs: np.ndarray | Tensor,
+    targets: np.ndarray | Tensor | None = None,
     *,
     torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
     numpy_criterion: Criterion | None = None,
@@ -52,6 +53,7 @@ def compare_on_device(
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ParityError("this torch sees no CUDA device: use device='cpu'")
+    inputs, targets = to_array(inputs), to_array(targets)
     if inputs.dtype != np.float32:
         raise ParityError(f"a device is compared in float32, and the inputs are {inputs.dtype}")
     losses = {"torch_criterion": torch_criterion, "numpy_criterion": numpy_criterion}

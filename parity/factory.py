@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from parity.protocol import Criterion, Network, ParityError
+from parity.protocol import Criterion, Network, ParityError, kind_of
+from parity.transfer import to_array
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Pair:
     Attributes:
         torch_module: the trusted side.
         numpy_network: the side under test, an object of `parity.protocol.Network`.
-        inputs: (N, …) float32 or float64 array.
+        inputs: (N, …) float32 or float64 array; a tensor is turned into one, and so are targets.
         targets: what the loss is held against; needed with a loss.
         torch_criterion: loss on torch's side, mean reduction.
         numpy_criterion: the same loss on NumPy's side.
@@ -41,6 +42,10 @@ class Pair:
     train: bool | None = None
     seed: int = 0
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "targets"):
+            object.__setattr__(self, name, to_array(getattr(self, name)))
 
     @property
     def modes(self) -> list[bool]:
@@ -73,8 +78,8 @@ def load_pair(spec: str, arguments: Mapping[str, Any] | None = None) -> Pair:
     names = [field.name for field in fields(Pair)]
     if not isinstance(made, dict):
         raise ParityError(
-            f"{spec} must return (torch_module, numpy_network, inputs) or a dict, and returned a "
-            f"{type(made).__name__}" + (f" of {len(made)}" if isinstance(made, tuple) else "")
+            f"{spec} must return (torch_module, numpy_network, inputs) or a dict, and returned "
+            f"{kind_of(made)}" + (f" of {len(made)}" if isinstance(made, tuple) else "")
         )
     unknown = sorted(set(made) - set(names))
     missing = [name for name in names[:3] if name not in made]

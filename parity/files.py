@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from parity.protocol import ParityError
@@ -39,6 +42,26 @@ def write(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise ParityError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Write out what was printed by the block's end.
+
+    Raises:
+        ParityError: if standard output cannot be written: a full disk, a closed pipe.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # The interpreter writes what is left once more at its end, and must find a place for it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ParityError(f"cannot write standard output: {error.strerror}") from error
 
 
 def _partial(path: Path) -> Path:

@@ -16,6 +16,7 @@ from parity.comparison import Comparison, Identity, check_inputs, checks_of, com
 from parity.noise import layers_of
 from parity.protocol import Criterion, DisagreementError, Network, ParityError, check_network
 from parity.runs import Task, clone, random_upstream, torch_dtype, torch_targets
+from parity.transfer import to_array
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class LayerProbe:
 def localise(
     torch_module: nn.Module,
     numpy_network: Network,
-    inputs: np.ndarray,
-    targets: np.ndarray | None = None,
+    inputs: np.ndarray | Tensor,
+    targets: np.ndarray | Tensor | None = None,
     *,
     torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
     numpy_criterion: Criterion | None = None,
@@ -69,6 +70,7 @@ def localise(
     Returns:
         One probe per layer that both sides have, in torch's calling order, then the loss.
     """
+    inputs, targets = to_array(inputs), to_array(targets)
     check_inputs(inputs, numpy_network)
     name = name or type(torch_module).__name__
     torch_module = clone(torch_module, torch_dtype(inputs), train)
@@ -109,8 +111,8 @@ def parts(
 def assert_parity(
     torch_module: nn.Module,
     numpy_network: Network,
-    inputs: np.ndarray,
-    targets: np.ndarray | None = None,
+    inputs: np.ndarray | Tensor,
+    targets: np.ndarray | Tensor | None = None,
     *,
     layers: Mapping[str, Any] | None = None,
     **options: Any,
@@ -119,6 +121,7 @@ def assert_parity(
 
     Takes the arguments of `parity.comparison.compare` and `localise`; returns the comparison.
     """
+    inputs, targets = to_array(inputs), to_array(targets)
     comparison = compare(torch_module, numpy_network, inputs, targets, **options)
     if not comparison.passed:
         options["layers"] = layers

@@ -17,18 +17,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from parity.comparison import Comparison, compare
 from parity.protocol import Network, ParityError
 from parity.runs import Task, clone, references, run_forward
 from parity.tolerance import judge
+from parity.transfer import to_array
 
 
 def compare_with_onnxruntime(
     torch_module: nn.Module,
     numpy_network: Network,
-    inputs: np.ndarray,
+    inputs: np.ndarray | Tensor,
     *,
     name: str | None = None,
 ) -> list[Comparison]:
@@ -37,7 +38,7 @@ def compare_with_onnxruntime(
     Args:
         torch_module: the module to export.
         numpy_network: the NumPy side.
-        inputs: (N, …) float32 array; the exported network takes any N.
+        inputs: (N, …) float32 array or tensor; the exported network takes any N.
         name: what messages call the pair.
 
     Returns:
@@ -46,6 +47,7 @@ def compare_with_onnxruntime(
     Raises:
         ParityError: if a package of the extra is missing or the export fails.
     """
+    inputs = to_array(inputs)
     ours = compare(torch_module, numpy_network, inputs, train=False, name=name)
     theirs = run_onnxruntime(export(torch_module, inputs), inputs)
     module = clone(torch_module, torch.float32, train=False)

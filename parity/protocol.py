@@ -17,6 +17,12 @@ class ParityError(ValueError):
     """The pair cannot be compared; one sentence says why and what its owner can do."""
 
 
+def kind_of(value: object) -> str:
+    """Return the name of a value's class with its article, for example "an int"."""
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
 class NumpyError(ParityError):
     """The NumPy side raised an exception of its own, which is this one's cause."""
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from parity import noise, tape
-from parity.protocol import Criterion, Network, NumpyError, ParityError, set_mode
+from parity.protocol import Criterion, Network, NumpyError, ParityError, kind_of, set_mode
 from parity.tolerance import floor
 
 Tensors = dict[tuple[str, str], np.ndarray]
@@ -182,7 +182,7 @@ def run_forward(module: nn.Module, task: Task, dtype: torch.dtype) -> Tensor:
                 f"{_first_line(error)}"
             ) from error
     if not isinstance(y, Tensor):
-        raise ParityError(f"torch's {kind} returns a {type(y).__name__}: parity needs one tensor")
+        raise ParityError(f"torch's {kind} returns {kind_of(y)}: parity needs one tensor")
     return y
 
 
@@ -273,7 +273,7 @@ def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 def _array_from(what: str, function: Callable[..., Any], *arguments: Any) -> np.ndarray:
     value = _called(what, function, *arguments)
     if not isinstance(value, np.ndarray):
-        raise ParityError(f"{what} must return an array, and returns a {type(value).__name__}")
+        raise ParityError(f"{what} must return an array, and returns {kind_of(value)}")
     return value
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import numpy_models
 import torch_models
 from numpy_models import AvgPool2d, BatchNorm2d, Conv2d, CrossEntropyLoss, Linear, MaxPool2d, ReLU
-from parity import ParityError, assert_parity, compare, localise
+from parity import (
+    Pair,
+    ParityError,
+    Trajectory,
+    assert_parity,
+    assert_trajectory,
+    compare,
+    localise,
+)
+from parity.networks import pair, recipe
 
 
 def replace_class(network, layer: str, kind: type) -> None:
@@ -196,6 +206,31 @@ def test_bad_input_is_one_sentence(module, network, inputs, message) -> None:
     with pytest.raises(ParityError, match=message) as caught:
         compare(module, network, inputs)
     assert "\n" not in str(caught.value)
+
+
+def test_tensors_are_taken_for_their_numbers() -> None:
+    made, again = pair("example_unit"), pair("example_unit")
+    inputs = torch.from_numpy(made.inputs).requires_grad_()
+    targets = torch.from_numpy(made.targets)
+    assert type(Pair(made.torch_module, made.numpy_network, inputs, targets).inputs) is np.ndarray
+    losses = {n: getattr(made, n) for n in ("torch_criterion", "numpy_criterion")}
+    for judge in (assert_parity, compare, localise, train):
+        told = [
+            str(judge(each.torch_module, each.numpy_network, *given, **losses))
+            for each, given in [(made, (made.inputs, made.targets)), (again, (inputs, targets))]
+        ]
+        assert told[0] == told[1], judge
+
+
+def train(module, network, inputs, targets, **_: object) -> Trajectory:
+    how = recipe("SGD", {"lr": 0.1})
+    return assert_trajectory(module, network, [(inputs, targets)], how, probes=1)
+
+
+def test_a_tensor_numpy_cannot_hold_is_one_sentence() -> None:
+    half = torch.ones(2, 4, dtype=torch.bfloat16)
+    with pytest.raises(ParityError, match=r"cannot hold a tensor of torch\.bfloat16: give one of"):
+        compare(nn.Linear(4, 3), StudentLinear(), half)
 
 
 def test_unused_parameter_is_one_sentence(rng) -> None:

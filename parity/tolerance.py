@@ -43,6 +43,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from parity.protocol import kind_of
+
 FACTOR = 4.0
 TF32_ROUNDOFF = 2.0**-11
 
@@ -133,7 +135,7 @@ def judge(
     """Apply the rule in this module's docstring to one tensor."""
     place = network, layer, tensor
     if not isinstance(numpy_value, np.ndarray):
-        return fault(*place, f"NumPy gives a {type(numpy_value).__name__}, not an array")
+        return fault(*place, f"NumPy gives {kind_of(numpy_value)}, not an array")
     if numpy_value.shape != torch_value.shape:
         return fault(*place, f"shape {torch_value.shape} in torch, {numpy_value.shape} in NumPy")
     if numpy_value.dtype != torch_value.dtype:

@@ -26,7 +26,7 @@ from parity.protocol import DisagreementError, Network, ParityError, check_netwo
 from parity.runs import Probe, Task, Tensors, clone, run_forward, torch_dtype
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
 from parity.tolerance import FACTOR, TensorCheck, fault, floor, judge, movement
-from parity.transfer import to_numpy
+from parity.transfer import to_array, to_numpy
 
 _RECOUNT = 4
 _ROUNDINGS = 8  # arithmetic operations between a gradient and its weight in one step of Adam
@@ -80,7 +80,7 @@ def follow(
     Args:
         torch_module: the network on torch's side.
         numpy_network: the network on NumPy's side, in the batches' dtype.
-        batches: (inputs, targets) of each step.
+        batches: (inputs, targets) of each step, arrays or tensors.
         recipe: losses, optimizers and schedules.
         seed: seed of the dropout masks.
         name: what messages call the pair.
@@ -92,6 +92,7 @@ def follow(
     check_network(numpy_network)
     if not batches:
         raise ParityError("a trajectory needs at least one batch")
+    batches = [(to_array(inputs), to_array(targets)) for inputs, targets in batches]
     for inputs, _ in batches:
         check_inputs(inputs, numpy_network)
     name = name or type(torch_module).__name__

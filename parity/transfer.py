@@ -7,11 +7,13 @@ has moved. Values are copied: no array and tensor ever share memory afterwards.
 
 from __future__ import annotations
 
+from typing import Any, overload
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity.protocol import Network, ParityError
+from parity.protocol import Network, ParityError, kind_of
 
 
 def to_numpy(torch_module: nn.Module, numpy_network: Network) -> None:
@@ -45,6 +47,27 @@ def to_torch(numpy_network: Network, torch_module: nn.Module) -> None:
             tensor.copy_(torch.from_numpy(np.array(arrays[name])))
 
 
+@overload
+def to_array(values: np.ndarray | Tensor) -> np.ndarray: ...
+@overload
+def to_array(values: None) -> None: ...
+def to_array(values: Any) -> Any:
+    """Return a tensor's numbers as an array, and anything else as it is.
+
+    Raises:
+        ParityError: if NumPy has no such dtype.
+    """
+    if not isinstance(values, Tensor):
+        return values
+    try:
+        return values.detach().cpu().numpy()
+    except TypeError as error:
+        raise ParityError(
+            f"NumPy cannot hold a tensor of {values.dtype}: give one of torch.float32 or "
+            "torch.float64"
+        ) from error
+
+
 def _matched(
     torch_module: nn.Module, numpy_network: Network
 ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
@@ -66,7 +89,7 @@ def _matched(
 
 def _difference(name: str, tensor: Tensor, array: np.ndarray) -> list[str]:
     if not isinstance(array, np.ndarray):
-        return [f"{name} is a {type(array).__name__} in NumPy, not an array"]
+        return [f"{name} is {kind_of(array)} in NumPy, not an array"]
     shapes = tuple(tensor.shape), array.shape
     if shapes[0] != shapes[1]:
         return [f"{name} has shape {shapes[0]} in torch and {shapes[1]} in NumPy"]

@@ -11,11 +11,9 @@ from parity.steps import Recipe
 TWINS = 3
 RATE_CHANGES = list(range(EPOCH_STEPS * STEP_SIZE, STEPS, EPOCH_STEPS * STEP_SIZE))
 
-pair = networks.pair  # a saved failure names this module
-
 
 def arguments_of(case: NetworkCase, dtype: str, seed: int) -> dict[str, Any]:
-    """Return the arguments with which `pair` makes a case, as plain data that JSON can hold."""
+    """Return the arguments with which `parity.networks.pair` makes a case, fit for JSON."""
     return {"name": case.name, "dtype": dtype, "seed": seed, **case.arguments}
 
 

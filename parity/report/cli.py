@@ -18,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from parity.files import check_writable, write
-from parity.networks import NetworkCase, network_cases
+from parity.networks import NetworkCase, network_cases, pair
 from parity.protocol import ParityError
 from parity.report import cases, numbers
 from parity.report.environment import environment
@@ -83,19 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 def _chosen(words: Sequence[str], everything: bool) -> list[NetworkCase]:
     known = network_cases()
     names = list(dict.fromkeys(case.name for case in known))
-    wanted = []
-    for word in words:
-        key, separator, name = word.partition("=")
-        if key != "model" or not separator:
-            close = difflib.get_close_matches(word.partition("=")[2] or word, names, 1)
-            raise ParityError(
-                f"{word!r} is no model: write model={close[0] if close else 'NAME'}, or --all"
-            )
-        if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
-            raise ParityError(f"there is no network {name!r}: {hint}")
-        wanted.append(name)
+    wanted = [_name(word, names) for word in words]
     if everything and wanted:
         raise ParityError("--all already measures every network: leave out model= or --all")
     if not everything and not wanted:
@@ -103,7 +91,23 @@ def _chosen(words: Sequence[str], everything: bool) -> list[NetworkCase]:
     return known if everything else [case for case in known if case.name in wanted]
 
 
+def _name(word: str, known: Sequence[str]) -> str:
+    """Return the name in a word "model=NAME"."""
+    key, separator, name = word.partition("=")
+    if not separator:
+        name = word
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1, cutoff=0.75)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ParityError(f"there is no network {name!r}{hint}: there are {', '.join(known)}")
+    if not separator or key != "model":
+        raise ParityError(f"{word!r} is no model: write model={name}, or --all")
+    return name
+
+
 def _make(folder: Path) -> None:
+    if folder.is_file():
+        raise ParityError(f"cannot write into {folder}: it is a file; give a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -156,10 +160,10 @@ def _reproduced(network: Network, case: NetworkCase, seed: int, folder: Path) ->
     stem = re.sub(r"[^\w]+", "-", f"{network.name} {network.culprit or 'network'}").strip("-")
     path = folder / f"parity-{stem}.npz"
     found = record(
-        cases.pair(**arguments),
+        pair(**arguments),
         failed.train,
         failed.culprits,
-        "parity.report.cases:pair",
+        "parity.networks:pair",
         arguments,
     )
     save(found, path)

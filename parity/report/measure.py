@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from parity import networks
 from parity.comparison import checks_of
 from parity.factory import Pair
 from parity.localisation import assert_parity, parts
@@ -41,7 +42,7 @@ class _Candidate:
         return self.guilty, *self.figures.rank
 
 
-def measure(case: NetworkCase, seed: int, factory: Factory = cases.pair) -> figures.Network:
+def measure(case: NetworkCase, seed: int, factory: Factory = networks.pair) -> figures.Network:
     """Measure one network; a pair that cannot be made or compared is a finding too.
 
     Args:
@@ -87,8 +88,9 @@ def measure(case: NetworkCase, seed: int, factory: Factory = cases.pair) -> figu
 def _made(factory: Factory, case: NetworkCase, dtype: str, seed: int) -> Pair:
     try:
         return factory(**cases.arguments_of(case, dtype, seed))
-    except ValueError as error:
-        raise ParityError(f"{case} cannot be built on both sides: {error}") from error
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ParityError(f"{case} cannot be built on both sides: {kind}{error}") from error
 
 
 def _run(pair: Pair, train: bool) -> tuple[figures.Run, list[_Candidate]]:

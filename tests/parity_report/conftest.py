@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from numpy_models import Conv2d
+from parity import networks
 from parity.networks import NetworkCase, network_cases
-from parity.report import cases
 from parity.report.environment import environment
 from parity.report.figures import Network, Report
 from parity.report.measure import measure
@@ -60,7 +60,7 @@ def planted(case: NetworkCase, layer: str, kind: type):
     """Return a factory of the case's pair with one layer of another class."""
 
     def factory(**arguments):
-        pair = cases.pair(**arguments)
+        pair = networks.pair(**arguments)
         pair.numpy_network.layers[layer].__class__ = kind
         return pair
 

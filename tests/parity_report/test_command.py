@@ -42,7 +42,7 @@ def test_a_fault_names_the_culprit_saves_a_reproduction_and_exits_1(
     path = tmp_path / "parity-example_unit-conv2.npz"
     reproduction = load(path)
     assert reproduction.layer == "conv2"
-    assert reproduction.factory == "parity.report.cases:pair"
+    assert reproduction.factory == "parity.networks:pair"
     assert "<h1>conv2 is wrong in example_unit</h1>" in (tmp_path / "parity-report.html").read_text(
         encoding="utf-8"
     )
@@ -61,9 +61,13 @@ def test_all_is_every_network_and_a_name_is_all_its_variants() -> None:
     ("words", "message"),
     [
         ([], "say what to measure: --all, or model= with one of lenet5_relu, "),
-        (["model=lenet5_tan"], "there is no network 'lenet5_tan': did you mean lenet5_tanh?"),
+        (
+            ["model=lenet5_tan"],
+            "there is no network 'lenet5_tan' (did you mean lenet5_tanh?): ",
+        ),
         (["model=resnet"], "there is no network 'resnet': there are lenet5_relu, "),
         (["lenet5_tanh"], "'lenet5_tanh' is no model: write model=lenet5_tanh, or --all"),
+        (["lenet6"], "there is no network 'lenet6': there are lenet5_relu, "),
         (["mdoel=lenet5_tanh"], "write model=lenet5_tanh"),
         (["--all", "model=lenet5_tanh"], "leave out model= or --all"),
         (["--al"], "unrecognized arguments: --al"),
@@ -91,3 +95,11 @@ def test_an_unusable_place_is_told_before_measuring(option, tmp_path, capsys, mo
     assert command([MODEL, "--output", str(tmp_path), option, str(file / "x")]) == 2
     assert f"cannot write {file / 'x'}" in capsys.readouterr().err
     assert file.read_text() == "kept"
+
+
+def test_a_file_in_the_folders_place_is_called_one(tmp_path, capsys) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    assert command([MODEL, "--output", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error == f"parity report: cannot write into {file}: it is a file; give a folder\n"

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import numpy_models
 from numpy_models import Adam, ReLU
-from parity import compare
+from parity import compare, networks
 from parity.networks import NetworkCase
 from parity.report import cases
 from parity.report.measure import measure
@@ -31,7 +32,7 @@ def test_both_dtypes_modes_and_every_layer_are_measured(right) -> None:
 
 def test_verdicts_are_those_of_compare_on_the_same_pair(right) -> None:
     for run in right.runs:
-        pair = cases.pair(**cases.arguments_of(UNIT, run.dtype, 0))
+        pair = networks.pair(**cases.arguments_of(UNIT, run.dtype, 0))
         expected = compare(
             pair.torch_module,
             pair.numpy_network,
@@ -112,9 +113,21 @@ def test_a_network_that_only_one_side_has_is_a_finding() -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_seed_gives_the_same_numbers_in_both_dtypes(seed) -> None:
     single, double = (
-        cases.pair(**cases.arguments_of(UNIT, d, seed)) for d in ("float32", "float64")
+        networks.pair(**cases.arguments_of(UNIT, d, seed)) for d in ("float32", "float64")
     )
     np.testing.assert_array_equal(single.inputs, double.inputs.astype(np.float32))
     np.testing.assert_array_equal(single.targets, double.targets)
     for name, tensor in single.torch_module.state_dict().items():
         assert tensor.equal(double.torch_module.state_dict()[name])
+
+
+@pytest.mark.parametrize("error", [SyntaxError("invalid syntax"), ImportError("no such name")])
+def test_a_network_whose_file_is_broken_is_a_finding(error, monkeypatch) -> None:
+    def broken(name, **arguments):
+        raise error
+
+    monkeypatch.setattr(numpy_models, "build", broken)
+    network = measure(UNIT, 0)
+    kind = type(error).__name__
+    assert network.problem == f"example_unit cannot be built on both sides: {kind}: {error}"
+    assert not network.passed

@@ -71,6 +71,14 @@ def nothing():
     return None
 
 
+def number():
+    return 3
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
 def misspelt():
     return _with(numpy_models.Linear, target=1)
 

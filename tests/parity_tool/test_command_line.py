@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from parity.__main__ import main
+from parity.faults import command as faults
 from parity.protocol import ParityError
+from parity.report import cli
 from parity.reproduction import load
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +98,7 @@ def test_an_exception_in_a_layer_names_the_layer(capsys) -> None:
         ("factories:value", "value is not callable"),
         ("factories:failing", "factories:failing raised OSError: no such weights"),
         ("factories:nothing", "or a dict, and returned a NoneType"),
+        ("factories:number", "or a dict, and returned an int"),
         ("factories:a_pair_of_two", "returned a tuple of 2"),
         ("factories:misspelt", "has unknown target; its names are torch_module"),
         ("factories:incomplete", "has no numpy_network, inputs"),
@@ -146,3 +153,35 @@ def test_a_folder_that_is_not_there(capsys) -> None:
     assert "cannot write nowhere/file.npz" in capsys.readouterr().err
     with pytest.raises(ParityError, match="there is no file"):
         load(Path("nowhere/file.npz"))
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["faults", "--only", "bias added twice", "--json", "old.json"],
+        ["report", "model=example_unit", "--output", ".", "--json", "old.json"],
+        ["check", "factories:interrupted", "--save", "old.json"],
+    ],
+)
+def test_ctrl_c_is_status_130_and_one_sentence(words, monkeypatch, capsys) -> None:
+    Path("old.json").write_text("old")
+    monkeypatch.setattr(faults, "kill", interrupt)
+    monkeypatch.setattr(cli, "measure", interrupt)
+    assert main(words) == 130
+    assert capsys.readouterr().err == "parity: interrupted, no file is left half-written\n"
+    assert [(path.name, path.read_text()) for path in Path().iterdir()] == [("old.json", "old")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_standard_output_is_one_sentence() -> None:
+    command = [sys.executable, "-m", "parity", "faults", "--only", "bias added twice"]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+        )
+    assert run.stderr == "parity: cannot write standard output: No space left on device\n"
+    assert run.returncode == 2

@@ -42,8 +42,8 @@ class Study:
     def of(cls, jobs: Sequence[Record], beside: Sequence[Record] = ()) -> Self:
         """Return the study that jobs belong to, with runs of other studies beside them."""
         settings = jobs[0].config["study"]
-        names = ("title", "form", "column")
-        return cls(*(str(settings[name] or "") for name in names), [*jobs, *beside])
+        records = [*jobs, *beside]
+        return cls(settings["title"] or "", settings["form"], settings["column"], records)
 
     @property
     def heading(self) -> str:
