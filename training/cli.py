@@ -10,6 +10,7 @@ does with HYDRA_FULL_ERROR=1.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +30,7 @@ from training.plan import Plan, make_plan, parse_arguments
 from training.resume import quote
 
 SEQUENTIAL = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 
 
 def main() -> None:
@@ -88,6 +90,11 @@ def _main() -> None:
     _check_processes(plan)
     if args.help or args.info or args.cfg:
         return _hand_over()
+    if plan.multirun and plan.launcher == SLURM and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
+            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
+        )
     names = {job.backend.name for job in plan.jobs}
     environment.prepare_blas("numpy" if "numpy" in names else "torch")
     _check_jobs(plan)

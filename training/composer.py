@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -40,6 +40,9 @@ COMPOSITION_ERRORS = (
     TypeError,
     ValueError,
 )
+
+#: Launchers that come with an extra of this project.
+_EXTRAS = {"joblib": "sweep", "submitit_local": "cluster", "submitit_slurm": "cluster"}
 
 _TYPES = {
     "Integer": "a whole number",
@@ -113,6 +116,8 @@ class Composer:
 
     def _describe(self, override: Override, error: Exception, accepted: list[str]) -> ConfigError:
         key, value = override.key_or_group, override.get_value_element_as_str()
+        if extra := _missing_extra(error):
+            return ConfigError(f"{key}={value} needs pip install 'lenet-twins[{extra}]'")
         if options := _options(key):
             if value in options:
                 return ConfigError(f"{key}={value}: {first_line(error)}")
@@ -144,6 +149,13 @@ def groups() -> list[str]:
 def first_line(error: BaseException) -> str:
     """Return what an error says first."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _missing_extra(error: Exception) -> str | None:
+    """Return the extra that brings the file which was not found, if one does."""
+    name = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
+    group, _, option = str(name).rpartition("/")
+    return _EXTRAS.get(option) if group == "hydra/launcher" else None
 
 
 def _options(group: str) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 import training.session
 from tests.training.support import train_py
@@ -90,6 +92,31 @@ def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
 def test_combinations(arguments, pattern, call_main, capsys, tmp_path):
     assert call_main(*arguments) == 2
     assert re.search(pattern, one_line(capsys))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("launcher", "file", "extra"),
+    [
+        ("joblib", "joblib", "sweep"),
+        ("slurm", "submitit_slurm", "cluster"),
+        ("submitit_local", "submitit_local", "cluster"),
+    ],
+)
+def test_a_launcher_that_is_not_installed(launcher, file, extra, call_main, capsys, monkeypatch):
+    Plugins.instance()  # which has the launchers that are installed make themselves known
+    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+    monkeypatch.delitem(launchers, f"{file}.yaml", raising=False)
+    assert call_main("--multirun", "seed=1,2", f"hydra/launcher={launcher}") == 2
+    expected = f"hydra/launcher={launcher} needs pip install 'lenet-twins[{extra}]'"
+    assert expected in one_line(capsys)
+
+
+def test_a_cluster_that_is_not_there(call_main, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    slurm = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    assert call_main("--multirun", "seed=1,2", f"hydra.launcher._target_={slurm}") == 2
+    assert re.search("srun.*hydra/launcher=submitit_local", one_line(capsys))
     assert list(tmp_path.iterdir()) == []
 
 
