@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import Formatter, MaxNLocator
 
 from training.artefacts import RunLabel
 from training.data import Dataset
@@ -40,13 +41,12 @@ def curves(path: Path, rows: list[Row], label: RunLabel) -> None:
             part = name.removesuffix("ing")
             values = [getattr(row, f"{part}_{quantity}") for row in rows]
             axes.plot(epochs, values, color=colour, marker=marker, markersize=3, label=name)
-        axes.set_xlabel("epoch")
+        by_epoch(axes, epochs[-1])
         axes.set_ylabel(f"{quantity}, {label.dataset}")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         plain(axes)
     left.set_ylim(bottom=0)
     left.legend(frameon=False)
-    right.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    right.yaxis.set_major_formatter(Percent())
     final = f"final test accuracy {rows[-1].test_accuracy * 100:.2f} %"
     figure.suptitle(f"{label}: {final}")
     save(figure, path)
@@ -98,6 +98,26 @@ def worst(path: Path, scores: Scores, dataset: Dataset, label: RunLabel) -> None
     else:
         figure.suptitle(f"{label}: no mistake on {len(dataset.test_labels)} test images")
     save(figure, path)
+
+
+class Percent(Formatter):
+    """Writes shares as percentages, all of an axis with the decimals that the finest needs."""
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        """Return one share in words."""
+        return f"{value * 100:.6g} %"
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Return the shares of an axis in words."""
+        decimals = max((len(f"{v * 100:.6g}".partition(".")[2]) for v in values), default=0)
+        return [f"{value * 100:.{decimals}f} %" for value in values]
+
+
+def by_epoch(axes: Axes, last: int) -> None:
+    """Make the horizontal axis that of epochs from 1 to the last."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.set_xlim(0.5, last + 0.5)
 
 
 def plain(axes: Axes) -> None:

@@ -155,3 +155,18 @@ def test_long_changes_are_kept_apart(tmp_path) -> None:
         record = Record(*place, changes, config, {"reason": ""})
         folders.add(collection._keep(record, tmp_path / "kept"))
     assert len(folders) == 2
+
+
+def test_a_sweeps_table_is_in_per_cent_without_empty_columns(tmp_path, capsys) -> None:
+    rate = {"optimizer.lr": 3e-5}
+    for seed, accuracy in enumerate((0.95, 0.97)):
+        keep(tmp_path, [accuracy], seed, changes=rate)
+    studies.report(tmp_path)
+    head, row = capsys.readouterr().out.splitlines()[2:4]
+    assert head.split() == ["optimizer.lr", "runs", "failed", "test_accuracy"]
+    assert row.split() == ["3e-05", "2", "0", "96.00", "±", "1.41", "%"]
+    keep(tmp_path, [0.83], study="recipe")
+    studies.report(tmp_path)
+    told = capsys.readouterr().out.splitlines()
+    assert told[2].split()[-1] == "reported"
+    assert [line.split()[-2:] for line in told if "83.31" in line] == [["83.31", "%"]]

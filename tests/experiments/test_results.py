@@ -134,6 +134,12 @@ def test_runs_of_equal_settings_are_pooled_alike_everywhere(tmp_path) -> None:
     assert [row.endswith("| 2 |") for row in rows] == [True, True]
 
 
+def test_the_committed_pages_headings_differ() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    headings = [row for row in page.splitlines() if row.startswith("## ")]
+    assert len(set(headings)) == len(headings)
+
+
 def test_a_single_setting_is_named(tmp_path) -> None:
     keep(tmp_path / "results" / "runs", [0.9, 0.97], changes={"optimizer.lr": 1e-4})
     page = written(tmp_path / "results")

@@ -82,6 +82,8 @@ def _studies(records: Sequence[Record], gallery: _Gallery) -> list[str]:
         jobs = list(grouper)
         study = Study.of(jobs, _beside(jobs, records))
         study = replace(study, records=_sorted_by_settings(study.records))
+        if name == "seeds":  # the one study that is run with any experiment
+            study = replace(study, title=f"{study.title} of {experiment}")
         picture = f"{name}-{experiment}.png"
         study_plots.draw(gallery.folder / picture, study)
         table = _final_table(grouped(study.records)) if study.form == "table" else ""

@@ -73,7 +73,7 @@ def report(directory: Path) -> None:
     study_plots.draw(directory / "study.png", study)
     print(f"\n{study.heading}")
     if study.form == "table":
-        print(aligned(lines))
+        print(aligned(_in_words(study)))
     print(f"{directory / 'study.csv'}\n{directory / 'study.png'}", flush=True)
 
 
@@ -103,6 +103,25 @@ def _final_values(groups: Sequence[Group], name: str) -> Lines:
         counts = [str(len(values)), str(len(group.records) - len(values))]
         lines.append([*settings, *counts, *cells, _number(claimed)])
     return lines
+
+
+def _in_words(study: Study) -> Lines:
+    """Return a table for readers: accuracies as percentages, and no column without an entry."""
+    name, groups = study.column, grouped(study.records)
+    percent = "accuracy" in name
+    digits = 2 if percent else 4
+    keys = list(groups[0].values)
+    lines = [[*keys, "runs", "failed", name, "reported"]]
+    for group in groups:
+        values = [record.last_epoch()[name] for record in group.finished]
+        claimed = reported(group.records[0], name)
+        found = spread(values).text(percent, digits) if values else ""
+        claim = "" if claimed is None else spread([claimed]).text(percent, digits)
+        settings = [show(group.values[key]) for key in keys]
+        counts = [str(len(values)), str(len(group.records) - len(values))]
+        lines.append([*settings, *counts, found, claim])
+    filled = [column for column in zip(*lines, strict=True) if any(column[1:])]
+    return [list(line) for line in zip(*filled, strict=True)]
 
 
 def _courses(groups: Sequence[Group], source: str, position: str, names: list[str]) -> Lines:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import MaxNLocator
 
 from training import plots
 from training.artefacts import RunLabel
@@ -19,14 +20,16 @@ from training.reports.studies import Study
 
 MEASURED, CLAIMED = plots.TRAIN, plots.TEST
 
-#: Settings beside each other from which on their labels stand upright.
-CROWDED = 6
+SINGLE = "#333333"
+#: Inches of a picture's height that one setting takes.
+LINE = 0.26
 
 
 def draw(path: Path, study: Study) -> None:
     """Draw a study in its own form, beside the report's figures."""
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     groups = grouped(study.records)
+    height = 2 + LINE * len(groups) if study.form == "table" else 4.5
+    figure, axes = plt.subplots(figsize=(8, height), layout="constrained")
     match study.form:
         case "table":
             _final_values(axes, groups, study.column)
@@ -35,8 +38,10 @@ def draw(path: Path, study: Study) -> None:
         case _:
             _evaluations(axes, groups)
     plots.plain(axes)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    columns = 4 if len(once) < 5 else 3
+    figure.legend(once.values(), once, loc="outside lower center", ncols=columns, frameon=False)
     figure.suptitle(study.heading)
     plots.save(figure, path)
 
@@ -55,7 +60,7 @@ def batch_curves(path: Path, record: Record, window: int = 20) -> None:
         plots.plain(axes)
     panels[0].set_yscale("log")
     panels[0].legend(frameon=False)
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    panels[1].yaxis.set_major_formatter(plots.Percent())
     figure.suptitle(f"{_label(record)}, by iteration")
     plots.save(figure, path)
 
@@ -72,40 +77,35 @@ def _label(record: Record) -> RunLabel:
 
 
 def _final_values(axes: Axes, groups: Sequence[Group], name: str) -> None:
-    keys = list(groups[0].values)
-    numbers = [group.values[key] for group in groups for key in keys]
-    by_number = len(keys) == 1 and all(isinstance(n, float) and n > 0 for n in numbers)
-    places = numbers if by_number else list(range(len(groups)))
-    for place, group in zip(places, groups, strict=True):
+    """Give each setting a line: its mean, deviation, runs and report's figure, then in words."""
+    percent = "accuracy" in name
+    for place, group in enumerate(groups):
         values = [record.last_epoch()[name] for record in group.finished]
         claimed = reported(group.records[0], name)
+        text = "diverged"
         if values:
             found = spread(values)
-            error = [[found.deviation or 0]] * 2
-            axes.errorbar([place], [found.mean], error, fmt="o", color=MEASURED, capsize=4)
+            text = found.text(percent, digits=2 if percent else 4)
             if len(values) > 1:
-                axes.plot([place] * len(values), values, "_", color=MEASURED, alpha=0.6)
-            text = f"{found.mean * 100:.2f}" if "accuracy" in name else f"{found.mean:.4g}"
-            axes.annotate(text, (place, found.mean), (7, 4), textcoords="offset points", fontsize=8)
+                axes.plot(values, [place] * len(values), "|", color=SINGLE, label="single run")
+                axes.plot(
+                    [found.mean - (found.deviation or 0), found.mean + (found.deviation or 0)],
+                    [place, place],
+                    color=MEASURED,
+                    linewidth=2.5,
+                    alpha=0.5,
+                    label="± standard deviation",
+                )
+            axes.plot([found.mean], [place], "o", color=MEASURED, label="measured (mean)")
         if claimed is not None:
-            axes.plot([place], [claimed], "D", markersize=8, mfc="none", color=CLAIMED)
-    axes.plot([], [], "o", color=MEASURED, label="measured")
-    if any(reported(group.records[0], name) is not None for group in groups):
-        axes.plot([], [], "D", mfc="none", color=CLAIMED, label="reported")
-    if by_number:
-        axes.set_xscale("log")
-        axes.set_xticks(places, [show(place) for place in places])
-        axes.minorticks_off()
-        axes.set_xlabel(short(keys[0]))
-    else:
-        if len(groups) <= CROWDED:
-            axes.set_xticks(places, [g.label.replace(", ", "\n") for g in groups], fontsize=8)
-        else:
-            labels = [", ".join(map(show, group.values.values())) for group in groups]
-            axes.set_xticks(places, labels, fontsize=8, rotation=90)
-            axes.set_xlabel(", ".join(map(short, keys)))
-        axes.set_xlim(-0.5, len(groups) - 0.5)
-    _name(axes, name)
+            axes.plot([claimed], [place], "D", ms=8, mfc="none", color=CLAIMED, label="reported")
+        across = axes.get_yaxis_transform()
+        axes.text(1.01, place, text, transform=across, fontsize=8, va="center")
+    labels = [", ".join(map(show, group.values.values())) for group in groups]
+    axes.set_yticks(range(len(groups)), labels, fontsize=8)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_ylabel(", ".join(map(short, groups[0].values)))
+    _name(axes.xaxis, name)
 
 
 def _curves(axes: Axes, groups: Sequence[Group], name: str) -> None:
@@ -118,9 +118,8 @@ def _curves(axes: Axes, groups: Sequence[Group], name: str) -> None:
         if claimed:
             label = f"{group.label}, reported"
             axes.plot(*zip(*claimed, strict=True), "D--", mfc="none", color=colour, label=label)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _name(axes, name)
+    plots.by_epoch(axes, max(int(axes.dataLim.x1), 1))
+    _name(axes.yaxis, name)
 
 
 def _evaluations(axes: Axes, groups: Sequence[Group]) -> None:
@@ -143,7 +142,7 @@ def _evaluations(axes: Axes, groups: Sequence[Group]) -> None:
                 )
     axes.set_xlabel("completed epochs (0: after the first step)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _name(axes, "accuracy on samples")
+    _name(axes.yaxis, "accuracy on samples")
 
 
 def _average(tables: Sequence[Table]) -> Table:
@@ -158,7 +157,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _name(axes: Axes, name: str) -> None:
-    axes.set_ylabel(name.replace("_", " "))
+def _name(axis: Axis, name: str) -> None:
+    axis.set_label_text(name.replace("_", " "))
     if "accuracy" in name:
-        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axis.set_major_formatter(plots.Percent())
