@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -20,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from training.config import Config
-from training.config_check import check
+from training.config_check import SEVERAL, check
 from training.errors import ConfigError, did_you_mean
 from training.settings import flatten
 
@@ -125,13 +126,32 @@ class Composer:
                 f"{key}={value}: no such {key}; choose {', '.join(options)}"
                 f"{did_you_mean(value, options)}"
             )
-        known = _names(self._compose(accepted))
+        if key in SEVERAL:
+            return ConfigError(f"{key} must be {SEVERAL[key]}, not {value}")
+        composed = self._compose(accepted)
+        known = _names(composed)
         inner = [name for name in known if name.startswith(f"{key}.")]
         if inner:
             return ConfigError(f"{key} is a group of settings: set one of {', '.join(inner)}")
         if key in known:
             return ConfigError(f"{key} {_wanted(error)}, not {value}")
+        group = key.partition(".")[0]
+        if owners := self._options_with(key, group):
+            chosen = OmegaConf.select(composed, f"{group}.name")
+            return ConfigError(
+                f"there is no setting {key} with {group}={chosen}: it belongs to "
+                f"{' and '.join(f'{group}={owner}' for owner in owners)}"
+            )
         return ConfigError(f"there is no setting {key}{did_you_mean(key, [*known, *groups()])}")
+
+    def _options_with(self, key: str, group: str) -> list[str]:
+        """Return the options of a group that have the setting."""
+        found = []
+        for option in _options(group) if group in groups() else ():
+            with suppress(*COMPOSITION_ERRORS):
+                if key in _names(self._compose([f"{group}={option}"])):
+                    found.append(option)
+        return found
 
 
 def default_names() -> list[str]:

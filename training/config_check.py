@@ -29,6 +29,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "study.column": ("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
 }
 
+#: What a setting of several values must be.
+SEVERAL = {"optimizer.betas": "two numbers, each at least 0 and below 1"}
+
 _SYNONYMS = {"gpu": "cuda", "pytorch": "torch"}
 
 # key: (least, greatest, whether the least value itself is allowed)
@@ -78,9 +81,7 @@ def check(config: DictConfig) -> Config:
     if isinstance(typed.optimizer, AdamConfig):
         betas = list(typed.optimizer.betas)
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ConfigError(
-                f"optimizer.betas must be two numbers, each at least 0 and below 1, not {betas}"
-            )
+            raise ConfigError(f"optimizer.betas must be {SEVERAL['optimizer.betas']}, not {betas}")
     if isinstance(typed.optimizer, SGDConfig):
         plain = typed.optimizer.momentum == 0 or typed.optimizer.dampening != 0
         if typed.optimizer.nesterov and plain:

@@ -130,6 +130,7 @@ def _plan(composer: Composer, overrides: list[Override], multirun: bool) -> Plan
                 raise ConfigError(f"{line} gives several values: add --multirun to run them all")
         jobs = [lines]
     checked = tuple(composer.check(job) for job in jobs)
+    _check_schedule(overrides, checked)
     target = whole.hydra.sweep.dir if multirun else whole.hydra.run.dir
     launcher = str(OmegaConf.select(whole, "hydra.launcher._target_"))
     return Plan(checked, multirun, str(target), tuple(lines), launcher=launcher)
@@ -153,6 +154,7 @@ def _plan_resumption(
         raise ConfigError(f"{content.path}: its settings cannot be used: {error}") from error
     lines = [*saved, *(str(override.input_line) for override in given)]
     config = composer.check(lines, basis=len(saved))
+    _check_schedule(given, [config])
     resume.check_unchanged(content, config)
     return Plan((config,), False, str(directory), tuple(lines), resumes=True)
 
@@ -167,6 +169,16 @@ def _resumed(overrides: Iterable[Override]) -> Path | None:
             value = override.value()
             folder = None if value is None else Path(str(getattr(value, "text", value))).absolute()
     return folder
+
+
+def _check_schedule(given: Iterable[Override], jobs: Iterable[Config]) -> None:
+    """Refuse a factor that no job's learning rate is ever multiplied by."""
+    keys = [override.key_or_group for override in given]
+    if "scheduler.gamma" in keys and all(job.scheduler.step_size is None for job in jobs):
+        raise ConfigError(
+            "scheduler.gamma needs scheduler=step, or scheduler.step_size=...: without it the "
+            "learning rate never falls"
+        )
 
 
 def _check_sweeps(overrides: Iterable[Override]) -> None:

@@ -15,7 +15,11 @@ CASES = {
     "epohcs=3": r"epohcs.*did you mean trainer\.epochs",
     "trainer.epohcs=3": r"trainer\.epohcs.*did you mean trainer\.epochs",
     "lr=0.1": r"\blr\b.*did you mean optimizer\.lr",
-    "optimizer.momentum=0.9": r"no setting optimizer\.momentum",
+    "optimizer.momentum=0.9": (
+        r"no setting optimizer\.momentum with optimizer=adam: it belongs to optimizer=sgd$"
+    ),
+    "init.linear_std=0.1": r"init\.linear_std with init=torch: it belongs to init=normal$",
+    "model.arguments.depth=5": r"model\.arguments\.depth with model=lenet5_relu.*model=deepcnn21",
     "modell=lenet5_bn": r"modell.*did you mean model\b",
     "model=lenet": r"model=lenet.*lenet5_relu.*did you mean lenet5",
     "model.arguments.tie=all": r"model\.arguments\.tie .*did you mean model\.arguments\.ties",
@@ -37,6 +41,8 @@ CASES = {
     "optimizer.lr=fast": r"optimizer\.lr must be a number",
     "optimizer.betas=[0.9]": r"optimizer\.betas must be two numbers",
     "optimizer.betas=[0.9,1.0]": r"optimizer\.betas must be two numbers",
+    "optimizer.betas=0.9": r"optimizer\.betas must be two numbers.* below 1, not 0\.9$",
+    "optimizer.betas=[a,b]": r"optimizer\.betas must be two numbers.* below 1, not \[a,b\]$",
     "optimizer.eps_mode=root": r"optimizer\.eps_mode.*inside_root",
     "backend=jax": r"backend=jax.*numpy, torch",
     "backend.threads=0": r"backend\.threads must be at least 1",
@@ -48,6 +54,7 @@ CASES = {
     "seed=-1": r"seed must be at least 0",
     "seed=1,2": r"--multirun",
     "scheduler.step_size=0": r"scheduler\.step_size must be at least 1",
+    "scheduler.gamma=0.5": r"scheduler\.gamma needs scheduler=step",
     "scheduler.gamma=0": r"scheduler\.gamma must be above 0",
     "init=zero": r"init=zero.*xavier",
     "experiment=r9": r"experiment=r9",
@@ -76,6 +83,11 @@ def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "pattern"),
     [
+        (
+            ("backend=numpy", "backend.precision=bf16"),
+            r"backend=numpy: it belongs to backend=torch$",
+        ),
+        (("--multirun", "scheduler.gamma=0.1,0.5", "seed=0,1"), r"gamma needs scheduler=step"),
         (("backend=numpy", "device=cuda"), r"device=cuda needs backend=torch"),
         (("optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"), r"nesterov"),
         (("data=digits", "data.sampling=replacement", "trainer.batch_size=2000"), r"2000.*1437"),

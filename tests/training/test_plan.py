@@ -95,6 +95,19 @@ def test_an_interval_in_a_file_is_no_sweep(tmp_path) -> None:
         plan("--config-dir", str(tmp_path), "study=wide")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("scheduler=step", "scheduler.gamma=0.1"),
+        ("scheduler.step_size=3", "scheduler.gamma=0.1"),
+        ("experiment=r1_lenet5_tanh", "scheduler.gamma=0.1"),
+        ("--multirun", "scheduler.step_size=null,3", "scheduler.gamma=0.1"),
+    ],
+)
+def test_a_factor_that_some_job_uses(arguments) -> None:
+    assert {job.scheduler.gamma for job in plan(*arguments).jobs} == {0.1}
+
+
 def test_several_runs_are_not_taken_up_at_once() -> None:
     with pytest.raises(ConfigError, match="resume takes up one run"):
         plan("--multirun", "resume=a,b")
