@@ -1,8 +1,10 @@
-"""Tests see no CUDA device unless they are about one."""
+"""Tests see no CUDA device unless they are about one, and Ctrl-C reaches what they start."""
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,3 +17,13 @@ def _without_cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     if "torch" in sys.modules:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored, and what they start inherits that."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
