@@ -95,6 +95,14 @@ def _main() -> None:
             "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
             "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
         )
+    if plan.finished:
+        (job,) = plan.jobs
+        epochs = job.trainer.epochs or 0
+        print(
+            f"{plan.directory} already has its {epochs} epochs, nothing is left to do: "
+            f"trainer.epochs={2 * epochs} goes on to twice as many"
+        )
+        return None
     names = {job.backend.name for job in plan.jobs}
     environment.prepare_blas("numpy" if "numpy" in names else "torch")
     _check_jobs(plan)

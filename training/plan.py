@@ -45,6 +45,7 @@ class Plan:
         directory: the folder they are to be written to.
         overrides: the settings that give these jobs, a resumed run's own before the user's.
         resumes: whether the folder is that of a run to be taken up again.
+        finished: whether that run already has all it is asked for.
         launcher: of a sweep, the class that runs its jobs.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     directory: str
     overrides: tuple[str, ...]
     resumes: bool = False
+    finished: bool = False
     launcher: str = ""
 
 
@@ -156,7 +158,8 @@ def _plan_resumption(
     config = composer.check(lines, basis=len(saved))
     _check_schedule(given, [config])
     resume.check_unchanged(content, config)
-    return Plan((config,), False, str(directory), tuple(lines), resumes=True)
+    finished = resume.is_finished(content, config)
+    return Plan((config,), False, str(directory), tuple(lines), resumes=True, finished=finished)
 
 
 def _resumed(overrides: Iterable[Override]) -> Path | None:
@@ -167,7 +170,10 @@ def _resumed(overrides: Iterable[Override]) -> Path | None:
             if override.is_sweep_override():
                 raise ConfigError(ONE_RUN)
             value = override.value()
-            folder = None if value is None else Path(str(getattr(value, "text", value))).absolute()
+            text = str(getattr(value, "text", value)).strip()
+            if not text:
+                raise ConfigError("resume needs the folder of a run, as in resume=outputs/...")
+            folder = None if value is None else Path(text).absolute()
     return folder
 
 

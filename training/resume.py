@@ -6,6 +6,7 @@ like the user's own, and never a path or an interpolation.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training import environment
-from training.checkpoint_file import CheckpointError, Content, newest
+from training.checkpoint_file import NAME, CheckpointError, Content, newest
 from training.config import Config
 from training.errors import ConfigError
 from training.settings import LOCAL, RESUMABLE, covered, flatten
@@ -24,6 +25,10 @@ from training.settings import LOCAL, RESUMABLE, covered, flatten
 FORMAT = 2
 MAX_SETTINGS = 200
 MAX_TEXT = 500
+#: Of a folder's runs, in the sentence that it is no run's itself.
+MAX_NAMED = 3
+
+SUMMARY = "summary.json"
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@%-]+")
@@ -51,7 +56,32 @@ def find_run(directory: Path) -> Content:
             raise CheckpointError(f"there is no folder {directory}")
         return newest(directory)[0]
     except (CheckpointError, OSError) as error:
-        raise ConfigError(f"resume={directory}: {error}") from error
+        raise ConfigError(f"resume={directory}: {error}{_runs_inside(directory)}") from error
+
+
+def _runs_inside(directory: Path) -> str:
+    """Return in words which runs a sweep's or a day's folder holds, or "" if none."""
+    found = [path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{NAME}")]
+    if not found:
+        return ""
+    named = [f"resume={quote(str(path))}" for path in sorted(found)[:MAX_NAMED]]
+    more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
+    return f"; there are runs inside, give one of them: {', '.join(named)}{more}"
+
+
+def is_finished(content: Content, config: Config) -> bool:
+    """Return whether a checkpoint's run has all its epochs and all its results."""
+    epochs, progress = config.trainer.epochs, content.record.get("progress")
+    try:
+        summary = json.loads((content.path.parent / SUMMARY).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return (
+        isinstance(progress, dict)
+        and isinstance(summary, dict)
+        and summary.get("status") == "finished"
+        and epochs == progress.get("epoch") == summary.get("epochs")
+    )
 
 
 def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str]) -> list[str]:
@@ -155,7 +185,13 @@ def command(directory: Path, config: Config) -> str:
     if config.data.root is not None:
         settings.append(f"data.root={quote(config.data.root)}")
     program = sys.argv[0] if sys.argv[0].endswith(".py") else "train.py"
-    return shlex.join([*_starter(), program, *settings])
+    return " ".join(map(_shell_word, [*_starter(), program, *settings]))
+
+
+def _shell_word(word: str) -> str:
+    """Return a word for a POSIX shell; what has apostrophes is easier to read in double quotes."""
+    quoted = shlex.quote(word)
+    return quoted if quoted == word or set(word) & set('"$`\\!') else f'"{word}"'
 
 
 def quote(value: str) -> str:

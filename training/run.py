@@ -29,9 +29,8 @@ from training.files import write_atomically
 from training.live_log import check_logger
 from training.loop import Rounds, finish, quiet_overflow
 from training.pictures import Draw, draw
+from training.resume import SUMMARY
 from training.session import Session
-
-SUMMARY = "summary.json"
 
 
 def check_job(config: Config) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -98,7 +100,9 @@ def test_the_printed_command_goes_on(backend, call_main, tmp_path, monkeypatch, 
     assert (summary["status"], summary["epochs"]) == ("interrupted", 1)
     (last,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert "stopped by SIGTERM in epoch 2 after step 3, all saved" in last
-    python, program, *command = shlex.split(last.partition("go on with: ")[2])
+    printed = last.partition("go on with: ")[2]
+    assert f"\"resume='{folder}'\"" in printed
+    python, program, *command = shlex.split(printed)
     assert (python, program) == ("python", "train.py")
     assert call_main(*command) == 0
     assert_same_run(folder, tmp_path / "whole")
@@ -119,8 +123,24 @@ def test_an_extended_run_is_the_longer_run(backend, call_main, tmp_path):
     assert call_main(*arguments, "hydra.run.dir=short") == 0
     assert call_main("resume=short", "trainer.epochs=4") == 0
     assert_same_run(tmp_path / "short", tmp_path / "long")
-    assert call_main("resume=short") == 0  # nothing is left to do
-    assert_same_run(tmp_path / "short", tmp_path / "long")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_finished_run_stays_as_it_is(call_main, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert call_main("data=digits", *SHORT, "backend=numpy", "hydra.run.dir=run") == 0
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("[!.]*")}
+    capsys.readouterr()
+    assert call_main("resume=run") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{folder} already has its 2 epochs, nothing is left to do: ")
+    assert "trainer.epochs=4" in said.out
+    assert (said.out.count("\n"), said.err) == (1, "")
+    now = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("[!.]*")}
+    assert now == before
+    (folder / "summary.json").unlink()  # as if the results could not all be written
+    assert call_main("resume=run") == 0
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -302,6 +322,8 @@ def test_another_number_of_steps_begins_the_epoch_anew(call_main, tmp_path, monk
     [
         (("resume=nowhere",), "there is no folder"),
         (("resume=.",), "there is no checkpoint.safetensors in"),
+        (("resume=",), "resume needs the folder of a run"),
+        (("resume=''",), "resume needs the folder of a run"),
         (("resume=run", "trainer.epochs=x"), "trainer.epochs must be a whole number"),
         (("resume=run", "experiment=r0"), "exclude each other"),
         (("resume=run", "hydra.run.dir=other"), "exclude each other"),
@@ -314,6 +336,32 @@ def test_another_number_of_steps_begins_the_epoch_anew(call_main, tmp_path, monk
 def test_mistakes(stopped, arguments, words, call_main, capsys):
     assert call_main(*arguments) == 2
     assert words in one_line(capsys)
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "it's", 'a "b"', "$HOME `a`", "a\\b !c", "(a)"])
+def test_a_printed_command_can_be_pasted(name, tmp_path, call_main, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    command = resume.command(tmp_path / name, compose())
+    pasted = ["sh", "-c", f'printf "%s\\n" {command.partition("train.py ")[2]}']
+    shell = subprocess.run(pasted, capture_output=True, text=True, check=True)
+    (argument,) = shell.stdout.splitlines()
+    assert shlex.split(command)[2:] == [argument]
+    assert call_main(argument) == 2
+    assert f"there is no folder {tmp_path / name}" in one_line(capsys)
+
+
+def test_a_folder_of_runs_is_no_run(tmp_path, call_main, capsys):
+    runs = [tmp_path / "day" / name for name in ("a", "sweep/0", "sweep/1", "sweep/2")]
+    for folder in runs:
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.safetensors").touch()
+    assert call_main("resume=day/sweep") == 2
+    line = one_line(capsys)
+    assert line.endswith(f"{', '.join(f'resume={folder}' for folder in runs[1:])}\n")
+    assert call_main("resume=day") == 2
+    assert one_line(capsys).endswith(f"resume={runs[2]} and 1 more\n")
+    assert call_main("resume=day/a") == 2
+    assert "inside" not in one_line(capsys)
 
 
 def test_fewer_epochs_than_there_are(stopped, call_main, capsys):
