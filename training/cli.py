@@ -32,6 +32,9 @@ from training.resume import quote
 SEQUENTIAL = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 
+#: The folders of the jobs that this process has begun.
+_begun: list[Path] = []
+
 
 def main() -> None:
     """Run what sys.argv asks for; exits with a status above 0 when it cannot be done."""
@@ -71,6 +74,7 @@ def run_job(composed: DictConfig) -> float:
 
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
+    _begun.append(directory)
     try:
         return run(check(composed), directory)
     except Exception as error:
@@ -96,26 +100,43 @@ def _main() -> None:
             "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
         )
     if plan.finished:
-        (job,) = plan.jobs
-        epochs = job.trainer.epochs or 0
-        print(
-            f"{plan.directory} already has its {epochs} epochs, nothing is left to do: "
-            f"trainer.epochs={2 * epochs} goes on to twice as many"
-        )
-        return None
+        return _tell_finished(plan)
     names = {job.backend.name for job in plan.jobs}
     environment.prepare_blas("numpy" if "numpy" in names else "torch")
     _check_jobs(plan)
+    from training import console
+
     place, settings = _place(plan)
     sys.argv[1:] = [*plan.overrides, *settings, *options]
+    console.forget()
     failures.forget()
-    _hand_over()
+    _run_jobs(plan)
     if plan.multirun:
         from training.reports import studies
 
         studies.report(place)
     failures.report(place, plan.multirun)
     return None
+
+
+def _tell_finished(plan: Plan) -> None:
+    (job,) = plan.jobs
+    epochs = job.trainer.epochs or 0
+    print(
+        f"{plan.directory} already has its {epochs} epochs, nothing is left to do: "
+        f"trainer.epochs={2 * epochs} goes on to twice as many"
+    )
+
+
+def _run_jobs(plan: Plan) -> None:
+    _begun.clear()
+    try:
+        _hand_over()
+    except StoppedError:
+        if plan.multirun and plan.launcher == SEQUENTIAL:
+            left = plan.settings[len(_begun) :]
+            failures.tell_not_started(len(left), left)
+        raise
 
 
 def _followers() -> AbstractContextManager:
@@ -150,8 +171,8 @@ def _place(plan: Plan) -> tuple[Path, list[str]]:
         # .hydra stays what it was when the run began; config.yaml says what it has become.
         settings = [f"hydra.run.dir={quote(plan.directory)}", "hydra.output_subdir=null"]
         return Path(plan.directory), settings
-    claimed = directories.claim(Path(plan.directory))
     key = "hydra.sweep.dir" if plan.multirun else "hydra.run.dir"
+    claimed = directories.claim(Path(plan.directory), key)
     return claimed, [f"{key}={quote(str(claimed))}"]
 
 

@@ -38,6 +38,23 @@ class Silence(Screen):
         return nullcontext(lambda _: None)
 
 
+_introduced: set[tuple[str, str]] = set()
+
+
+def forget() -> None:
+    """Start a command line: no network has been introduced."""
+    _introduced.clear()
+
+
+def introduction(name: str, rows: list[LayerRow]) -> list[str]:
+    """Return a network's table, or nothing where this command line has shown it already."""
+    table = layer_table(rows)
+    if (name, table) in _introduced:
+        return []
+    _introduced.add((name, table))
+    return [table]
+
+
 def layer_table(rows: list[LayerRow]) -> str:
     """Return the model table: layer, kind, output shape and parameters, with their total."""
     cells = [("layer", "kind", "output", "parameters")]

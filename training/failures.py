@@ -1,15 +1,21 @@
-"""Jobs that failed: told at once, kept in their folders, and all listed when a sweep ends."""
+"""Jobs that failed: told at once, kept in their folders, and all listed when a sweep ends.
+
+So are those that a signal kept from being started.
+"""
 
 from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from training.errors import ConfigError, RunError
 
 NAME = "failure.txt"
+#: Of the jobs that were not started.
+MAX_NAMED = 5
 
 _noted: dict[Path, Exception] = {}
 
@@ -50,6 +56,17 @@ def report(directory: Path, sweep: bool) -> None:
         for path in sorted(found):
             print(f"  {path}: {found[path]}", file=sys.stderr)
         sys.exit(1)
+
+
+def tell_not_started(count: int, settings: Sequence[str] = ()) -> None:
+    """Say of a sweep that a signal ended how many jobs are left, and which where that is known."""
+    if not count:
+        return
+    plural = "1 job was" if count == 1 else f"{count} jobs were"
+    named = "; ".join(settings[:MAX_NAMED])
+    more = f" and {count - MAX_NAMED} more" if count > MAX_NAMED else ""
+    which = f": {named}{more}" if named else ""
+    print(f"train.py: {plural} not started{which}", file=sys.stderr)
 
 
 def _sentence(error: Exception) -> str:

@@ -47,6 +47,7 @@ class Plan:
         resumes: whether the folder is that of a run to be taken up again.
         finished: whether that run already has all it is asked for.
         launcher: of a sweep, the class that runs its jobs.
+        settings: of each job of a sweep, those in which it differs from another.
     """
 
     jobs: tuple[Config, ...]
@@ -56,6 +57,7 @@ class Plan:
     resumes: bool = False
     finished: bool = False
     launcher: str = ""
+    settings: tuple[str, ...] = ()
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -135,7 +137,9 @@ def _plan(composer: Composer, overrides: list[Override], multirun: bool) -> Plan
     _check_schedule(overrides, checked)
     target = whole.hydra.sweep.dir if multirun else whole.hydra.run.dir
     launcher = str(OmegaConf.select(whole, "hydra.launcher._target_"))
-    return Plan(checked, multirun, str(target), tuple(lines), launcher=launcher)
+    shared = set.intersection(*map(set, jobs))
+    settings = tuple(" ".join(line for line in job if line not in shared) for job in jobs)
+    return Plan(checked, multirun, str(target), tuple(lines), launcher=launcher, settings=settings)
 
 
 def _plan_resumption(

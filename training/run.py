@@ -211,7 +211,8 @@ def heading(config: Config, backend: Backend, chosen: str, runs: str = "") -> st
         f"{_plural(backend.threads, 'thread')}), "
         f"{runs}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})"
     ]
-    return "\n".join([*lines, *backend.notes, console.layer_table(backend.layer_table())])
+    table = console.introduction(config.model.name, backend.layer_table())
+    return "\n".join([*lines, *backend.notes, *table])
 
 
 def _plural(count: int | None, noun: str) -> str:

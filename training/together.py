@@ -81,12 +81,17 @@ def train(jobs: Sequence[Job]) -> list[float]:
     for job in jobs:
         kinds.setdefault(job.kind(), []).append(job)
     accuracies: dict[Job, float] = {}
+    left = len(jobs)
     for alike in kinds.values():
+        left -= len(alike)
         try:
             if len(alike) == 1:
                 accuracies[alike[0]] = run(alike[0].config, alike[0].directory)
             else:
                 accuracies |= _train_alike(alike)
+        except StoppedError:
+            failures.tell_not_started(left)
+            raise
         except Exception as error:
             for job in alike:
                 failures.note(job.directory, error, sweep=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.training.support import train_py
+from tests.training.support import signal_at_step, train_py
 
 pytestmark = pytest.mark.usefixtures("mnist_of_digits")
 
@@ -70,6 +71,41 @@ def test_a_sweep_of_its_own_needs_no_study(call_main, tmp_path) -> None:
     sweep = ("--multirun", "data=mnist", "optimizer.lr=1e-3,1e-2", "hydra.sweep.dir=all")
     assert call_main(*sweep, *QUICK) == 0
     assert [row["optimizer.lr"] for row in lines(tmp_path / "all")] == ["0.001", "0.01"]
+
+
+def test_a_network_is_introduced_once(call_main, tmp_path, capsys) -> None:
+    sweep = ("--multirun", "data=mnist", "seed=0,1", "hydra.sweep.dir=all", *QUICK)
+    for _ in range(2):
+        assert call_main(*sweep, "model=lenet5_relu,lenet5_bn") == 0
+        said = capsys.readouterr().out.splitlines()
+        assert sum("on numpy (cpu, 1 thread)" in line for line in said) == 4
+        assert [line.split()[1] for line in said if line.startswith("  total ")] == [
+            "61,706",
+            "61,750",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (
+            1,
+            "5 jobs were not started: seed=0 init=he; seed=1 init=torch; seed=1 init=he; "
+            "seed=2 init=torch; seed=2 init=he",
+        ),
+        (5, "1 job was not started: seed=2 init=he"),
+        (6, ""),
+    ],
+)
+def test_a_signal_leaves_jobs_unstarted(job, words, call_main, capsys, monkeypatch) -> None:
+    sweep = ("--multirun", "data=mnist", "seed=0,1,2", "init=torch,he", "hydra.sweep.dir=all")
+    with monkeypatch.context() as patch:
+        steps = 3 * 2 * (job - 1) + 1
+        signal_at_step(patch, steps, signal.SIGINT)
+        assert call_main(*sweep, *QUICK) == 130
+    *told, last = capsys.readouterr().err.splitlines()
+    assert told == ([f"train.py: {words}"] if words else [])
+    assert last.startswith("train.py: stopped by SIGINT in epoch 1 after step 1, all saved")
 
 
 def test_jobs_side_by_side(tmp_path) -> None:

@@ -269,9 +269,10 @@ def test_a_signal_saves_all_runs_at_once(call_main, tmp_path, capsys, monkeypatc
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(ManyNetworks, "advance", watched)
-    assert call_main(*CLI, "seed=0,1,2") == 130
-    first, *others = folders(tmp_path)
-    error = capsys.readouterr().err.splitlines()[-1]
+    assert call_main(*CLI, "optimizer.weight_decay=0,0.1", "seed=0,1,2") == 130
+    first, *others = folders(tmp_path)[:3]
+    rest, error = capsys.readouterr().err.splitlines()
+    assert rest == "train.py: 3 jobs were not started"
     assert error.startswith("train.py: 3 runs stopped by SIGINT, all saved; go on with each by its")
     assert error.endswith(f"the first with: python train.py resume={first}")
     for path in (first, *others):
