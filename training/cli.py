@@ -94,11 +94,7 @@ def _main() -> None:
     _check_processes(plan)
     if args.help or args.info or args.cfg:
         return _hand_over()
-    if plan.multirun and plan.launcher == SLURM and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
-            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
-        )
+    _check_launcher(plan)
     if plan.finished:
         return _tell_finished(plan)
     names = {job.backend.name for job in plan.jobs}
@@ -162,6 +158,14 @@ def _check_processes(plan: Plan) -> None:
         raise ConfigError(
             f"hydra/launcher={name} cannot use the {count} processes that torchrun has started: "
             "leave one of them out"
+        )
+
+
+def _check_launcher(plan: Plan) -> None:
+    if plan.multirun and plan.launcher == SLURM and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
+            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
         )
 
 

@@ -14,15 +14,20 @@ from pathlib import Path
 from training.errors import ConfigError
 
 
-def claim(wanted: Path) -> Path:
+def claim(wanted: Path, setting: str = "hydra.run.dir") -> Path:
     """Make and return `wanted`, or `wanted_2`, `wanted_3`, ... where another run holds it.
 
     The folder `.hydra`, which every run needs anyway, marks the claim: making a folder either
     succeeds or fails, so of two processes exactly one gets it. An empty folder can be claimed.
 
+    Args:
+        wanted: the folder.
+        setting: which chooses it.
+
     Raises:
         ConfigError: if the folder cannot be made.
     """
+    remedy = f"choose another folder with {setting}=..."
     for number in itertools.count(1):
         directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
         try:
@@ -31,9 +36,11 @@ def claim(wanted: Path) -> Path:
         except FileExistsError:
             if directory.is_dir():
                 continue
-            raise ConfigError(f"{directory} is a file: results need a folder") from None
+            raise ConfigError(f"{directory} is a file: {remedy}") from None
         except OSError as error:
-            raise ConfigError(f"cannot write results to {directory}: {error.strerror}") from error
+            raise ConfigError(
+                f"cannot write results to {directory}: {error.strerror}; {remedy}"
+            ) from error
         return directory
     raise AssertionError("unreachable")
 

@@ -152,15 +152,19 @@ assert sorted(os.listdir(place)) == ["checkpoint.safetensors", "checkpoint.safet
 def test_a_folder_without_permission(call_main, tmp_path, capsys):
     (tmp_path / "mine").mkdir(mode=0o500)
     assert call_main(*RUN, "hydra.run.dir=mine/run") == 2
-    assert "Permission denied" in capsys.readouterr().err
+    assert "Permission denied; choose another folder with hydra.run.dir=" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_made(call_main, tmp_path, capsys):
+@pytest.mark.parametrize("setting", ["hydra.run.dir", "hydra.sweep.dir"])
+def test_a_folder_that_cannot_be_made(setting, call_main, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert call_main(*RUN, "hydra.run.dir=file/run") == 2
-    error = capsys.readouterr().err
-    assert f"cannot write results to {Path('file/run')}" in error
-    assert error.count("\n") == 1
+    mode = ("--multirun", "seed=0,1") if "sweep" in setting else ()
+    for folder in ("file/run", "/proc/none", "file"):
+        assert call_main(*RUN, *mode, f"{setting}={folder}") == 2
+        error = capsys.readouterr().err
+        assert folder in error
+        assert error.endswith(f"choose another folder with {setting}=...\n")
+        assert error.count("\n") == 1
 
 
 @pytest.mark.usefixtures("few_digits")
