@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from training import console, directories, environment, failures, signals
 from training.artefacts import RunLabel, Summary, save_weights
 from training.backend import Backend, open_backend
-from training.config import DEFAULT_EPOCHS, Config
+from training.config import DEFAULT_EPOCHS, Config, TorchBackendConfig
 from training.data import DataError, Dataset, load_dataset
 from training.errors import (
     ConfigError,
@@ -212,7 +212,9 @@ def heading(config: Config, backend: Backend, chosen: str, runs: str = "") -> st
         f"{runs}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})"
     ]
     table = console.introduction(config.model.name, backend.layer_table())
-    return "\n".join([*lines, *backend.notes, *table])
+    compiles = isinstance(config.backend, TorchBackendConfig) and config.backend.compile
+    last = ["compiling: the first epoch takes longer"] if compiles else []
+    return "\n".join([*lines, *backend.notes, *table, *last])
 
 
 def _plural(count: int | None, noun: str) -> str:

@@ -19,6 +19,7 @@ from training.backend import open_backend
 from training.checkpoint import load_checkpoint
 from training.data import load_dataset
 from training.evaluation import score
+from training.run import heading
 
 SHORT = ("data=digits", "trainer.epochs=1", "backend.threads=1", "trainer.batch_size=32")
 FILES = {
@@ -161,6 +162,13 @@ def test_every_option_runs(options, call_main, tmp_path):
             assert config.scheduler.step_size == 20
         else:
             assert OmegaConf.select(config, key if "." in key else f"{key}.name") == value
+
+
+@pytest.mark.parametrize("compiles", ["true", "false"])
+def test_compiling_is_announced_where_it_is_waited_for(compiles):
+    config = compose("backend=torch", f"backend.compile={compiles}")
+    text = heading(config, open_backend(compose("backend=numpy")), "as asked")
+    assert text.endswith("\ncompiling: the first epoch takes longer") is (compiles == "true")
 
 
 @pytest.mark.usefixtures("few_digits", "no_pictures")
