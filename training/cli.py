@@ -119,7 +119,8 @@ def _tell_finished(plan: Plan) -> None:
     (job,) = plan.jobs
     epochs = job.trainer.epochs or 0
     print(
-        f"{plan.directory} already has its {epochs} epochs, nothing is left to do: "
+        f"{plan.directory} already has its {epochs} epoch{'' if epochs == 1 else 's'}, nothing is "
+        "left to do: "
         f"trainer.epochs={2 * epochs} goes on to twice as many"
     )
 
