@@ -194,7 +194,7 @@ def heading(record: dict[str, Any]) -> str:
     known = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
     others = record.get("cores_used_by_others")
-    busy = f", {others} of them used by others" if others else ""
+    busy = f" ({others} used by others)" if others else ""
     device = record.get("cuda")
     cuda = f"; {device['name']}, CUDA {device['cuda']}" if device else ""
     return (

@@ -28,7 +28,7 @@ from training import plots
 COLOURS = {
     "numpy": "#0072B2",
     "torch": "#E69F00",
-    "torch-kept": "#F0E442",
+    "torch-kept": "#D55E00",
     "mygrad": "#999999",
     "jax": "#009E73",
 }
