@@ -96,15 +96,15 @@ def test_no_times_where_losses_differ(command_line, monkeypatch, capsys):
 
 def test_scaling_command(command_line, monkeypatch, capsys):
     monkeypatch.setattr(scaling, "PRODUCTS", scaling.PRODUCTS[:1])  # one library starts faster
-    line = "--rounds 1 --seconds 0.001 --threads 1 --product 64 --batches 8 --channels 2 16"
+    line = "--rounds 1 --seconds 0.001 --threads 1 --product 64 --batches 8 --channels 16"
     content = command_line(scaling, f"{line} --sizes 16")
     assert "Training step of lenet5_relu, threads: 1" in capsys.readouterr().out
     points = content["points"]
-    assert [point["series"] for point in points] == ["channels", "channels", "size", "batch"]
+    assert [point["series"] for point in points] == ["channels", "size", "batch"]
     # 16 channels of 16×16 images are the same measurement in both series.
-    assert points[1]["seconds"] == points[2]["seconds"]
-    # 6·N·C²·k²·H·W for batch 64, 2 channels, 3×3 and 16×16 images
-    assert content["points"][0]["operations"] == 6 * 64 * 2**2 * 3**2 * 16**2
+    assert points[0]["seconds"] == points[1]["seconds"]
+    # 6·N·C²·k²·H·W for batch 64, 16 channels, 3×3 and 16×16 images
+    assert content["points"][0]["operations"] == 6 * 64 * 16**2 * 3**2 * 16**2
 
 
 def test_peak_memory_is_the_childs_own():
