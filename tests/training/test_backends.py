@@ -290,28 +290,39 @@ def test_streams_depend_on_all_their_arguments():
     assert tuple(stream(0, "order", 0).random(3)) in draws
 
 
-def test_steps_are_looked_at_where_it_is_asked_for():
-    """However many steps the backend takes in a call, as on a device."""
+def begun(batch_size: int) -> tuple[Backend, int]:
+    """A backend at the start of an epoch of 96 images, and the epoch's steps."""
     backend = open_backend(compose("backend=numpy", "model=linear_baseline"))
     backend.place(few_digits())
-    backend.steps_per_call = 64
-    plan = plan_epoch(compose("trainer.batch_size=8"), 96, 0)
+    plan = plan_epoch(compose(f"trainer.batch_size={batch_size}"), 96, 0)
     backend.begin_epoch(plan, Totals())
+    return backend, plan.steps
+
+
+def test_steps_are_looked_at_where_it_is_asked_for():
+    """However many steps the backend takes in a call, as on a device."""
+    backend, steps = begun(batch_size=8)
+    backend.steps_per_call = 64
     seen: list[int] = []
-    progress = Progress()
-    finish(
-        train_steps(
-            backend, progress, plan.steps, seen.append, look=lambda done: done + 5 - done % 5
-        )
-    )
+    look = [5, 5, 5, 5, 5, 10, 10, 10, 10, 10, 15, 15].__getitem__
+    finish(train_steps(backend, Progress(), steps, seen.append, look=look))
     assert seen == [5, 10, 12]
 
 
 def test_what_is_not_training_is_not_charged():
-    backend = open_backend(compose("backend=numpy", "model=linear_baseline"))
-    backend.place(few_digits())
-    plan = plan_epoch(compose("trainer.batch_size=48"), 96, 0)
-    backend.begin_epoch(plan, Totals())
+    backend, steps = begun(batch_size=48)
     progress = Progress()
-    finish(train_steps(backend, progress, plan.steps, lambda _: -1000.0))
+    finish(train_steps(backend, progress, steps, lambda _: -1000.0))
     assert 2000 < progress.seconds < 2010
+
+
+def test_the_seconds_are_those_of_the_steps():
+    """A run is charged what its steps took in a pause, not how long the pause was."""
+    backend, steps = begun(batch_size=48)
+    progress = Progress()
+    rounds = train_steps(backend, progress, steps, lambda _: None)
+    assert rounds.send(None) is progress
+    rounds.send(1000.0)
+    with pytest.raises(StopIteration):
+        rounds.send(3000.0)
+    assert 4000 < progress.seconds < 4010

@@ -18,7 +18,7 @@ from training.backend import Backend, State, Totals, open_backend
 from training.checkpoint import load_checkpoint
 from training.config import Config
 from training.errors import RunError
-from training.loop import Progress, plan_epoch, train_steps
+from training.loop import plan_epoch
 from training.torch_backend.capture import RECORDERS, WARM_UP
 from training.torch_backend.many import ManyNetworks
 
@@ -187,21 +187,6 @@ def test_what_is_trained_together(monkeypatch, tmp_path):
     monkeypatch.setattr(together, "run", lambda _, place: seen.append(place.name) or 4.0)
     assert together.train(jobs) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert seen == ["0 1 2 3", "4", "5 6"]
-
-
-def test_the_seconds_are_those_of_the_steps():
-    """A run is charged what its steps took in a pause, not how long the pause was."""
-    backend = open_backend(compose("backend=numpy", "model=linear_baseline"))
-    backend.place(few_digits())
-    plan = plan_epoch(compose("trainer.batch_size=48"), 96, 0)
-    backend.begin_epoch(plan, Totals())
-    progress = Progress()
-    rounds = train_steps(backend, progress, plan.steps, lambda _: None)
-    assert rounds.send(None) is progress
-    rounds.send(1000.0)
-    with pytest.raises(StopIteration):
-        rounds.send(3000.0)
-    assert 4000 < progress.seconds < 4010
 
 
 @pytest.fixture
