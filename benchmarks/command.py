@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from benchmarks.harness import BenchmarkError, Implementation, Statistics
 from training.environment import available_cores, processor
-from training.files import write_atomically
+from training.storage.files import write_atomically
 
 #: A share of the cores that others may use: above it, the reader is warned.
 QUIET = 0.1

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import CASES, make_data
 from benchmarks.task import SEED, Task
-from training.backend import EpochPlan, Totals, open_backend
-from training.config import Config, register
+from training.backends.protocol import EpochPlan, Totals, open_backend
+from training.cli.plan import make_plan, parse_arguments
+from training.config.schema import Config, register
 from training.data import Dataset
 from training.data.resize import resize_bilinear
-from training.loop import Progress, plan_epoch, train_epoch
-from training.plan import make_plan, parse_arguments
+from training.trainer.loop import Progress, plan_epoch, train_epoch
 
 RECIPE = "r1_lenet5_tanh"
 NETWORK = "lenet5_tanh"

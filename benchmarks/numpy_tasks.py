@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import numpy_models
 from benchmarks.task import SEED, ConvolutionTask, StepTask, Task
 from numpy_models import Conv2d, Sequential
-from training.random import stream
+from training.backends.streams import stream
 
 
 class NumpyStep(StepTask):

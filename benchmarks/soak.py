@@ -60,12 +60,12 @@ def train(backend: str, steps: int, model: str) -> dict[str, Any]:
     from training.environment import prepare_blas
 
     prepare_blas(backend)
-    from training.backend import open_backend
-    from training.config import register
+    from training.backends.protocol import open_backend
+    from training.cli.plan import make_plan, parse_arguments
+    from training.config.schema import register
     from training.data import load_dataset
-    from training.plan import make_plan, parse_arguments
-    from training.session import Session
-    from training.signals import StopRequest
+    from training.trainer.session import Session
+    from training.trainer.signals import StopRequest
 
     register()
     epochs = -(-steps // STEPS_PER_EPOCH)

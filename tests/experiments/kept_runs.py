@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.reports.__main__ import main
-from training.reports.records import recipe
+from studies.__main__ import main
+from studies.records import recipe
 
 SUMMARY = {
     "status": "finished",

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from studies import collection, studies
+from studies.__main__ import main
+from studies.records import Record
 from tests.experiments.kept_runs import SUMMARY, contents, keep, line, written
-from training.reports import collection, studies
-from training.reports.__main__ import main
-from training.reports.records import Record
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.training.support import ROOT, compose, few_digits
-from training.backend import Totals, open_backend
-from training.config import Config, NumpyBackendConfig, TorchBackendConfig, register
+from training.backends.protocol import Totals, open_backend
+from training.cli.plan import make_plan, parse_arguments
+from training.config.schema import Config, NumpyBackendConfig, TorchBackendConfig, register
 from training.data import epoch_batches
-from training.loop import plan_epoch
-from training.plan import make_plan, parse_arguments
+from training.trainer.loop import plan_epoch
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 STUDIES = sorted(path.stem for path in (ROOT / "conf" / "study").glob("*.yaml"))

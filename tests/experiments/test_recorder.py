@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import ROOT, metrics
-from training import console, live_log
-from training.loop import Row
+from training.trainer import console, live_log
+from training.trainer.loop import Row
 
 pytestmark = pytest.mark.usefixtures("mnist_of_digits")
 
@@ -113,7 +113,8 @@ def test_evaluations_of_the_whole_test_set_agree_with_the_metrics(call_main, tmp
 def test_tensorboard_without_torch(tmp_path) -> None:
     pytest.importorskip("tensorboard", reason="needs lenet-twins[tensorboard]")
     script = (
-        "import sys; from training.cli import main; sys.argv = ['train.py', *sys.argv[1:]]; main();"
+        "import sys; from training.cli.main import main;"
+        "sys.argv = ['train.py', *sys.argv[1:]]; main();"
         "assert not {'torch', 'torch_models', 'torchvision'} & sys.modules.keys()"
     )
     options = ("data=digits", "backend=numpy", "trainer.epochs=1", "logger=tensorboard")

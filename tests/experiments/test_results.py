@@ -7,17 +7,17 @@ from dataclasses import asdict
 
 import pytest
 
+from studies import collection, study_plots, verdicts
+from studies.__main__ import main
+from studies.claim import Claim, Reading
+from studies.claims import CLAIMS, QUIRKS
+from studies.page import write
+from studies.records import recipe
+from studies.tables import NOT_RUN
 from tests.experiments.kept_runs import contents, keep, line, written
 from tests.experiments.test_recipes import EXPERIMENTS, STUDIES, jobs
 from tests.training.support import ROOT
-from training.reports import collection, study_plots, verdicts
-from training.reports.__main__ import main
-from training.reports.claim import Claim, Reading
-from training.reports.claims import CLAIMS, QUIRKS
-from training.reports.page import write
-from training.reports.records import recipe
-from training.reports.tables import NOT_RUN
-from training.settings import flatten
+from training.config.settings import flatten
 
 
 def test_without_a_record_there_is_no_figure(tmp_path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from studies import study_plots
+from studies.collection import kept
+from studies.studies import Study
 from tests.experiments.kept_runs import keep
-from training import plots
-from training.reports import study_plots
-from training.reports.collection import kept
-from training.reports.studies import Study
+from training.trainer import plots
 
 
 @pytest.fixture

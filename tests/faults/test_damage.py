@@ -13,8 +13,8 @@ import pytest
 import safetensors.numpy
 
 from tests.training.support import assert_same_run
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.checkpoint_file import (
+from training.storage.checkpoint import load_checkpoint, save_checkpoint
+from training.storage.checkpoint_file import (
     MAX_BYTES,
     MAX_HEADER_BYTES,
     NAME,
@@ -232,7 +232,7 @@ def test_hostile_states_are_refused(run, call_main, capsys):
 
 
 def test_no_path_is_taken_from_a_checkpoint(run, call_main, tmp_path, monkeypatch):
-    import training.run
+    import training.trainer.run
     from tests.training import support
 
     state, record = load_checkpoint(run / NAME)
@@ -245,7 +245,7 @@ def test_no_path_is_taken_from_a_checkpoint(run, call_main, tmp_path, monkeypatc
         roots.append(root)
         return support.few_digits()
 
-    monkeypatch.setattr(training.run, "_load_once", load)
+    monkeypatch.setattr(training.trainer.run, "_load_once", load)
     assert call_main("resume=run") == 0
     assert set(roots) == {None}
     assert not Path(tmp_path / "hostile").exists()

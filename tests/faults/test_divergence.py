@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.training.support import at_step, compose, few_digits, metrics
-from training.backend import open_backend
-from training.checkpoint_file import newest
-from training.loop import NonFiniteLossError, Progress, plan_epoch, train_epoch
+from training.backends.protocol import open_backend
+from training.storage.checkpoint_file import newest
+from training.trainer.loop import NonFiniteLossError, Progress, plan_epoch, train_epoch
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 RUN = ("data=digits", "backend.threads=1", "trainer.epochs=3", "trainer.batch_size=32")
@@ -42,7 +42,7 @@ def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
 
 def keep_backend(monkeypatch, sides: list) -> None:
     monkeypatch.setattr(
-        "training.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
+        "training.trainer.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
     )
 
 
@@ -82,7 +82,7 @@ def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsy
         if "seed=8" in (path.parent / ".hydra" / "overrides.yaml").read_text():
             raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("training.plots.curves", broken)
+    monkeypatch.setattr("training.trainer.plots.curves", broken)
     arguments = (*RUN, "backend=numpy", "optimizer=sgd", "seed=7,8", "hydra.sweep.dir=all")
     assert call_main("--multirun", *arguments, "optimizer.lr=1e30,1e-2") == 1
     first, *lines = capsys.readouterr().err.splitlines()[-4:]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import ROOT, assert_same_run
-from training.checkpoint import save_checkpoint
-from training.checkpoint_file import NAME, newest
+from training.storage.checkpoint import save_checkpoint
+from training.storage.checkpoint_file import NAME, newest
 
 RUN = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=3")
 SAY = "train.py: cannot write "
@@ -131,8 +131,8 @@ FILL = """
 import errno, os
 from pathlib import Path
 import numpy as np
-from training.checkpoint import save_checkpoint
-from training.checkpoint_file import newest
+from training.storage.checkpoint import save_checkpoint
+from training.storage.checkpoint_file import newest
 place = Path(os.environ["PLACE"])
 for number, size in ((1, 50_000), (2, 50_000), (3, 250_000)):
     try:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.faults.test_damage import META, build, forged, tensor
-from training.checkpoint import decode
-from training.checkpoint_file import CheckpointError, parse
-from training.config import Config, register
+from training.cli.plan import make_plan, parse_arguments
+from training.config.schema import Config, register
 from training.errors import ConfigError
-from training.plan import make_plan, parse_arguments
+from training.storage.checkpoint import decode
+from training.storage.checkpoint_file import CheckpointError, parse
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is a development dependency")
 given = hypothesis.strategies

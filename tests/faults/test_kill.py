@@ -16,9 +16,9 @@ import pytest
 
 from tests.faults.savers import save_for_ever, state_of
 from tests.training.support import ROOT, assert_same_run, train_py
-from training.checkpoint import decode
-from training.checkpoint_file import NAME, newest
-from training.files import remove_leftovers
+from training.storage.checkpoint import decode
+from training.storage.checkpoint_file import NAME, newest
+from training.storage.files import remove_leftovers
 
 KILLS = 50
 needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import ROOT
-from training import signals
-from training.checkpoint_file import newest
+from training.storage.checkpoint_file import newest
+from training.trainer import signals
 
 ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=900", "hydra.run.dir=run")
 # The fourth step takes a minute, as one in the middle of a long computation.
 HANGS = """
 import sys, time
-from training.cli import main
-import training.numpy_backend as side
+from training.cli.main import main
+import training.backends.numpy as side
 train, steps = side.NumpyBackend.train, 0
 def slow(self, first, last):
     global steps

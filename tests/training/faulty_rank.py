@@ -25,7 +25,7 @@ def fail(kind: str) -> None:
 
 
 def plant(kind: str, after: int) -> None:
-    from training.torch_backend import TorchBackend
+    from training.backends.torch import TorchBackend
 
     original, taken = TorchBackend.train, 0
 
@@ -43,6 +43,6 @@ if __name__ == "__main__":
     kind, rank, after = os.environ["FAULT"].split(":")
     if os.environ["RANK"] == rank:
         plant(kind, int(after))
-    from training.cli import main
+    from training.cli.main import main
 
     main()

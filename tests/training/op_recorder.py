@@ -23,7 +23,7 @@ FORBIDDEN = {
 
 
 class OpRecorder:
-    """Records as `training.torch_backend.capture.Recorder`.
+    """Records as `training.backends.torch.capture.Recorder`.
 
     Attributes:
         recordings: the names of each recording's operations; on a device each would be a kernel,

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.artefacts import load_weights
-from training.checkpoint import load_checkpoint
-from training.config import Config, register
+from training.cli.plan import make_plan, parse_arguments
+from training.config.schema import Config, register
 from training.data import Dataset, load_dataset
-from training.plan import make_plan, parse_arguments
+from training.storage.checkpoint import load_checkpoint
+from training.trainer.artefacts import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = tuple(sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))
@@ -54,7 +54,7 @@ def few_digits(image_size: int = 28, train: int = 96, test: int = 30) -> Dataset
 
 def call(monkeypatch: pytest.MonkeyPatch, cwd: Path, *arguments: str) -> int | str | None:
     """Call the command line in this process; returns its exit status."""
-    from training.cli import main
+    from training.cli.main import main
 
     monkeypatch.chdir(cwd)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
@@ -68,8 +68,8 @@ def call(monkeypatch: pytest.MonkeyPatch, cwd: Path, *arguments: str) -> int | s
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], object]) -> None:
     """Have an action take place during one of a process's steps, counted from 1."""
-    from training.numpy_backend import NumpyBackend
-    from training.torch_backend import TorchBackend
+    from training.backends.numpy import NumpyBackend
+    from training.backends.torch import TorchBackend
 
     taken = 0
     for backend in (NumpyBackend, TorchBackend):

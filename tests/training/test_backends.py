@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 
 from tests.training.support import MODELS, compose, few_digits
-from training.backend import Backend, Totals, open_backend
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.config import InitConfig, NormalInitConfig
+from training.backends.initialisation import initial_weights
+from training.backends.protocol import Backend, Totals, open_backend
+from training.backends.streams import stream
+from training.config.schema import InitConfig, NormalInitConfig
 from training.data import Dataset, load_dataset
-from training.evaluation import score
-from training.initialisation import initial_weights
-from training.loop import Progress, finish, finish_epoch, plan_epoch, train_epoch, train_steps
-from training.random import stream
+from training.storage.checkpoint import load_checkpoint, save_checkpoint
+from training.trainer.evaluation import score
+from training.trainer.loop import (
+    Progress,
+    finish,
+    finish_epoch,
+    plan_epoch,
+    train_epoch,
+    train_steps,
+)
 
 BACKENDS = ("numpy", "torch")
 # ε is far above the gradients' rounding: with the usual 1e-8, Adam and AdaGrad would make whole

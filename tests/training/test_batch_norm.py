@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import Tensor, nn  # noqa: E402
 
-from training.torch_backend.batch_norm import (  # noqa: E402
+from training.backends.torch.batch_norm import (  # noqa: E402
     LocalBatchNorm2d,
     SynchronisedBatchNorm2d,
     exchange,

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from tests.training.support import compose
-from training import console, environment
-from training.backend import LayerRow, Totals, pixel_scale
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.directories import claim
+from training import environment
+from training.backends.protocol import LayerRow, Totals, pixel_scale
 from training.errors import ConfigError, did_you_mean
-from training.evaluation import confusion_matrix, most_confident_errors, score
-from training.files import write_atomically
-from training.loop import Progress, Row, plan_epoch
+from training.storage.checkpoint import load_checkpoint, save_checkpoint
+from training.storage.directories import claim
+from training.storage.files import write_atomically
+from training.trainer import console
+from training.trainer.evaluation import confusion_matrix, most_confident_errors, score
+from training.trainer.loop import Progress, Row, plan_epoch
 
 ROW = Row(1, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
 

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.support import compose
-from training.torch_backend.devices import Execution
-from training.torch_backend.masks import DropoutMasks, StackedMasks
-from training.torch_backend.networks import image_shape, open_network
-from training.torch_backend.stacked import StackedNetworks
-from training.torch_backend.steps import Pixels, Steps
+from training.backends.torch.devices import Execution
+from training.backends.torch.masks import DropoutMasks
+from training.backends.torch.networks import image_shape, open_network
+from training.backends.torch.steps import Pixels, Steps
 
 META = Execution("meta", threads=1, graph=False, compile=False, precision="float32")
 NETWORKS = (
@@ -46,18 +45,6 @@ def test_a_step_stays_on_its_device(settings):
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     losses = step(Steps(net, optimizer, masks, Pixels(1 / 255, 0.5), META), shape)
     assert (losses.device.type, losses.shape) == ("meta", ())
-
-
-@pytest.mark.parametrize("settings", NETWORKS, ids=" ".join)
-def test_so_do_many_networks(settings):
-    config = compose("backend=torch", "device=cpu", *settings)
-    shape, nets = image_shape(config), [open_network(config, "meta") for _ in range(3)]
-    masks = StackedMasks(nets[0], (0, 1, 2), "meta", shape)
-    stacked = StackedNetworks(nets, masks)
-    parts = stacked.parts([slice(0, 1), slice(1, 3)])
-    optimizer = torch.optim.SGD([p for part in parts for p in part], 0.1, momentum=0.9)
-    losses = step(Steps(stacked, optimizer, masks, Pixels(1 / 255, 0.5), META), shape, (3,))
-    assert (losses.device.type, losses.shape) == ("meta", (3,))
 
 
 @pytest.mark.parametrize("fault", [lambda x: x + torch.ones(10), lambda x: x * x.max().item()])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.training.support import train_py
-from training.config import register
+from training.cli.plan import Plan, make_plan, parse_arguments
+from training.config.schema import register
 from training.errors import ConfigError
-from training.plan import Plan, make_plan, parse_arguments
 
 
 def plan(*arguments: str) -> Plan:

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from tests.training.support import ROOT, assert_same_run, call, compose, metrics
-from training.checkpoint import load_checkpoint
 from training.errors import ConfigError
+from training.storage.checkpoint import load_checkpoint
 
 torch = pytest.importorskip("torch")
 
@@ -98,7 +98,7 @@ def alone(place: Path) -> Path:
     """The networks trained by this process."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "worst"):
-            patch.setattr(f"training.plots.{name}", lambda path, *_: path.touch())
+            patch.setattr(f"training.trainer.plots.{name}", lambda path, *_: path.touch())
         models = f"model={','.join(NETWORKS)}"
         jobs = ("--multirun", models, *SETTINGS, "trainer.epochs=2", "hydra.sweep.dir=alone")
         assert call(patch, place, *jobs) == 0
@@ -252,7 +252,7 @@ def test_what_several_processes_cannot_do(
 
 
 def test_more_processes_than_devices(monkeypatch):
-    from training.torch_backend.devices import prepare
+    from training.backends.torch.devices import prepare
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -264,7 +264,7 @@ def test_more_processes_than_devices(monkeypatch):
 
 @pytest.mark.parametrize("world", [2, 3, 7])
 def test_every_image_is_one_processs(world):
-    from training.torch_backend.collectives import Shard
+    from training.backends.torch.collectives import Shard
 
     for size in (1, 2, 5, 6, 128):
         images = list(range(size))
@@ -274,7 +274,7 @@ def test_every_image_is_one_processs(world):
 
 
 def test_what_a_failed_exchange_means():
-    from training.torch_backend.processes import explain
+    from training.backends.torch.processes import explain
 
     silent = RuntimeError("[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 600000ms")
     assert explain(silent, 4) == "another of the 4 processes has not answered for 10 minutes"

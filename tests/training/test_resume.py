@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from tests.training.support import assert_same_run, compose, metrics, signal_at_step
-from training import resume
-from training.backend import open_backend
-from training.checkpoint import load_checkpoint
+from training.backends.numpy import NumpyBackend
+from training.backends.protocol import open_backend
 from training.errors import ConfigError, StoppedError
-from training.numpy_backend import NumpyBackend
-from training.run import run
-from training.session import Session
+from training.storage.checkpoint import load_checkpoint
+from training.trainer import resume
+from training.trainer.run import run
+from training.trainer.session import Session
 
 BACKENDS = ("numpy", "torch")
 # Five steps an epoch, the last of 16 images.
@@ -372,7 +372,7 @@ def test_fewer_epochs_than_there_are(stopped, call_main, capsys):
 
 
 def test_two_processes_do_not_share_a_folder(stopped, call_main, capsys):
-    from training.directories import hold
+    from training.storage.directories import hold
 
     with hold(stopped):
         assert call_main("resume=run") == 2
@@ -383,7 +383,7 @@ def test_two_processes_do_not_share_a_folder(stopped, call_main, capsys):
 def test_other_data_are_noticed(stopped, call_main, capsys, monkeypatch):
     from tests.training.support import few_digits
 
-    monkeypatch.setattr("training.run._load_once", lambda *_: few_digits(train=90))
+    monkeypatch.setattr("training.trainer.run._load_once", lambda *_: few_digits(train=90))
     assert call_main("resume=run") == 2
     line = one_line(capsys)
     assert "dataset.train_images was 96 and is 90; add resume_override=true" in line

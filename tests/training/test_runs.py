@@ -14,12 +14,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.training.support import MODELS, ROOT, compose, metrics, train_py
-from training.artefacts import load_weights
-from training.backend import open_backend
-from training.checkpoint import load_checkpoint
+from training.backends.protocol import open_backend
 from training.data import load_dataset
-from training.evaluation import score
-from training.run import heading
+from training.storage.checkpoint import load_checkpoint
+from training.trainer.artefacts import load_weights
+from training.trainer.evaluation import score
+from training.trainer.run import heading
 
 SHORT = ("data=digits", "trainer.epochs=1", "backend.threads=1", "trainer.batch_size=32")
 FILES = {
@@ -208,7 +208,8 @@ def test_default_epochs_are_said_and_enough(call_main, tmp_path, capsys):
 
 def test_numpy_runs_never_import_torch(tmp_path):
     script = (
-        "import sys; from training.cli import main; sys.argv = ['train.py', *sys.argv[1:]]; main();"
+        "import sys; from training.cli.main import main;"
+        "sys.argv = ['train.py', *sys.argv[1:]]; main();"
         "assert 'numpy_models' in sys.modules;"
         "assert not {'torch', 'torch_models', 'torchvision'} & sys.modules.keys()"
     )
@@ -225,5 +226,5 @@ def test_numpy_runs_never_import_torch(tmp_path):
 
 
 def test_configuration_is_known_before_numpy_starts():
-    script = "import sys, training.cli; assert 'numpy' not in sys.modules"
+    script = "import sys, training.cli.main; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.reports.records import recipe
-from training.settings import DEPTH, NEUTRAL, RESUMABLE, covered, flatten
+from studies.records import recipe
+from training.config.settings import DEPTH, NEUTRAL, RESUMABLE, covered, flatten
 
 
 def test_a_nested_configuration_is_flattened():

@@ -7,11 +7,11 @@ import pytest
 
 from tests.training.op_recorder import OpRecorder
 from tests.training.support import compose, few_digits
-from training.backend import Totals, open_backend
+from training.backends.protocol import Totals, open_backend
+from training.backends.torch import TorchBackend, optimizers
+from training.backends.torch.capture import RECORDERS, WARM_UP, CapturedCalls
 from training.errors import ConfigError
-from training.loop import plan_epoch
-from training.torch_backend import TorchBackend, optimizers
-from training.torch_backend.capture import RECORDERS, WARM_UP, CapturedCalls
+from training.trainer.loop import plan_epoch
 
 torch = pytest.importorskip("torch")
 

@@ -1,0 +1,200 @@
+"""What finished runs left behind, read for comparison: from their own folders or from docs/results.
+
+A run is known by its experiment and by its *changes*: the settings in which its configuration
+differs from the experiment's recipe, apart from the seed, the backend and what only decides where
+and how a run is carried out.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from training.cli.plan import make_plan, parse_arguments
+from training.config.schema import register
+from training.config.settings import NEUTRAL, covered, flatten
+from training.errors import ConfigError
+from training.trainer.loop import Row
+from training.trainer.recorder import EVALUATIONS, STEPS
+
+Table = list[dict[str, float]]
+
+#: The columns of each table, which is a CSV file of that name.
+TABLES = {"metrics": tuple(Row.columns()), "steps": STEPS, "evaluations": EVALUATIONS}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run.
+
+    Attributes:
+        directory: where it was read from.
+        experiment: the name of its recipe; "" for the defaults.
+        study: the name of the study it was a job of; "" for none.
+        changes: dotted names and values of the settings that differ from the recipe.
+        config: its whole configuration, nested.
+        summary: the content of summary.json; empty where the run failed before it had any.
+    """
+
+    directory: Path
+    experiment: str
+    study: str
+    changes: dict[str, Any]
+    config: dict[str, Any]
+    summary: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Return the seed."""
+        return int(self.config["seed"])
+
+    @property
+    def backend(self) -> str:
+        """Return "torch" or "numpy"."""
+        return str(self.config["backend"]["name"])
+
+    @property
+    def status(self) -> str:
+        """Return "finished", "diverged", "interrupted" or "failed"."""
+        return str(self.summary.get("status", "failed"))
+
+    @property
+    def dataset(self) -> str:
+        """Return "mnist" or "digits"; "" for a failed run."""
+        return str(self.summary.get("dataset", ""))
+
+    def setting(self, key: str) -> Any:
+        """Return a setting by its dotted name; None where the configuration has none."""
+        return flatten(self.config).get(key)
+
+    def table(self, name: str) -> Table:
+        """Return the rows of metrics, steps or evaluations; [] where there is no such file.
+
+        Raises:
+            ConfigError: if the file cannot be read or is damaged, with the line.
+        """
+        path = self.directory / f"{name}.csv"
+        return _read_table(path, TABLES[name]) if path.exists() else []
+
+    def last_epoch(self) -> dict[str, float]:
+        """Return the last row of metrics.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        rows = self.table("metrics")
+        if not rows:
+            raise ConfigError(f"{self.directory / 'metrics.csv'} holds no epoch")
+        return rows[-1]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what docs/results keeps of a run besides its summary and tables."""
+        names = ("experiment", "study", "changes", "config")
+        return {name: getattr(self, name) for name in names}
+
+
+def read(directory: Path) -> Record:
+    """Read one run.
+
+    Raises:
+        ConfigError: if the folder holds no run, or its files cannot be read.
+    """
+    try:
+        summary_file = directory / "summary.json"
+        summary = json.loads(summary_file.read_text()) if summary_file.exists() else {}
+        if (directory / "record.json").exists():
+            kept = json.loads((directory / "record.json").read_text())
+            return Record(directory, summary=summary, **kept)
+        hydra = OmegaConf.load(directory / ".hydra" / "hydra.yaml")
+        resolved = directory / "config.yaml"
+        chosen = resolved if resolved.exists() else directory / ".hydra" / "config.yaml"
+        config = OmegaConf.to_container(OmegaConf.load(chosen))
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{directory} is not the folder of a run: {error}") from error
+    assert isinstance(config, dict)
+    choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
+    experiment = str(choices.get("experiment") or "")
+    changes = differences(recipe(experiment), config)  # type: ignore[arg-type]
+    return Record(directory, experiment, str(choices.get("study") or ""), changes, config, summary)  # type: ignore[arg-type]
+
+
+def find(directory: Path) -> list[Record]:
+    """Return the runs in a folder: itself, or the jobs of a sweep in their order.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if _is_run(directory):
+        return [read(directory)]
+    folders = [path for path in directory.iterdir() if _is_run(path)] if directory.is_dir() else []
+    if not folders:
+        raise ConfigError(f"{directory} holds no run: give the folder of a run or of a sweep")
+    return [read(path) for path in sorted(folders, key=_job_number)]
+
+
+@lru_cache(maxsize=32)
+def recipe(experiment: str) -> Mapping[str, Any]:
+    """Return an experiment's settings by their dotted names; "" stands for the defaults.
+
+    Raises:
+        ConfigError: if there is no such experiment.
+    """
+    register()
+    overrides = [f"experiment={experiment}"] if experiment else []
+    (job,) = make_plan(parse_arguments(overrides)).jobs
+    tree = OmegaConf.to_container(OmegaConf.structured(job))
+    assert isinstance(tree, dict)
+    return flatten(tree)
+
+
+def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of config whose values differ from the basis.
+
+    A setting that config lacks did not exist when it ran. The number of epochs is filled in by
+    the run where the recipe leaves it to the data, and is then no change.
+    """
+    changed = {}
+    for key, value in flatten(config).items():
+        same = basis.get(key) == value or (key == "trainer.epochs" and basis.get(key) is None)
+        if not same and not covered(key, NEUTRAL):
+            changed[key] = value
+    return changed
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> Table:
+    rows, line = [], 0
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            for cells in reader:
+                line = reader.line_num
+                if len(cells) != len(columns):
+                    raise ValueError(f"{len(cells)} values for {len(columns)} columns")
+                if line > 1:
+                    rows.append(dict(zip(columns, map(float, cells), strict=True)))
+                elif tuple(cells) != columns:
+                    raise ValueError(f"the columns must be {', '.join(columns)}")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise ConfigError(f"{path} is damaged at line {line}: {error}") from error
+    return rows
+
+
+def _is_run(directory: Path) -> bool:
+    marks = (directory / ".hydra" / "overrides.yaml", directory / "record.json")
+    return any(mark.exists() for mark in marks)
+
+
+def _job_number(directory: Path) -> tuple[int, str]:
+    number = directory.name.partition("_")[0]
+    return (int(number) if number.isdigit() else 0, directory.name)

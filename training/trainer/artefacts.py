@@ -1,0 +1,82 @@
+"""The files that a run leaves at its end: summary.json and the final weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from numpy.typing import NDArray
+
+from training.config.schema import ModelConfig
+from training.storage.files import write_atomically
+
+
+class RunLabel(NamedTuple):
+    """What every picture says about where it comes from."""
+
+    model: str
+    backend: str
+    dataset: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.backend}, {self.dataset}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run's record; accuracy is a share (0 to 1), times are in seconds.
+
+    Attributes:
+        status: "finished", "interrupted" or "diverged"; the figures are the last full epoch's, and
+            null before there is one.
+        reason: why it is not finished, in a sentence; else empty.
+        date: when the run ended, in UTC (ISO 8601).
+    """
+
+    status: str
+    reason: str
+    model: str
+    backend: str
+    device: str
+    threads: int
+    dataset: str
+    dataset_source: str
+    dataset_note: str
+    train_images: int
+    test_images: int
+    epochs: int
+    seed: int
+    test_accuracy: float | None
+    test_loss: float | None
+    parameters: int
+    seconds: float
+    training_seconds: float
+    notes: list[str]
+    processor: str
+    blas: dict[str, str]
+    versions: dict[str, str]
+    date: str
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        write_atomically(path, text.encode())
+
+
+def save_weights(path: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:
+    """Write parameters and buffers under torch's names, with the network they belong to."""
+    from safetensors.numpy import save
+
+    metadata = {"model": model.name, "arguments": json.dumps(model.arguments)}
+    write_atomically(path, save(dict(weights), metadata))
+
+
+def load_weights(path: Path) -> dict[str, NDArray]:
+    """Return the arrays of a weights file by name."""
+    from safetensors.numpy import load_file
+
+    return load_file(path)
