@@ -26,21 +26,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 from tempfile import TemporaryFile
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.backends.ranks import part
+from training.backends.ranks import array_to_text, part, text_to_array
 from training.data import Dataset
 from training.errors import ConfigError, ProcessError, RunError, StoppedError
 
+Context = ForkContext | SpawnContext
 Result = TypeVar("Result")
 #: Called on every rank with the data set and the ranks.
 Program = Callable[[Dataset, "SharedMemoryRanks"], Result]
@@ -96,6 +97,10 @@ class SharedMemoryRanks:
             received[:] = np.frombuffer(content, np.uint8)
         self.broadcast(received)
         return received.tobytes()
+
+    def all_gather_text(self, text: str) -> list[str]:
+        """Return every rank's text, in rank order."""
+        return [array_to_text(array) for array in self.all_gather(text_to_array(text))]
 
     def all_reduce(self, array: NDArray) -> NDArray:
         """Replace the array by the sum over the ranks, added up in rank order, and return it."""
@@ -154,7 +159,7 @@ class Shared:
         world: how many ranks there are.
     """
 
-    def __init__(self, context: BaseContext, world: int) -> None:
+    def __init__(self, context: Context, world: int) -> None:
         self.world = world
         self.gates = [[context.Semaphore(0) for _ in range(world)] for _ in range(2)]
         self.memory = Memory(world * (2 * SLOT + REASON))
@@ -235,8 +240,9 @@ def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Resu
         ProcessError: if another rank fails or is killed, with its reason; then all are ended.
     """
     started = perf_counter()
-    context = multiprocessing.get_context(start_method())
-    shared, images = Shared(context, world), dataset
+    context: Context = multiprocessing.get_context(start_method())
+    shared = Shared(context, world)
+    images: Dataset | SharedDataset = dataset
     if context.get_start_method() != "fork":
         images = SharedDataset(dataset)
     arguments = shared, os.getpid(), program, images
@@ -263,7 +269,7 @@ def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Resu
                 worker.join()
 
 
-def start_method() -> str:
+def start_method() -> Literal["fork", "spawn"]:
     """Return how processes are started: forked on Linux, unless there are threads already.
 
     A lock that another thread holds would stay locked in a forked process.
@@ -285,7 +291,8 @@ class SharedDataset:
 
     def open(self) -> Dataset:
         """Return the data set."""
-        return replace(self._rest, **dict(self._arrays()))
+        arrays: dict[str, Any] = dict(self._arrays())
+        return replace(self._rest, **arrays)
 
     def _arrays(self) -> Iterator[tuple[str, NDArray]]:
         rest = self._memory.array()
