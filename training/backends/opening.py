@@ -14,8 +14,8 @@ def open_backend(config: Config, ranks: Ranks = ALONE) -> Backend:
     All ranks open theirs at the same point, on the same kind of device.
 
     Raises:
-        ConfigError: if the network, one of its arguments or the device cannot be had, or the network
-            cannot take images of this size, on this rank or another.
+        ConfigError: if the network, one of its arguments, the size of its images or the device cannot
+            be had, on this rank or another.
     """
     try:
         backend = _open(config, ranks)
