@@ -14,7 +14,7 @@ def open_backend(config: Config, ranks: Ranks = ALONE) -> Backend:
     All ranks open theirs at the same point, on the same kind of device.
 
     Raises:
-        ConfigError: if the network, one of its arguments, the size of its images or the device cannot
+        ConfigError: if the network, an argument, the size of its images or the device cannot
             be had, on this rank or another.
     """
     try:
