@@ -23,7 +23,7 @@ from training.cli.plan import make_plan, parse_arguments
 from training.config.schema import register
 from training.config.settings import NEUTRAL, covered, flatten
 from training.errors import ConfigError
-from training.trainer.loop import Row
+from training.trainer.progress import Row
 from training.trainer.recorder import EVALUATIONS, STEPS
 
 Table = list[dict[str, float]]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.training.support import ROOT, metrics
 from training.trainer import console, live_log
-from training.trainer.loop import Row
+from training.trainer.progress import Row
 
 pytestmark = pytest.mark.usefixtures("mnist_of_digits")
 
@@ -142,15 +142,20 @@ def test_a_missing_tensorboard_is_named(call_main, capsys, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_outlook(monkeypatch) -> None:
+def test_an_epochs_line_tells_the_best_and_the_time_left(monkeypatch, capsys) -> None:
     now = [100.0]
     monkeypatch.setattr(console, "perf_counter", lambda: now[0])
-    outlook = console.Outlook(epochs=12, done=2)
+    lines = console.Console()
+    lines.begin(epochs=12, done=2)
     row = Row(3, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
     rows = [replace(row, epoch=1), replace(row, epoch=2, test_accuracy=0.95), row]
     now[0] += 20
-    assert outlook.line(rows).endswith("best 95.00 % (epoch 2)  3 min 0 s left")
-    assert "left" not in outlook.line([*rows, replace(row, epoch=12)])
+    lines.epoch(rows)
+    said = capsys.readouterr().out
+    assert said.endswith("best 95.00 %  3 min 0 s left\n")
+    assert len(said) <= 101
+    lines.epoch([*rows, replace(row, epoch=12)])
+    assert "left" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a run asks of a backend.
+"""What the trainer asks of a backend.
 
 A backend holds one network, its optimizer and schedule, and the images. It is handed a whole
 epoch's plan at once and told which of its steps to take, so that an implementation may run one

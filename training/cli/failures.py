@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from training.errors import ConfigError, RunError
+from training.storage.directories import FAILURE
 
-NAME = "failure.txt"
 #: Of the jobs that were not started.
 MAX_NAMED = 5
 
@@ -39,7 +39,7 @@ def note(directory: Path, error: Exception, sweep: bool) -> None:
         details = "" if expected else "".join(traceback.format_exception(error))
         print(f"train.py: {directory.name} failed: {_sentence(error)}", file=sys.stderr)
         with suppress(OSError):
-            (directory / NAME).write_text(f"{_sentence(error)}\n{details}", encoding="utf-8")
+            (directory / FAILURE).write_text(f"{_sentence(error)}\n{details}", encoding="utf-8")
 
 
 def report(directory: Path, sweep: bool) -> None:
@@ -49,7 +49,7 @@ def report(directory: Path, sweep: bool) -> None:
             raise error
         return
     found = {path: _sentence(error) for path, error in _noted.items()}
-    for path in directory.absolute().rglob(NAME):
+    for path in directory.absolute().rglob(FAILURE):
         found.setdefault(path.parent, path.read_text(encoding="utf-8").partition("\n")[0])
     if found:
         print(f"train.py: failed jobs: {len(found)}, the others went on", file=sys.stderr)

@@ -72,13 +72,18 @@ def run_job(composed: DictConfig) -> float:
     Returns:
         NaN for a job that failed; `failures` then knows why.
     """
-    from training.trainer.run import run
+    from training.trainer.trainer import run
 
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     _begun.append(directory)
     try:
         return run(check(composed), directory)
+    except ConfigError as error:
+        if composed.resume is None:
+            directories.release(directory)
+        failures.note(directory, error, sweep=hydra_config.mode == RunMode.MULTIRUN)
+        return float("nan")
     except Exception as error:
         failures.note(directory, error, sweep=hydra_config.mode == RunMode.MULTIRUN)
         return float("nan")
@@ -101,7 +106,6 @@ def _main() -> None:
         return _tell_finished(plan)
     names = {job.backend.name for job in plan.jobs}
     environment.prepare_blas("numpy" if "numpy" in names else "torch")
-    _check_jobs(plan)
     place, settings = _place(plan)
     sys.argv[1:] = [*plan.overrides, *settings, *options]
     failures.forget()
@@ -190,13 +194,6 @@ def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         options.remove(override)
     return options
-
-
-def _check_jobs(plan: Plan) -> None:
-    from training.trainer.run import check_job
-
-    for job in plan.jobs:
-        check_job(job)
 
 
 def _end(message: str, status: int) -> None:
