@@ -59,10 +59,10 @@ class NumpyBackend:
         if "OPENBLAS_NUM_THREADS" not in os.environ:
             threadpool_limits(1, user_api="blas")
         self._ranks, self.threads = ranks, ranks.world
-        self.notes = (ranks.note,) if ranks.note else ()
+        self.notes: tuple[str, ...] = (ranks.note,) if ranks.note else ()
         self._seed = config.seed
         self._scale, self._shift = pixel_scale(config.data.scaling)
-        self._net = build_network(numpy_models.build, "numpy_models", config.model)
+        self._net: Layer = build_network(numpy_models.build, "numpy_models", config.model)
         if ranks.world > 1:
             self._net = convert_sync_batchnorm(self._net, self._gather)
         parameters = self._net.parameters()
@@ -171,12 +171,11 @@ class NumpyBackend:
         if flips is not None:
             images = flip_images(images, flips[part])
         self._draw_masks(number, size, part)
-        loss, logits = loss_and_gradients(self._net, self._criterion, self._input(images), labels)
-        sums = np.array([loss * len(labels), (logits.argmax(axis=1) == labels).sum()])
+        criterion = _Share(self._criterion, len(labels) / size)
+        loss, logits = loss_and_gradients(self._net, criterion, self._input(images), labels)
+        sums = np.array([loss * size, (logits.argmax(axis=1) == labels).sum()])
         if self._shared:
-            gradients = self._net.flat_gradients
-            gradients *= gradients.dtype.type(len(labels) / size)
-            self._ranks.all_reduce(gradients)
+            self._ranks.all_reduce(self._net.flat_gradients)
             self._ranks.all_reduce(sums)
         self._optimizer.step()
         seen = self._totals
@@ -206,6 +205,22 @@ class NumpyBackend:
             generator = stream(self._seed, "dropout", step)
             for layer in self._dropouts:
                 layer.draw = lambda shape: generator.random((size, *shape[1:]), np.float32)[part]
+
+
+class _Share:
+    """What a part of a batch adds to the batch's mean loss: the part's own mean times its share."""
+
+    def __init__(self, criterion: CrossEntropyLoss, share: float) -> None:
+        self._criterion, self._share = criterion, share
+
+    def forward(self, logits: NDArray, labels: NDArray) -> float:
+        return self._share * self._criterion.forward(logits, labels)
+
+    def backward(self) -> NDArray:
+        # Scaled here and not in the end: batch normalisation adds up the parts' gradients.
+        gradient = self._criterion.backward()
+        gradient *= gradient.dtype.type(self._share)
+        return gradient
 
 
 def worthwhile_ranks(config: Config) -> int:

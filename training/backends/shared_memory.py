@@ -26,12 +26,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from multiprocessing.context import ForkContext, SpawnContext
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 from tempfile import TemporaryFile
 from time import perf_counter
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -41,7 +41,6 @@ from training.backends.ranks import array_to_text, part, text_to_array
 from training.data import Dataset
 from training.errors import ConfigError, ProcessError, RunError, StoppedError
 
-Context = ForkContext | SpawnContext
 Result = TypeVar("Result")
 #: Called on every rank with the data set and the ranks.
 Program = Callable[[Dataset, "SharedMemoryRanks"], Result]
@@ -159,7 +158,7 @@ class Shared:
         world: how many ranks there are.
     """
 
-    def __init__(self, context: Context, world: int) -> None:
+    def __init__(self, context: BaseContext, world: int) -> None:
         self.world = world
         self.gates = [[context.Semaphore(0) for _ in range(world)] for _ in range(2)]
         self.memory = Memory(world * (2 * SLOT + REASON))
@@ -240,7 +239,7 @@ def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Resu
         ProcessError: if another rank fails or is killed, with its reason; then all are ended.
     """
     started = perf_counter()
-    context: Context = multiprocessing.get_context(start_method())
+    context: Any = multiprocessing.get_context(start_method())
     shared = Shared(context, world)
     images: Dataset | SharedDataset = dataset
     if context.get_start_method() != "fork":
@@ -269,7 +268,7 @@ def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Resu
                 worker.join()
 
 
-def start_method() -> Literal["fork", "spawn"]:
+def start_method() -> str:
     """Return how processes are started: forked on Linux, unless there are threads already.
 
     A lock that another thread holds would stay locked in a forked process.
