@@ -1,6 +1,6 @@
 """The shape of the code, measured: `python -m tests.house` prints it against its aims.
 
-Imports count wherever they stand, also inside functions: a circle that is imported late is a circle.
+Imports count wherever they stand, also inside functions: a circle imported late is a circle.
 """
 
 from __future__ import annotations
@@ -109,9 +109,7 @@ def steps_between(start: str, end: str) -> list[str]:
 def _read(path: str, name: str, known: Iterator[str] | object) -> Module:
     source = (ROOT / path).read_text(encoding="utf-8")
     tree = ast.parse(source)
-    found = {
-        imported for node in ast.walk(tree) for imported in _imported(node, name, path, known)
-    }
+    found = {imported for node in ast.walk(tree) for imported in _imported(node, name, path, known)}
     functions = [
         (node.end_lineno - node.lineno + 1, node.name)
         for node in ast.walk(tree)
