@@ -152,15 +152,12 @@ def test_an_epochs_line_tells_the_best_and_the_time_left(monkeypatch, capsys) ->
     now[0] += 20
     lines.epoch(rows)
     said = capsys.readouterr().out
-    assert said.endswith("best 95.00 %  3 min 0 s left\n")
-    assert len(said) <= 101
+    assert said.endswith("lr 0.001  1.5 s  best 95.00 %  ETA 0:03:00\n")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines.epoch(rows)
+    narrow = capsys.readouterr().out
+    assert narrow.startswith(said[:50])
+    assert narrow.endswith("ETA 0:03:00\n")
+    assert len(narrow) <= 81
     lines.epoch([*rows, replace(row, epoch=12)])
-    assert "left" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
-)
-def test_duration(seconds: float, words: str) -> None:
-    assert console.duration(seconds) == words
+    assert "ETA" not in capsys.readouterr().out

@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from shutil import get_terminal_size
 from time import perf_counter
 
 from training.backends.protocol import Backend, EpochPlan, LayerRow
 from training.config.schema import Config, TorchBackendConfig
 from training.trainer.progress import Progress, Row
+
+#: Of an epoch's line, which loses details where the terminal has fewer.
+MAX_COLUMNS = 100
 
 
 class Console:
@@ -48,13 +53,21 @@ class Console:
             yield lambda done: bar.update(done - bar.n)
 
     def epoch(self, rows: Sequence[Row]) -> None:
-        """Show the last epoch's results, the best accuracy so far and the time left."""
-        last, best = rows[-1], max(rows, key=lambda row: row.test_accuracy)
-        words = [epoch_line(last, self._epochs), f"best {best.test_accuracy * 100:.2f} %"]
-        if left := self._epochs - last.epoch:
-            pace = (perf_counter() - self._started) / (last.epoch - self._done)
-            words.append(f"{duration(left * pace)} left")
-        self.say("  ".join(words))
+        """Show the last epoch's results, the best test accuracy so far and when the run ends."""
+        row, best = rows[-1], max(row.test_accuracy for row in rows)
+        results = [
+            f"epoch {row.epoch:>{len(str(self._epochs))}}/{self._epochs}",
+            f"train {row.train_loss:.4f} {row.train_accuracy * 100:6.2f} %",
+            f"test {row.test_loss:.4f} {row.test_accuracy * 100:6.2f} %",
+        ]
+        details = [f"lr {row.lr:.3g}", f"{row.seconds:.1f} s", f"best {best * 100:.2f} %"]
+        if left := self._epochs - row.epoch:
+            pace = (perf_counter() - self._started) / (row.epoch - self._done)
+            details.append(f"ETA {timedelta(seconds=round(left * pace))}")
+        columns = get_terminal_size((MAX_COLUMNS, 24)).columns
+        while details and len("  ".join([*results, *details])) > min(columns, MAX_COLUMNS):
+            del details[0]
+        self.say("  ".join([*results, *details]))
 
 
 def heading(config: Config, backend: Backend, chosen: str, introduce: bool) -> str:
@@ -89,27 +102,6 @@ def layer_table(rows: list[LayerRow]) -> str:
         f"  {name:<{widths[0]}}  {kind:<{widths[1]}}  {shape:<{widths[2]}}  {count:>{widths[3]}}"
         for name, kind, shape, count in cells
     )
-
-
-def epoch_line(row: Row, epochs: int) -> str:
-    """Return an epoch's results as one line: losses, accuracies, learning rate and time."""
-    return (
-        f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}"
-        f"  train {row.train_loss:.4f} {row.train_accuracy:7.2%}"
-        f"  test {row.test_loss:.4f} {row.test_accuracy:7.2%}"
-        f"  lr {row.lr:.3g}  {row.seconds:.2f} s"
-    ).replace("%", " %")
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in its two greatest units: "45 s", "3 min 20 s" or "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _plural(count: int | None, noun: str) -> str:
