@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TypeVar
@@ -41,7 +42,8 @@ def run_on_ranks(
     Raises:
         ProcessError: if another rank fails or is killed.
     """
-    if ranks.world == 1 and config.backend.name == "numpy":
+    startable = not multiprocessing.current_process().daemon  # it may have no children
+    if ranks.world == 1 and config.backend.name == "numpy" and startable:
         from training.backends.numpy import worthwhile_ranks
         from training.backends.shared_memory import run_on_cores
 

@@ -232,14 +232,16 @@ def worthwhile_ranks(config: Config) -> int:
 
     Raises:
         ConfigError: if the network cannot be built.
-        ValueError: if it cannot take images of this size.
     """
     cores, batch = available_cores(), config.trainer.batch_size
     if config.backend.threads or cores == 1:
         return config.backend.threads or 1
     net = build_network(numpy_models.build, "numpy_models", config.model)
     side = config.model.image_size
-    shapes = [shape for _, _, shape in net.output_shapes((1, side, side))]
+    try:
+        shapes = [shape for _, _, shape in net.output_shapes((1, side, side))]
+    except ValueError:  # which is told where the backend is opened
+        return 1
     numbers = batch * sum(math.prod(shape) for shape in shapes)
     least = NUMBERS_AT_LEAST + NUMBERS_PER_PARAMETER * net.flat_parameters.size
     return max(1, min(cores, batch, numbers // least))
