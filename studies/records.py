@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from training.cli.plan import make_plan, parse_arguments
-from training.config.schema import register
+from training.config.composition import configuration
 from training.config.settings import NEUTRAL, covered, flatten
 from training.errors import ConfigError
 from training.trainer.loop import Row
@@ -148,12 +147,7 @@ def recipe(experiment: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: if there is no such experiment.
     """
-    register()
-    overrides = [f"experiment={experiment}"] if experiment else []
-    (job,) = make_plan(parse_arguments(overrides)).jobs
-    tree = OmegaConf.to_container(OmegaConf.structured(job))
-    assert isinstance(tree, dict)
-    return flatten(tree)
+    return flatten(asdict(configuration(*[f"experiment={experiment}"] if experiment else [])))
 
 
 def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,10 @@ from pathlib import Path
 
 from training.errors import ConfigError
 
+SUMMARY = "summary.json"
+#: Why a job of a sweep has failed.
+FAILURE = "failure.txt"
+
 
 def claim(wanted: Path, setting: str = "hydra.run.dir") -> Path:
     """Make and return `wanted`, or `wanted_2`, `wanted_3`, ... where another run holds it.

@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 
 from training import environment
 from training.backends.protocol import Backend, open_backend
-from training.cli import failures
 from training.config.schema import DEFAULT_EPOCHS, Config, TorchBackendConfig
 from training.data import DataError, Dataset, load_dataset
 from training.errors import (
@@ -36,13 +35,7 @@ from training.trainer.resume import SUMMARY
 from training.trainer.session import Session
 
 
-def check_job(config: Config) -> None:
-    """Find out, without writing anything, whether the job's data, network and device are there.
-
-    Raises:
-        ConfigError: with what is missing or does not fit.
-    """
-    backend = open_backend(config)
+def _check(config: Config, backend: Backend, dataset: Dataset) -> None:
     size = config.model.image_size
     try:
         backend.layer_table()
@@ -53,7 +46,7 @@ def check_job(config: Config) -> None:
             f"({reason})"
         ) from error
     check_logger(config)
-    count = len(load(config).train_labels)
+    count = len(dataset.train_labels)
     if config.data.sampling == "replacement" and config.trainer.batch_size > count:
         raise ConfigError(
             f"trainer.batch_size={config.trainer.batch_size} is more than the {count} training "
@@ -73,6 +66,7 @@ def run(config: Config, directory: Path) -> float:
     """
     dataset = load(config)
     backend = open_backend(config)
+    _check(config, backend, dataset)
     backend.place(dataset)
     with quiet_overflow(), signals.listen() as stop:
         return finish(Run(config, backend, dataset, directory, stop, console.Screen()).rounds())
@@ -140,7 +134,7 @@ class Run:
         saved = replace(self._config, resume=None, resume_override=False)
         text = OmegaConf.to_yaml(OmegaConf.structured(saved))
         write_atomically(directory / "config.yaml", text.encode())
-        (directory / failures.NAME).unlink(missing_ok=True)
+        (directory / directories.FAILURE).unlink(missing_ok=True)
         scores = yield from self._session.rounds()
         self._save_artefacts(scores)
         summary = self._summary("finished")

@@ -10,7 +10,8 @@ from time import perf_counter
 import numpy as np
 
 from training.backends.protocol import Backend, EpochPlan
-from training.config.schema import Config, parse_interval
+from training.config.limits import parse_interval
+from training.config.schema import Config
 from training.data import Dataset
 from training.errors import ConfigError, DivergenceError, StoppedError
 from training.storage.checkpoint import decode, set_aside
