@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from tests.training.support import ROOT, compose, few_digits
 from training.backends.protocol import Totals, open_backend
-from training.cli.plan import make_plan, parse_arguments
-from training.config.schema import Config, NumpyBackendConfig, TorchBackendConfig, register
+from training.cli.arguments import parse
+from training.cli.jobs import read
+from training.config.schema import Config, NumpyBackendConfig, TorchBackendConfig
 from training.data import epoch_batches
 from training.trainer.loop import plan_epoch
 
@@ -55,8 +56,7 @@ REPORTS = {
 
 @lru_cache
 def jobs(*arguments: str) -> tuple[Config, ...]:
-    register()
-    return make_plan(parse_arguments(arguments)).jobs
+    return tuple(job.config for job in read(parse(arguments)).jobs)
 
 
 def take_a_step(config: Config, backend: str) -> Totals:

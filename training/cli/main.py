@@ -89,9 +89,12 @@ def _main() -> int:
 
 def _request(args: argparse.Namespace) -> jobs.Request:
     """Return what is asked for; every rank composes for itself what rank 0 has found sound."""
-    if environment.processes() == 1:
-        return jobs.read(args)
-    request = jobs.read(args) if environment.rank() == 0 else None
+    request = None
+    if environment.rank() == 0:
+        request = jobs.read(args)
+        jobs.check_resources(request)
+        if environment.processes() == 1:
+            return request
     from training.backends.launch import process_ranks
 
     content = process_ranks().broadcast_bytes(jobs.told(request) if request else b"")
