@@ -57,7 +57,8 @@ def main() -> None:
     record = command.prepare(options)
     record["versions"] = command.versions(list(SIDES.values()))
     imports = {
-        name: peak(["-c", f"import training.trainer.run, {s.target}"]) for name, s in SIDES.items()
+        name: peak(["-c", f"import training.trainer.trainer, {s.target}"])
+        for name, s in SIDES.items()
     }
     results = []
     for network in options.networks:

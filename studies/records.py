@@ -22,7 +22,7 @@ from yaml import YAMLError
 from training.config.composition import configuration
 from training.config.settings import NEUTRAL, covered, flatten
 from training.errors import ConfigError
-from training.trainer.loop import Row
+from training.trainer.progress import Row
 from training.trainer.recorder import EVALUATIONS, STEPS
 
 Table = list[dict[str, float]]

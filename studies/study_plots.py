@@ -16,7 +16,7 @@ from studies.records import Record, Table
 from studies.studies import Study
 from training.trainer import plots
 from training.trainer.artefacts import RunLabel
-from training.trainer.loop import Row
+from training.trainer.progress import Row
 
 MEASURED, CLAIMED = plots.TRAIN, plots.TEST
 

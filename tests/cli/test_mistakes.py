@@ -8,7 +8,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
-import training.trainer.session
+import training.trainer.trainer
 from tests.training.support import train_py
 
 CASES = {
@@ -152,7 +152,7 @@ def test_a_defect_keeps_its_traceback(call_main, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(training.trainer.session, "plan_epoch", broken)
+    monkeypatch.setattr(training.trainer.trainer, "plan_epoch", broken)
     with pytest.raises(ZeroDivisionError, match="a defect"):
         call_main("data=digits", "backend=numpy", "trainer.epochs=1")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import training.trainer.run
+import training.trainer.dataset
 from tests.training import support
 
 
@@ -19,7 +19,7 @@ def mnist_of_digits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert name == "mnist"
         return replace(support.few_digits(size), name="mnist")
 
-    monkeypatch.setattr(training.trainer.run, "_load_once", load)
+    monkeypatch.setattr(training.trainer.dataset, "_load_once", load)
 
 
 @pytest.fixture

@@ -232,7 +232,7 @@ def test_hostile_states_are_refused(run, call_main, capsys):
 
 
 def test_no_path_is_taken_from_a_checkpoint(run, call_main, tmp_path, monkeypatch):
-    import training.trainer.run
+    import training.trainer.dataset
     from tests.training import support
 
     state, record = load_checkpoint(run / NAME)
@@ -245,7 +245,7 @@ def test_no_path_is_taken_from_a_checkpoint(run, call_main, tmp_path, monkeypatc
         roots.append(root)
         return support.few_digits()
 
-    monkeypatch.setattr(training.trainer.run, "_load_once", load)
+    monkeypatch.setattr(training.trainer.dataset, "_load_once", load)
     assert call_main("resume=run") == 0
     assert set(roots) == {None}
     assert not Path(tmp_path / "hostile").exists()

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from tests.training.support import at_step, compose, few_digits, metrics
-from training.backends.protocol import open_backend
+from training.backends.opening import open_backend
+from training.backends.ranks import ALONE
+from training.errors import DivergenceError
 from training.storage.checkpoint_file import newest
-from training.trainer.loop import NonFiniteLossError, Progress, plan_epoch, train_epoch
+from training.trainer.console import Console
+from training.trainer.signals import StopRequest
+from training.trainer.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 RUN = ("data=digits", "backend.threads=1", "trainer.epochs=3", "trainer.batch_size=32")
@@ -42,7 +46,8 @@ def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
 
 def keep_backend(monkeypatch, sides: list) -> None:
     monkeypatch.setattr(
-        "training.trainer.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
+        "training.trainer.trainer.open_backend",
+        lambda *a: sides.append(open_backend(*a)) or sides[-1],
     )
 
 
@@ -99,14 +104,17 @@ def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsy
     assert "Traceback" in next(tmp_path.glob("all/3_*/failure.txt")).read_text()
 
 
-def test_on_cuda_the_device_is_not_waited_for_at_every_step():
+def test_on_cuda_the_device_is_not_waited_for_at_every_step(tmp_path):
     """Where a look at the loss waits for the device, it is taken once, and tells a range."""
     config = compose("backend=numpy", "trainer.batch_size=10", "optimizer=sgd", "optimizer.lr=1e30")
-    backend, looks = open_backend(config), []
-    backend.place(few_digits())
+    config.trainer.epochs = 1
+    backend, looks, dataset = open_backend(config, ALONE), [], few_digits()
+    backend.place(dataset)
     backend.device, totals = "cuda", backend.totals
     backend.totals = lambda: looks.append(None) or totals()
-    with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError) as caught:
-        train_epoch(backend, plan_epoch(config, 96, 0), Progress(), lambda _: None)
-    assert (caught.value.first, caught.value.last) == (1, 10)
+    trainer = Trainer(
+        config, backend, dataset, ALONE, tmp_path, StopRequest(), Console(silent=True)
+    )
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="steps 1 to 10"):
+        trainer.fit()
     assert len(looks) == 1

@@ -100,7 +100,7 @@ def test_a_signal_the_process_was_told_to_ignore_stays_ignored():
     try:
         with signals.listen() as stop:
             signal.raise_signal(signal.SIGINT)
-            assert not stop()
+            assert not stop.requested
             assert signal.getsignal(signal.SIGTERM) == stop.receive
     finally:
         signal.signal(signal.SIGINT, before)
@@ -112,7 +112,7 @@ def test_outside_the_main_thread_nothing_is_changed():
 
     def listen() -> None:
         with signals.listen() as stop:
-            seen.append((stop(), signal.getsignal(signal.SIGINT)))
+            seen.append((stop.requested, signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=listen)
     thread.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import training.trainer.run
+import training.trainer.dataset
 from tests.training import support
 
 
@@ -27,7 +27,7 @@ def call_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
 def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every run of this process see 96 training and 30 test images."""
     monkeypatch.setattr(
-        training.trainer.run,
+        training.trainer.dataset,
         "_load_once",
         lambda name, root, download, size: support.few_digits(size),
     )

@@ -7,6 +7,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from training.storage.directories import claim
 from training.storage.files import write_atomically
 from training.trainer import console
 from training.trainer.evaluation import confusion_matrix, most_confident_errors, score
-from training.trainer.loop import Progress, Row, plan_epoch
+from training.trainer.plan import plan_epoch
+from training.trainer.progress import Progress, Row
 
 ROW = Row(1, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
 
@@ -153,11 +155,13 @@ def test_layer_table():
 
 
 def test_bar_only_on_a_terminal(monkeypatch, capsys):
-    with console.progress_bar("epoch 1", 10, 0) as advance:
+    plan = plan_epoch(compose("trainer.batch_size=10"), 100, epoch=0)
+    bar = partial(console.Console().bar, "epoch 1", plan, Progress())
+    with bar() as advance:
         advance(5)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with console.progress_bar("epoch 1", 10, 0) as advance:
+    with bar() as advance:
         advance(5)
     assert "epoch 1" in capsys.readouterr().err
 

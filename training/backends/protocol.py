@@ -1,4 +1,4 @@
-"""What the loop asks of a backend, and how it opens one.
+"""What the trainer asks of a backend.
 
 A backend holds one network, its optimizer and schedule, and the images. It is handed a whole
 epoch's plan at once and told which of its steps to take, so that an implementation may run one
@@ -14,8 +14,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training import environment
-from training.config.schema import Config
 from training.data import Dataset
 
 State = dict[str, NDArray]
@@ -171,22 +169,3 @@ def check_state(
             )
     if not all(np.isfinite(state[name]) and state[name] >= 0 for name in scalars):
         raise ValueError(f"{', '.join(sorted(scalars))} must not be negative or infinite")
-
-
-def open_backend(config: Config) -> Backend:
-    """Build the configured network on the configured side, with its initial weights.
-
-    Raises:
-        ConfigError: if the network, one of its arguments or the device cannot be had.
-    """
-    if config.backend.name == "torch":
-        if environment.processes() > 1:
-            from training.backends.torch.leader import Leader
-
-            return Leader(config)
-        from training.backends.torch import TorchBackend
-
-        return TorchBackend(config)
-    from training.backends.numpy import NumpyBackend
-
-    return NumpyBackend(config)

@@ -55,7 +55,7 @@ def run_job(composed: DictConfig) -> float:
     Returns:
         NaN for a job of a sweep that failed; its folder then says why.
     """
-    from training.trainer.run import run
+    from training.trainer.trainer import run
 
     job = HydraConfig.get()
     directory = Path(job.runtime.output_dir)

@@ -29,7 +29,7 @@ def run_single(request: Request) -> None:
         ConfigError: and then the folder is not there any more.
         RunError, StoppedError: as `training.trainer`.
     """
-    from training.trainer.run import run
+    from training.trainer.trainer import run
 
     (job,) = request.jobs
     if request.resumes:
@@ -55,7 +55,7 @@ def run_sweep(request: Request) -> int:
         ConfigError: for such a mistake.
         StoppedError: at a signal, with what was not started said.
     """
-    from training.trainer.run import run
+    from training.trainer.trainer import run
 
     leads, place = environment.rank() == 0, request.directory
     present = _present(place)
@@ -63,12 +63,15 @@ def run_sweep(request: Request) -> int:
         place = directories.claim(place, "hydra.sweep.dir")
         OmegaConf.save(request.hydra, place / SWEEP)
     failed: dict[Path, str] = {}
+    introduced = []
     for number, job in enumerate(request.jobs):
         if leads:
             print(f"job {number + 1} of {len(request.jobs)}: {request.varied(job)}", flush=True)
         directory = _begin(job, place / job.directory, "hydra.sweep.subdir")
+        model = job.config.model
         try:
-            run(job.config, directory)
+            run(job.config, directory, introduce=model not in introduced)
+            introduced.append(model)
         except StoppedError:
             if leads:
                 tell_not_started([request.varied(job) for job in request.jobs[number + 1 :]])

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
-from training.config.schema import ModelConfig
+from training import environment
+from training.backends.protocol import Backend
+from training.config.schema import Config, ModelConfig
+from training.data import Dataset
+from training.storage.directories import FAILURE, SUMMARY
 from training.storage.files import write_atomically
+from training.trainer.progress import Row
 
 
 class RunLabel(NamedTuple):
@@ -21,6 +28,11 @@ class RunLabel(NamedTuple):
     backend: str
     dataset: str
     seed: int
+
+    @classmethod
+    def of(cls, config: Config, dataset: Dataset) -> RunLabel:
+        """Return a run's label."""
+        return cls(config.model.name, config.backend.name, dataset.name, config.seed)
 
     def __str__(self) -> str:
         return f"{self.model} on {self.backend}, {self.dataset}, seed {self.seed}"
@@ -61,10 +73,55 @@ class Summary:
     versions: dict[str, str]
     date: str
 
-    def save(self, path: Path) -> None:
-        """Write the record as JSON."""
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        backend: Backend,
+        dataset: Dataset,
+        rows: Sequence[Row],
+        notes: Sequence[str],
+        seconds: float,
+    ) -> Summary:
+        """Return the record of a finished run with these epochs, notes and seconds behind it."""
+        return cls(
+            status="finished",
+            reason="",
+            model=config.model.name,
+            backend=backend.name,
+            device=backend.device,
+            threads=backend.threads,
+            dataset=dataset.name,
+            dataset_source=dataset.source,
+            dataset_note=dataset.note,
+            train_images=len(dataset.train_labels),
+            test_images=len(dataset.test_labels),
+            epochs=len(rows),
+            seed=config.seed,
+            test_accuracy=rows[-1].test_accuracy if rows else None,
+            test_loss=rows[-1].test_loss if rows else None,
+            parameters=sum(row.parameters for row in backend.layer_table()),
+            seconds=seconds,
+            training_seconds=sum(row.seconds for row in rows),
+            notes=[*backend.notes, *notes],
+            processor=environment.processor(),
+            blas=environment.blas(),
+            versions=environment.versions(backend.name),
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write the record as JSON into the run's folder."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        write_atomically(path, text.encode())
+        write_atomically(directory / SUMMARY, text.encode())
+
+
+def save_config(directory: Path, config: Config) -> None:
+    """Write a run's settings as YAML, without those of its resumption; a failure is forgotten."""
+    own = replace(config, resume=None, resume_override=False)
+    text = OmegaConf.to_yaml(OmegaConf.structured(own))
+    write_atomically(directory / "config.yaml", text.encode())
+    (directory / FAILURE).unlink(missing_ok=True)
 
 
 def save_weights(path: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:

@@ -4,25 +4,92 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from datetime import timedelta
+from shutil import get_terminal_size
 from time import perf_counter
 
-from training.backends.protocol import LayerRow
-from training.trainer.loop import Row
+from training.backends.protocol import Backend, EpochPlan, LayerRow
+from training.config.schema import Config, TorchBackendConfig
+from training.trainer.progress import Progress, Row
+
+#: Of an epoch's line, which loses details where the terminal has fewer.
+MAX_COLUMNS = 100
 
 
-class Screen:
-    """The terminal, as a run speaks to it."""
+class Console:
+    """A run's lines on the terminal.
+
+    Args:
+        silent: print nothing, as every rank but the first.
+    """
+
+    def __init__(self, silent: bool = False) -> None:
+        self._silent = silent
 
     def say(self, text: str) -> None:
         """Show a line or several."""
-        print(text, flush=True)
+        if not self._silent:
+            print(text, flush=True)
 
+    def begin(self, epochs: int, done: int) -> None:
+        """Start the clock of a run that has so many of its epochs behind it."""
+        self._epochs, self._done = epochs, done
+        self._started = perf_counter()
+
+    @contextmanager
     def bar(
-        self, label: str, steps: int, done: int
-    ) -> AbstractContextManager[Callable[[int], object]]:
-        """Give a function to call with the number of steps done."""
-        return progress_bar(label, steps, done)
+        self, label: str, plan: EpochPlan, progress: Progress
+    ) -> Iterator[Callable[[int], object]]:
+        """Give a function to call with the number of steps done; it draws only on a terminal."""
+        if self._silent or not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        from tqdm import tqdm
+
+        with tqdm(
+            total=plan.steps, initial=progress.step, desc=label, unit="step", leave=False
+        ) as bar:
+            yield lambda done: bar.update(done - bar.n)
+
+    def epoch(self, rows: Sequence[Row]) -> None:
+        """Show the last epoch's results, the best test accuracy so far and when the run ends."""
+        row, best = rows[-1], max(row.test_accuracy for row in rows)
+        results = [
+            f"epoch {row.epoch:>{len(str(self._epochs))}}/{self._epochs}",
+            f"train {row.train_loss:.4f} {row.train_accuracy * 100:6.2f} %",
+            f"test {row.test_loss:.4f} {row.test_accuracy * 100:6.2f} %",
+        ]
+        details = [f"lr {row.lr:.3g}", f"{row.seconds:.1f} s", f"best {best * 100:.2f} %"]
+        if left := self._epochs - row.epoch:
+            pace = (perf_counter() - self._started) / (row.epoch - self._done)
+            details.append(f"ETA {timedelta(seconds=round(left * pace))}")
+        columns = get_terminal_size((MAX_COLUMNS, 24)).columns
+        while details and len("  ".join([*results, *details])) > min(columns, MAX_COLUMNS):
+            del details[0]
+        self.say("  ".join([*results, *details]))
+
+
+def heading(config: Config, backend: Backend, chosen: str, introduce: bool) -> str:
+    """Return what stands above a run's epochs.
+
+    Args:
+        config: the run's.
+        backend: which trains.
+        chosen: where the number of epochs comes from.
+        introduce: whether to show the network's table.
+    """
+    lines = [
+        f"{config.model.name} on {backend.name} ({backend.device}, "
+        f"{_plural(backend.threads, 'thread')}), "
+        f"seed {config.seed}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})",
+        *backend.notes,
+    ]
+    if introduce:
+        lines.append(layer_table(backend.layer_table()))
+    if isinstance(config.backend, TorchBackendConfig) and config.backend.compile:
+        lines.append("compiling: the first epoch takes longer")
+    return "\n".join(lines)
 
 
 def layer_table(rows: list[LayerRow]) -> str:
@@ -37,56 +104,5 @@ def layer_table(rows: list[LayerRow]) -> str:
     )
 
 
-def epoch_line(row: Row, epochs: int) -> str:
-    """Return an epoch's results as one line."""
-    return (
-        f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}  lr {row.lr:.3g}"
-        f"  train loss {row.train_loss:.4f} accuracy {row.train_accuracy:7.2%}"
-        f"  test loss {row.test_loss:.4f} accuracy {row.test_accuracy:7.2%}"
-        f"  {row.seconds:.2f} s  {row.images_per_second:,.0f} images/s"
-    ).replace("%", " %")
-
-
-class Outlook:
-    """Tells after each epoch what is left of the run and how good it has been at best."""
-
-    def __init__(self, epochs: int, done: int) -> None:
-        self._epochs, self._done = epochs, done
-        self._started = perf_counter()
-
-    def line(self, rows: Sequence[Row]) -> str:
-        """Return the last epoch's results with the best accuracy so far and the time left."""
-        last, best = rows[-1], max(rows, key=lambda row: row.test_accuracy)
-        words = [epoch_line(last, self._epochs)]
-        words.append(f"best {best.test_accuracy * 100:.2f} % (epoch {best.epoch})")
-        return "  ".join([*words, *self._left(last.epoch)])
-
-    def _left(self, epoch: int) -> list[str]:
-        left = self._epochs - epoch
-        if not left:
-            return []
-        pace = (perf_counter() - self._started) / (epoch - self._done)
-        return [f"{duration(left * pace)} left"]
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in its two greatest units: "45 s", "3 min 20 s" or "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-@contextmanager
-def progress_bar(label: str, steps: int, done: int) -> Iterator[Callable[[int], object]]:
-    """Give a function to call with the number of steps done; it draws only on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=steps, initial=done, desc=label, unit="step", leave=False) as bar:
-        yield lambda steps_done: bar.update(steps_done - bar.n)
+def _plural(count: int | None, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

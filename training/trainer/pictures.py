@@ -7,7 +7,7 @@ from pathlib import Path
 from training.data import Dataset
 from training.trainer.artefacts import RunLabel
 from training.trainer.evaluation import Scores
-from training.trainer.loop import Row
+from training.trainer.progress import Row
 
 
 def draw(

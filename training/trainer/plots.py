@@ -20,7 +20,7 @@ from training.data import Dataset
 from training.storage.files import write_atomically
 from training.trainer.artefacts import RunLabel
 from training.trainer.evaluation import Scores, confusion_matrix, most_confident_errors
-from training.trainer.loop import Row
+from training.trainer.progress import Row
 
 TRAIN, TEST = "#3b6fb6", "#d1495b"
 WORST = 20

@@ -20,6 +20,7 @@ from training.config.schema import Config
 from training.config.settings import LOCAL, RESUMABLE, covered, flatten
 from training.errors import ConfigError
 from training.storage.checkpoint_file import NAME, CheckpointError, Content, newest
+from training.storage.directories import SUMMARY
 
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
 FORMAT = 2
@@ -27,8 +28,6 @@ MAX_SETTINGS = 200
 MAX_TEXT = 500
 #: Of a folder's runs, in the sentence that it is no run's itself.
 MAX_NAMED = 3
-
-SUMMARY = "summary.json"
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@%-]+")

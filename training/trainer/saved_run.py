@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from training import environment
 from training.backends.protocol import Backend, State
+from training.backends.ranks import Ranks
 from training.config.schema import Config
 from training.config.settings import covered
 from training.data import Dataset
-from training.storage.checkpoint import Checkpoint, save_checkpoint
+from training.errors import ConfigError
+from training.storage.checkpoint import Checkpoint, decode, save_checkpoint, set_aside
+from training.storage.checkpoint_file import NAME, newest, parse
+from training.storage.files import remove_leftovers
 from training.trainer import resume
-from training.trainer.loop import Progress
+from training.trainer.plan import plan_epoch
+from training.trainer.progress import Progress
 
 #: Beside the state: the completed epochs' rows.
 ROWS = "progress.rows"
@@ -35,9 +39,9 @@ class Maker:
     processes: int
 
     @classmethod
-    def of(cls, backend: Backend) -> Maker:
-        """Return what computes in this process and those beside it."""
-        return cls(backend.name, backend.device, backend.threads, environment.processes())
+    def of(cls, backend: Backend, ranks: Ranks) -> Maker:
+        """Return what computes on these ranks."""
+        return cls(backend.name, backend.device, backend.threads, ranks.world)
 
     def __str__(self) -> str:
         plural = "" if self.threads == 1 else "s"
@@ -107,12 +111,36 @@ class SavedRun:
         kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
         return cls(state, progress, maker=Maker(**record["maker"]), **kept)
 
-    def changes(self, config: Config, dataset: Dataset) -> list[resume.Change]:
+    def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
+        """Have the backend go on from here.
+
+        Returns:
+            The changed settings in words, and whether the epoch under way begins anew.
+
+        Raises:
+            ConfigError: if the run does not fit this configuration.
+        """
+        try:
+            changes = self._changes(config, dataset)
+            words = ", ".join(map(str, changes))
+            if changes and not config.resume_override:
+                raise ValueError(f"{words}; add resume_override=true to go on all the same")
+            stood = self.progress.step
+            self._adapt(config, changes)
+            plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
+            if self.progress.step > plan.steps:
+                raise ValueError(f"it stands at step {self.progress.step} of {plan.steps}")
+            backend.load_state(self.state)
+        except ValueError as error:
+            raise ConfigError(f"resume={config.resume}: {error}") from error
+        return words, self.progress.step < stood
+
+    def _changes(self, config: Config, dataset: Dataset) -> list[resume.Change]:
         """Return what decides the result and is not as it was."""
         now = {**resume.record_of(config), "dataset": describe(dataset)}
         return resume.changes({**self.config, "dataset": self.dataset}, now)
 
-    def adapt(self, config: Config, changes: list[resume.Change]) -> None:
+    def _adapt(self, config: Config, changes: list[resume.Change]) -> None:
         """Make changed settings take effect from here on."""
         if _concern(changes, LEARNING_RATE):
             schedule, done = config.scheduler, self.progress.epoch
@@ -120,6 +148,32 @@ class SavedRun:
             self.state["optimizer.lr"] = np.asarray(config.optimizer.lr * schedule.gamma**falls)
         if _concern(changes, EPOCH):
             self.progress = Progress(epoch=self.progress.epoch, rows=self.progress.rows)
+
+
+def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
+    """Return a folder's newest good run, and why the checkpoint before it was passed over, if so.
+
+    Rank 0 reads the file; the others, which may be on machines without it, get its bytes.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    try:
+        passed_over, content = None, b""
+        if ranks.rank == 0:
+            found, passed_over = newest(directory)
+            content = found.path.read_bytes()
+        content = ranks.broadcast_bytes(content)
+        return SavedRun.of(decode(parse(content, directory / NAME))), passed_over
+    except ValueError as error:  # CheckpointError is one
+        raise ConfigError(f"resume={directory}: {error}") from error
+
+
+def clean_up(directory: Path, passed_over: str | None) -> None:
+    """Remove what a killed process left behind, and set a damaged checkpoint aside."""
+    remove_leftovers(directory)
+    if passed_over:
+        set_aside(directory / NAME)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

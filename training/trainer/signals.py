@@ -7,9 +7,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from signal import SIGINT, SIGTERM
 from types import FrameType
 
-WATCHED = (signal.SIGINT, signal.SIGTERM)
+WATCHED = (SIGINT, SIGTERM)
 
 
 class StopRequest:
@@ -18,14 +19,15 @@ class StopRequest:
     def __init__(self) -> None:
         self.number: int | None = None
 
-    def __call__(self) -> bool:
+    @property
+    def requested(self) -> bool:
         """Return whether a signal has come."""
         return self.number is not None
 
     @property
     def name(self) -> str:
         """Return the signal's name, for example SIGINT."""
-        return signal.Signals(self.number or 0).name
+        return signal.Signals(self.number).name if self.number else "a signal"
 
     def receive(self, number: int, _: FrameType | None = None) -> None:
         """Note the signal, and let the system end the process at the next one.
@@ -43,19 +45,22 @@ class StopRequest:
 
 
 @contextmanager
-def listen() -> Iterator[StopRequest]:
-    """Watch for both signals within the block, except those the process was told to ignore."""
+def listen(rank: int = 0) -> Iterator[StopRequest]:
+    """Watch for both signals within the block, except those the process was told to ignore.
+
+    A signal to a job of several ranks is rank 0's to answer; the others ignore it, since saving
+    takes all of them.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
     before = {number: signal.getsignal(number) for number in WATCHED}
-    for number, handler in before.items():
-        if handler not in (signal.SIG_IGN, None):
-            signal.signal(number, request.receive)
+    watched = [n for n, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for number in watched:
+        signal.signal(number, signal.SIG_IGN if rank else request.receive)
     try:
         yield request
     finally:
-        for number, handler in before.items():
-            if handler not in (signal.SIG_IGN, None):
-                signal.signal(number, handler)
+        for number in watched:
+            signal.signal(number, before[number])
