@@ -64,9 +64,10 @@ def _main() -> int:
     if args.hydra_help or args.shell_completion or shows:
         from training.cli.launchers import hand_over
 
-        if shows:
-            jobs.read(args)
-        hand_over([*args.overrides, *options])
+        if environment.rank() == 0:
+            if shows:
+                jobs.read(args)
+            hand_over([*args.overrides, *options])
         return 0
     request = _request(args)
     if request.finished:
