@@ -15,7 +15,7 @@ from tests.training import support
 def mnist_of_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every run of this process that asks for MNIST see 96 digits under that name."""
 
-    def load(name: str, root: str | None, download: bool, size: int):
+    def load(name: str, root: str | None, download: bool, size: int, silent: bool):
         assert name == "mnist"
         return replace(support.few_digits(size), name="mnist")
 

@@ -29,7 +29,7 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         training.trainer.dataset,
         "_load_once",
-        lambda name, root, download, size: support.few_digits(size),
+        lambda name, root, download, size, silent: support.few_digits(size),
     )
 
 

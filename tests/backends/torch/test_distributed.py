@@ -22,6 +22,8 @@ from training.errors import ConfigError
 from training.storage.checkpoint import load_checkpoint
 
 torch = pytest.importorskip("torch")
+from training.backends.torch.devices import prepare  # noqa: E402
+from training.backends.torch.distributed import explain  # noqa: E402
 
 #: Ten steps of sums in another order, and how far they may take losses, and parameters and buffers
 #: by their norms. With tanh and averages, rounding stays rounding. ReLUs and maxima may turn it
@@ -47,7 +49,7 @@ class Launch:
     """A command that torchrun runs in two processes, each thought to be on a machine if apart."""
 
     def __init__(self, cwd: Path, *arguments: str, fault: str | None = None, apart: bool = False):
-        program = ROOT / ("tests/training/faulty_rank.py" if fault else "train.py")
+        program = ROOT / ("tests/backends/faulty_rank.py" if fault else "train.py")
         environment = os.environ | {"FAULT": fault or ""}
         where: tuple[str, ...] = ("--standalone", "--nproc_per_node=2")
         if apart:
@@ -189,7 +191,7 @@ def test_a_failing_process_gives_its_reason(alone, place):
     assert reason == "train.py: rank 1: ValueError: the fault"
     assert "or told its reason itself; the last checkpoint is good" in sentence
     summary = json.loads((place / "failed/summary.json").read_text())
-    assert "batch normalisation local, the first process's statistics" in summary["notes"][0]
+    assert "batch normalisation local, rank 0's statistics" in summary["notes"][0]
     # The first process, whose statistics are kept, has no image in the fifth step.
     state = load_checkpoint(place / "failed/checkpoint.safetensors").state
     assert state["model.bn2.num_batches_tracked"] == 4
@@ -232,8 +234,6 @@ def test_two_cuda_devices_are_one(place, monkeypatch, no_pictures):
         (("backend=numpy",), "backend=numpy trains in one process, not in 2: leave torchrun out"),
         (("--multirun", "backend=torch,numpy"), "backend=numpy trains in one process, not in 2"),
         (("--multirun", "seed=1,2", "hydra/launcher=joblib"), "hydra/launcher=joblib cannot"),
-        (("backend.mode=graph",), "backend.mode=graph cannot be used with 2 processes"),
-        (("backend.compile=true",), "backend.compile=true cannot be used with several processes"),
         (("backend.batch_norm=none",), "backend.batch_norm must be one of synchronised, local"),
     ],
 )
@@ -251,9 +251,19 @@ def test_what_several_processes_cannot_do(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_processes_than_devices(monkeypatch):
-    from training.backends.torch.devices import prepare
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("backend.mode=graph", "backend.mode=graph cannot be used with 2 processes"),
+        ("backend.compile=true", "backend.compile=true cannot be used with several processes"),
+    ],
+)
+def test_modes_of_one_process(setting, words):
+    with pytest.raises(ConfigError, match=words):
+        prepare(compose("backend=torch", "device=cpu", setting), processes=2)
 
+
+def test_more_processes_than_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -262,20 +272,7 @@ def test_more_processes_than_devices(monkeypatch):
         prepare(compose("backend=torch", "device=cuda"), processes=2)
 
 
-@pytest.mark.parametrize("world", [2, 3, 7])
-def test_every_image_is_one_processs(world):
-    from training.backends.torch.collectives import Shard
-
-    for size in (1, 2, 5, 6, 128):
-        images = list(range(size))
-        parts = [images[Shard(rank, world).part(size)] for rank in range(world)]
-        assert [image for part in parts for image in part] == images
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
 def test_what_a_failed_exchange_means():
-    from training.backends.torch.processes import explain
-
     silent = RuntimeError("[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 600000ms")
     assert explain(silent, 4) == "another of the 4 processes has not answered for 10 minutes"
     gone = RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [::1]:1")
