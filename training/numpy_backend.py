@@ -1,4 +1,4 @@
-"""The NumPy side of training: the batch is split over threads, BLAS keeps to one."""
+"""The NumPy side of training: one thread works through each batch in micro-batches."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 import numpy_models
-from numpy_models import CrossEntropyLoss, Dropout, Sequential, StepLR
+from numpy_models import CrossEntropyLoss, Dropout, Layer, StepLR
 from training.backend import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
 from training.config import AdagradConfig, AdamConfig, Config, OptimizerConfig, SGDConfig
 from training.data import Dataset, flip_images
-from training.environment import available_cores
+from training.environment import keep_freed_memory
 from training.errors import ConfigError
 from training.initialisation import initial_weights
 from training.models import build_network
 from training.random import stream
 
-EVALUATION_BATCH = 1000
+SCALED_AT_ONCE = 1000
 
 Optimizer = numpy_models.Adam | numpy_models.SGD | numpy_models.Adagrad
 
@@ -38,6 +38,7 @@ class NumpyBackend:
     def __init__(self, config: Config) -> None:
         if "OPENBLAS_NUM_THREADS" not in os.environ:
             threadpool_limits(1, user_api="blas")
+        keep_freed_memory()
         self.notes: tuple[str, ...] = ()
         self._seed = config.seed
         self._scale, self._shift = pixel_scale(config.data.scaling)
@@ -47,9 +48,7 @@ class NumpyBackend:
         for name, values in initial_weights(shapes, config.init, config.seed).items():
             parameters[name][...] = values
         self._image_shape = (1, config.model.image_size, config.model.image_size)
-        self._batch_shape = (config.trainer.batch_size, *self._image_shape)
-        self._threads_asked = config.backend.threads
-        self.threads = self._threads_asked or available_cores()
+        self.threads = 1
         self._criterion = CrossEntropyLoss()
         self._optimizer = _optimizer(self._net, config.optimizer)
         step_size = config.scheduler.step_size
@@ -57,15 +56,11 @@ class NumpyBackend:
             StepLR(self._optimizer, step_size, config.scheduler.gamma) if step_size else None
         )
         self._epoch = 0
-        self._dropouts = [la for la in self._net.layers.values() if isinstance(la, Dropout)]
+        self._dropouts = [la for la in self._net.leaves().values() if isinstance(la, Dropout)]
 
     def place(self, dataset: Dataset) -> None:
-        """Keep the data set's own arrays; settle on the number of threads."""
+        """Keep the data set's own arrays."""
         self._dataset = dataset
-        self.threads = self._threads_asked or self._net.worthwhile_threads(
-            self._batch_shape, available_cores()
-        )
-        self._net.threads = self.threads
 
     def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
         """Take the epoch's plan and the sums so far."""
@@ -84,9 +79,9 @@ class NumpyBackend:
             if plan.flips is not None:
                 images = flip_images(images, plan.flips[batch])
             labels = dataset.train_labels[indices]
-            logits = self._net.forward(self._input(images))
-            loss = self._criterion.forward(logits, labels)
-            self._net.backward(self._criterion.backward(), input_gradient=False)
+            loss, logits = numpy_models.loss_and_gradients(
+                self._net, self._criterion, self._input(images), labels
+            )
             self._optimizer.step()
             correct = int((logits.argmax(axis=1) == labels).sum())
             seen = self._totals
@@ -106,18 +101,15 @@ class NumpyBackend:
 
     def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
         """Return the logits of the test images, or of the first training images."""
-        self._net.eval()
         images = self._dataset.test_images
         if first_training is not None:
             images = self._dataset.train_images[:first_training]
-        logits = np.concatenate(
+        return np.concatenate(
             [
-                self._net.forward(self._input(images[start : start + EVALUATION_BATCH]))
-                for start in range(0, len(images), EVALUATION_BATCH)
+                numpy_models.outputs(self._net, self._input(images[start : start + SCALED_AT_ONCE]))
+                for start in range(0, len(images), SCALED_AT_ONCE)
             ]
         )
-        self._net.train()
-        return logits
 
     @property
     def lr(self) -> float:
@@ -152,9 +144,7 @@ class NumpyBackend:
     def layer_table(self) -> list[LayerRow]:
         """Return the layers with the shapes they declare."""
         return [
-            LayerRow(
-                name, type(layer).__name__, shape, sum(map(np.size, layer.parameters.values()))
-            )
+            LayerRow(name, type(layer).__name__, shape, layer.flat_parameters.size)
             for name, layer, shape in self._net.output_shapes(self._image_shape)
         ]
 
@@ -169,7 +159,7 @@ class NumpyBackend:
             layer.draw = lambda shape: generator.random(shape, np.float32)
 
 
-def _optimizer(net: Sequential, config: OptimizerConfig) -> Optimizer:
+def _optimizer(net: Layer, config: OptimizerConfig) -> Optimizer:
     lr, weight_decay = config.lr, config.weight_decay
     match config:
         case AdamConfig(betas=betas, eps=eps, eps_mode=mode):
