@@ -17,7 +17,7 @@ from tests.training.support import MODELS, ROOT, compose, metrics, train_py
 from training.backends.protocol import open_backend
 from training.data import load_dataset
 from training.storage.checkpoint import load_checkpoint
-from training.trainer.artefacts import load_weights
+from training.storage.weights import load_weights
 from training.trainer.evaluation import score
 from training.trainer.run import heading
 

@@ -28,7 +28,7 @@ from training.cli.plan import Plan, make_plan, parse_arguments
 from training.config.check import check
 from training.config.schema import register
 from training.errors import ConfigError, RunError, StoppedError, cannot_write
-from training.storage import directories
+from training.storage import run_folder
 from training.trainer.resume import quote
 
 SEQUENTIAL = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -176,7 +176,7 @@ def _place(plan: Plan) -> tuple[Path, list[str]]:
         settings = [f"hydra.run.dir={quote(plan.directory)}", "hydra.output_subdir=null"]
         return Path(plan.directory), settings
     key = "hydra.sweep.dir" if plan.multirun else "hydra.run.dir"
-    claimed = directories.claim(Path(plan.directory), key)
+    claimed = run_folder.claim(Path(plan.directory), key)
     return claimed, [f"{key}={quote(str(claimed))}"]
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from training.config.schema import ModelConfig
+from training.storage import weights as weights_file
 from training.storage.files import write_atomically
 
 
@@ -67,16 +68,7 @@ class Summary:
         write_atomically(path, text.encode())
 
 
-def save_weights(path: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:
+def save_weights(directory: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:
     """Write parameters and buffers under torch's names, with the network they belong to."""
-    from safetensors.numpy import save
-
     metadata = {"model": model.name, "arguments": json.dumps(model.arguments)}
-    write_atomically(path, save(dict(weights), metadata))
-
-
-def load_weights(path: Path) -> dict[str, NDArray]:
-    """Return the arrays of a weights file by name."""
-    from safetensors.numpy import load_file
-
-    return load_file(path)
+    weights_file.save_weights(directory / "weights.safetensors", weights, metadata)

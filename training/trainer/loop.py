@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from training.backends.protocol import Backend, EpochPlan, Totals
 from training.backends.streams import stream
 from training.config.schema import Config
 from training.data import Dataset, epoch_batches, flip_decisions
+from training.storage.tables import Row
 from training.trainer.evaluation import Scores, score
 
 Result = TypeVar("Result")
@@ -24,33 +25,6 @@ Result = TypeVar("Result")
 #: them, so that runs that share a device can have theirs taken together; it says where it stands,
 #: and takes the seconds that its steps needed in the pause.
 Rounds = Generator["Progress", float | None, Result]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One epoch's line of metrics.csv; accuracies and losses are means over images.
-
-    The training figures are running means over the epoch's batches as they were trained on;
-    seconds counts the training pass alone.
-    """
-
-    epoch: int
-    lr: float
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    seconds: float
-    images_per_second: float
-
-    @classmethod
-    def columns(cls) -> list[str]:
-        """Return the columns' names, in order."""
-        return [field.name for field in fields(cls)]
-
-    def values(self) -> dict[str, float]:
-        """Return the columns by name, in order."""
-        return asdict(self)
 
 
 class NonFiniteLossError(ArithmeticError):

@@ -16,14 +16,11 @@ from training.backends.protocol import Backend, EpochPlan, Totals
 from training.config.schema import Config
 from training.data import Dataset
 from training.storage.checkpoint import DAMAGED
-from training.storage.csv_log import CsvLog
 from training.storage.files import copy
+from training.storage.tables import EVALUATIONS, STEPS, Table, salvage
 from training.trainer.evaluation import Scores, score
 from training.trainer.live_log import LiveLog
 from training.trainer.loop import Progress, Row
-
-STEPS = ("step", "loss", "accuracy")
-EVALUATIONS = ("step", "epoch", "train_accuracy", "test_accuracy")
 
 
 class Recorder:
@@ -53,8 +50,8 @@ class Recorder:
         self._say = say
         self._every, self._samples = trainer.log_every, trainer.evaluation_samples
         self._live = config.logger.name == "tensorboard"
-        self._steps: CsvLog | None = None
-        self._evaluations: CsvLog | None = None
+        self._steps: Table | None = None
+        self._evaluations: Table | None = None
         self._log: LiveLog | None = None
         self._opened = False
 
@@ -114,12 +111,12 @@ class Recorder:
         if self._log:
             self._log.close()
 
-    def _open(self, name: str, header: Sequence[str], done: int) -> CsvLog:
+    def _open(self, name: str, header: Sequence[str], done: int) -> Table:
         """Return a log whose first column is the step, with the file's rows up to a step."""
         path = self._directory / name
         rows: list[list[str]] = []
         if done and path.exists():
-            rows, sound = _read(path, header, done)
+            rows, sound = salvage(path, header, done)
             if not sound:
                 aside = path.with_name(name + DAMAGED)
                 copy(path, aside)
@@ -127,7 +124,7 @@ class Recorder:
                     f"{name} is damaged: going on with the rows that can be read; as it was it is "
                     f"kept as {aside.name}"
                 )
-        return CsvLog(path, header, rows)
+        return Table(path, header, rows)
 
     def _add_step(self, step: int) -> None:
         totals = self._backend.totals()
@@ -148,21 +145,3 @@ class Recorder:
         train = score(self._backend.evaluate(self._samples), labels).accuracy
         right = scores.predictions[: self._samples] == self._dataset.test_labels[: self._samples]
         self._evaluations.append((step, epoch, f"{train:.6g}", f"{right.mean():.6g}"))
-
-
-def _read(path: Path, header: Sequence[str], done: int) -> tuple[list[list[str]], bool]:
-    """Return a file's rows up to a step, and whether up to there it is as it was written."""
-    # What follows the last end of a line, if anything, is what a killed process was writing.
-    *lines, torn = path.read_text("utf-8", errors="replace").split("\n")
-    headed = lines[:1] == [",".join(header)]
-    kept = [line.split(",") for line in lines[1 if headed else 0 :] if _number(line) <= done]
-    rows = [row for row in kept if len(row) == len(header) and min(map(_number, row)) >= 0]
-    return rows, headed and rows == kept and (not torn or _number(torn) > done)
-
-
-def _number(line: str) -> float:
-    """Return a line's first number, or -1, which no table holds, if there is none."""
-    try:
-        return float(line.partition(",")[0])
-    except ValueError:
-        return -1.0

@@ -24,7 +24,7 @@ from training.errors import (
     StoppedError,
     cannot_write,
 )
-from training.storage import directories
+from training.storage import run_folder
 from training.storage.files import write_atomically
 from training.trainer import console, signals
 from training.trainer.artefacts import RunLabel, Summary, save_weights
@@ -113,7 +113,7 @@ class Run:
             ConfigError, OutputError, DivergenceError, ProcessError, StoppedError: as `run`.
         """
         session, directory = self._session, self._directory
-        with directories.hold(directory):
+        with run_folder.hold(directory):
             try:
                 self._screen.say(heading(self._config, self._backend, self._chosen))
                 if self._config.resume is not None:
@@ -190,7 +190,7 @@ class Run:
 
     def _save_artefacts(self, scores: Scores) -> None:
         directory, dataset, model = self._directory, self._dataset, self._config.model
-        save_weights(directory / "weights.safetensors", self._backend.weights(), model)
+        save_weights(directory, self._backend.weights(), model)
         label = RunLabel(model.name, self._backend.name, dataset.name, self._config.seed)
         draw(directory, self._session.progress.rows, scores, dataset, label)
 

@@ -7,16 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-
 from training.backends.protocol import Backend, EpochPlan
 from training.config.schema import Config, parse_interval
 from training.data import Dataset
 from training.errors import ConfigError, DivergenceError, StoppedError
-from training.storage.checkpoint import decode, set_aside
-from training.storage.checkpoint_file import NAME, CheckpointError, newest
-from training.storage.csv_log import CsvLog
+from training.storage.checkpoint import (
+    NAME,
+    CheckpointError,
+    load_checkpoint,
+    newest,
+    not_finite,
+    set_aside,
+)
 from training.storage.files import remove_leftovers
+from training.storage.tables import Table
 from training.trainer import console, resume
 from training.trainer.evaluation import Scores, score
 from training.trainer.loop import (
@@ -88,8 +92,8 @@ class Session:
             ConfigError: if it does not fit this configuration; nothing has then been written.
         """
         try:
-            content, passed_over = newest(self._directory)
-            saved = SavedRun.of(decode(content))
+            checkpoint, passed_over = newest(self._directory, load_checkpoint)
+            saved = SavedRun.of(checkpoint)
             self._take_over(saved)
         except (CheckpointError, ValueError) as error:
             raise ConfigError(f"resume={self._directory}: {error}") from error
@@ -117,7 +121,7 @@ class Session:
         """
         # What a killed process wrote beyond its last checkpoint is trained, and written, again.
         done = [row.values().values() for row in self.progress.rows]
-        self._log = CsvLog(self._directory / "metrics.csv", Row.columns(), done)
+        self._log = Table(self._directory / "metrics.csv", Row.columns(), done)
         parts = self._config, self._backend, self._dataset, self._directory
         self._recorder = Recorder(*parts, self._say)
         self._outlook = console.Outlook(self._epochs, self.progress.epoch)
@@ -187,8 +191,7 @@ class Session:
 
     def _save(self) -> None:
         state = self._backend.state()
-        weights = (array for name, array in state.items() if name.startswith("model."))
-        if not all(np.isfinite(array).all() for array in weights):
+        if not_finite(state):
             raise self._divergence(self.progress.step, self.progress.step)
         config, dataset = resume.record_of(self._config), describe(self._dataset)
         maker = Maker.of(self._backend)
