@@ -84,7 +84,7 @@ class Claim(Measurement):
         rule: what makes the claim true: each figure "close" to the report's, "at least" or
             "at most" it, "between" two of them, or the figures "falling" from one to the next.
         percent: whether to write shares as percentages.
-        note: what is known about the claim, for the reader of the result, as a format string.
+        note: what explains the result, in sentences, as a format string.
         readings: the measured figures that the note's fields stand for, shares as percentages;
             where one of them has no record, there is no note.
     """

@@ -12,11 +12,22 @@ _R0, _R1, _R2, _R3, _R4 = (
     "r3_lenet5_avgpool",
     "r4_lenet5_bn",
 )
+#: Each report's network, and what the report is about; "own" is no report's.
+REPORTS = {
+    "R0": ("lenet5_relu", "LeNet-5 in NumPy, with ReLU and max pooling"),
+    "R1": ("lenet5_tanh", "LeNet-5 in PyTorch, with tanh and average pooling"),
+    "R2": ("deepcnn21", "six convolutions in NumPy, with dropout"),
+    "R3": ("lenet5_avgpool", "LeNet-5 in a NumPy framework, with average pooling"),
+    "R4": ("lenet5_bn", "LeNet-5 in NumPy, with batch normalisation"),
+    "own": ("lenet5_bn", "A recipe of our own"),
+}
+
 _ENDS = tuple(range(234, 2341, 234))
 _EPOCHS = tuple(range(1, 9))
 _RATES = {5e-2: 0.4955, 3e-2: 0.9786, 1e-2: 0.9930, 3e-3: 0.9838, 3e-5: 0.6507, 3e-7: 0.1795}
-_RATE_NOTES = dict.fromkeys(
-    (3e-5, 3e-7), "pixels of 0 to 255 do not explain it: they give less (study r2_small_rates)"
+_SMALL_RATES = (
+    "At the two smallest learning rates the report's accuracies are far higher. Pixels of 0 to 255 "
+    "do not explain it: they give less still (study `r2_small_rates`)."
 )
 _DEPTHS = {
     6: (1.235361, 1.052538, 0.975401),
@@ -33,9 +44,9 @@ CLAIMS: tuple[Claim, ...] = (
         "R0",
         "test accuracy after 10 epochs",
         (0.9885,),
-        note="with linear weights from N(0, 0.1²): the printed N(0, 1), measured under the "
-        "departures, lags far behind, and its first logits, in the thousands, overflow the printed "
-        "softmax",
+        note="The recipe draws linear weights from N(0, 0.1²). With the printed N(0, 1), measured "
+        "under the departures below, training lags far behind, and the first logits, in the "
+        "thousands, overflow the printed softmax.",
     ),
     Claim(
         _R0,
@@ -58,7 +69,8 @@ CLAIMS: tuple[Claim, ...] = (
         source="steps",
         at=_ENDS,
         percent=False,
-        note="the accuracy of 256 images at 98 % varies by 0.009 from batch to batch",
+        note="The accuracy of one batch of 256 images varies by 0.009 from batch to batch at 98 %, "
+        "hence the tolerance of 0.03.",
     ),
     Claim(
         _R0,
@@ -86,8 +98,9 @@ CLAIMS: tuple[Claim, ...] = (
         "R0",
         "one linear layer after 1,500 iterations",
         (0.9375,),
-        note="no reading tried exceeds {:.1f} % (study r0_baseline_readings); 93.75 % is 240 of "
-        "256 images, so it may be one training batch's accuracy",
+        note="No reading of the linear layer's recipe exceeds {:.1f} % (study "
+        "`r0_baseline_readings`). 93.75 % is 240 of 256 images, so the report may give the "
+        "accuracy of one training batch.",
         readings=(Reading("r0_linear_baseline", changes=None, of="greatest"),),
     ),
     Claim(
@@ -95,17 +108,17 @@ CLAIMS: tuple[Claim, ...] = (
         "R1",
         "test accuracy after 300 epochs",
         (0.974,),
-        note="halved every 20 epochs, a rate of 1e-5 adds up to that of 40 epochs and is spent "
-        "long before the end; the reading that gives the report's figure is ten times the printed "
-        "rate (study r1_readings)",
+        note="Halved every 20 epochs, a learning rate of 1e-5 adds up to that of 40 epochs and is "
+        "spent long before the end. Ten times the printed rate gives the report's figure (study "
+        "`r1_readings`).",
     ),
     Claim(
         _R2,
         "R2",
         "final test accuracy",
         (0.9937,),
-        note="the hidden width is not stated: with 256 instead of 50 the accuracy is within the "
-        "tolerance (study r2_readings)",
+        note="The report does not state the hidden width: with 256 instead of 50 the final "
+        "accuracy is within the tolerance (study `r2_readings`).",
     ),
     Claim(
         _R2,
@@ -124,7 +137,7 @@ CLAIMS: tuple[Claim, ...] = (
             (accuracy,),
             tolerance=0.003 if accuracy > 0.9 else 0.05,
             changes={} if rate == 1e-2 else {"optimizer.lr": rate},
-            note=_RATE_NOTES.get(rate, ""),
+            note=_SMALL_RATES if rate < 1e-3 else "",
         )
         for rate, accuracy in _RATES.items()
     ),
@@ -148,7 +161,8 @@ CLAIMS: tuple[Claim, ...] = (
         changes={"init.name": "xavier"},
         rule="between",
         percent=False,
-        note="there is no plateau: Xavier's curve lies as low as He's",
+        note="Under Xavier's initialisation there is no plateau: its training loss falls as low as "
+        "He's (study `r2_init`).",
     ),
     Claim(
         _R2,
@@ -185,8 +199,8 @@ CLAIMS: tuple[Claim, ...] = (
             percent=False,
             note=""
             if depth > 4
-            else "over three seeds the shallower network starts faster, "
-            "not slower; single seeds of one depth differ by {:.1f} in the first epoch",
+            else "Over three seeds the shallower network starts faster, not slower; single seeds "
+            "of one depth differ by {:.1f} in the first epoch (study `r2_depth`).",
             readings=() if depth > 4 else (_ONE_DEPTH,),
         )
         for depth, losses in _DEPTHS.items()
@@ -196,9 +210,9 @@ CLAIMS: tuple[Claim, ...] = (
         "R3",
         "test accuracy after 2 epochs",
         (0.8331,),
-        note="the rate is not stated: 3e-5 gives {:.2f} %, but then the figures at step 245 come "
-        "far later than the report's, which 1e-4 comes near to; no rate and scaling tried gives "
-        "all three (study r3_readings)",
+        note="The report does not state the learning rate. 3e-5 gives {:.2f} %, but then the "
+        "figures of step 245 come far later than in the report, to which 1e-4 comes near. No rate "
+        "and scaling tried gives all three (study `r3_readings`).",
         readings=(Reading(_R3, changes={"optimizer.lr": 3e-5}),),
     ),
     Claim(
@@ -236,8 +250,9 @@ CLAIMS: tuple[Claim, ...] = (
         "R4",
         "test accuracy after 20 epochs",
         (0.971,),
-        note="the rate is not stated: at 1e-5 Adam gives {:.2f} % with batches of 128 and {:.2f} % "
-        "with 512, around the report's figure (study r4_readings)",
+        note="The report does not state the learning rate: at 1e-5 Adam gives {:.2f} % with "
+        "batches of 128 and {:.2f} % with 512, either side of the report's figure (study "
+        "`r4_readings`).",
         readings=(
             Reading(_R4, changes={"optimizer.lr": 1e-5}),
             Reading(_R4, changes={"optimizer.lr": 1e-5, "trainer.batch_size": 512}),
@@ -256,7 +271,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "ninety_nine",
         "own",
-        "test accuracy after the four epochs of a recipe of our own",
+        "test accuracy after 4 epochs",
         (0.99,),
         rule="at least",
     ),
@@ -338,12 +353,10 @@ def reported(record: Record, column: str) -> float | None:
     return None
 
 
-def reported_course(
-    record: Record, column: str, source: str = "metrics"
-) -> list[tuple[int, float]]:
+def reported_curve(record: Record, column: str, source: str = "metrics") -> list[tuple[int, float]]:
     """Return the report's (row, figure) pairs for a run's column, or [] if it gives none."""
     for claim in CLAIMS:
-        course = len(claim.at) > 1 and claim.rule == "close"
-        if course and (claim.source, claim.column) == (source, column) and claim.concerns(record):
+        curve = len(claim.at) > 1 and claim.rule == "close"
+        if curve and (claim.source, claim.column) == (source, column) and claim.concerns(record):
             return list(zip(claim.at, claim.claimed, strict=True))
     return []

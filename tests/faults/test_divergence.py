@@ -82,7 +82,7 @@ def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsy
         if "seed=8" in (path.parent / ".hydra" / "overrides.yaml").read_text():
             raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("training.trainer.plots.curves", broken)
+    monkeypatch.setattr("training.trainer.pictures.curves", broken)
     arguments = (*RUN, "backend=numpy", "optimizer=sgd", "seed=7,8", "hydra.sweep.dir=all")
     assert call_main("--multirun", *arguments, "optimizer.lr=1e30,1e-2") == 1
     first, *lines = capsys.readouterr().err.splitlines()[-4:]

@@ -173,7 +173,8 @@ def test_numbers_that_are_not_finite_make_a_checkpoint_bad(tmp_path):
 def test_a_record_is_read_without_numpy(tmp_path):
     save_checkpoint(tmp_path / NAME, STATE, {"number": 1})
     script = (
-        "import sys; from pathlib import Path; from training.storage.checkpoint import newest, read;"
+        "import sys; from pathlib import Path;"
+        "from training.storage.checkpoint import newest, read;"
         "assert newest(Path(sys.argv[1]), read)[0].record == {'number': 1};"
         "assert not {'numpy', 'torch'} & sys.modules.keys()"
     )

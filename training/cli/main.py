@@ -107,9 +107,9 @@ def _main() -> None:
     failures.forget()
     _run_jobs(plan)
     if plan.multirun:
-        from studies import studies
+        from studies import sweep
 
-        studies.report(place)
+        sweep.report(place)
     failures.report(place, plan.multirun)
     return None
 

@@ -1,4 +1,4 @@
-"""The files that a run leaves at its end: summary.json and the final weights."""
+"""The files that a run leaves at its end: summary.json, the final weights, and its pictures."""
 
 from __future__ import annotations
 
@@ -6,25 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from training.config.schema import ModelConfig
+from training.config.schema import Config, ModelConfig
+from training.data import Dataset
 from training.storage import weights as weights_file
 from training.storage.files import write_atomically
-
-
-class RunLabel(NamedTuple):
-    """What every picture says about where it comes from."""
-
-    model: str
-    backend: str
-    dataset: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.model} on {self.backend}, {self.dataset}, seed {self.seed}"
+from training.storage.tables import Row
+from training.trainer.evaluation import Scores
 
 
 @dataclass(frozen=True)
@@ -72,3 +62,17 @@ def save_weights(directory: Path, weights: Mapping[str, NDArray], model: ModelCo
     """Write parameters and buffers under torch's names, with the network they belong to."""
     metadata = {"model": model.name, "arguments": json.dumps(model.arguments)}
     weights_file.save_weights(directory / "weights.safetensors", weights, metadata)
+
+
+def draw(
+    directory: Path, config: Config, backend: str, dataset: Dataset, rows: list[Row], scores: Scores
+) -> None:
+    """Draw the curves, the confusion matrix and the most confident errors.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    from training.trainer import pictures  # matplotlib takes longer to import than a run to start
+
+    label = f"{config.model.name} on {backend}, {dataset.name}, seed {config.seed}"
+    pictures.draw(directory, rows, scores, dataset, label)

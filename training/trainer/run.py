@@ -27,11 +27,10 @@ from training.errors import (
 from training.storage import run_folder
 from training.storage.files import write_atomically
 from training.trainer import console, signals
-from training.trainer.artefacts import RunLabel, Summary, save_weights
+from training.trainer.artefacts import Summary, draw, save_weights
 from training.trainer.evaluation import Scores
 from training.trainer.live_log import check_logger
 from training.trainer.loop import Rounds, finish, quiet_overflow
-from training.trainer.pictures import draw
 from training.trainer.resume import SUMMARY
 from training.trainer.session import Session
 
@@ -191,8 +190,8 @@ class Run:
     def _save_artefacts(self, scores: Scores) -> None:
         directory, dataset, model = self._directory, self._dataset, self._config.model
         save_weights(directory, self._backend.weights(), model)
-        label = RunLabel(model.name, self._backend.name, dataset.name, self._config.seed)
-        draw(directory, self._session.progress.rows, scores, dataset, label)
+        rows = self._session.progress.rows
+        draw(directory, self._config, self._backend.name, dataset, rows, scores)
 
 
 def with_epochs(config: Config, dataset: Dataset) -> tuple[Config, str]:
