@@ -41,7 +41,6 @@ _ONE_DEPTH = Reading(
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         _R0,
-        "R0",
         "test accuracy after 10 epochs",
         (0.9885,),
         note="The recipe draws linear weights from N(0, 0.1²). With the printed N(0, 1), measured "
@@ -50,7 +49,6 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R0,
-        "R0",
         "training accuracy above 90 % within the first 200 iterations (mean of steps 191 to 200)",
         (0.9,),
         column="accuracy",
@@ -61,41 +59,34 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R0,
-        "R0",
         "accuracy of the last training batch of each epoch",
         (0.957, 0.961, 0.977, 0.992, 0.984, 1, 0.992, 0.992, 0.98, 0.996),
         tolerance=0.03,
         column="accuracy",
         source="steps",
         at=_ENDS,
-        percent=False,
         note="The accuracy of one batch of 256 images varies by 0.009 from batch to batch at 98 %, "
         "hence the tolerance of 0.03.",
     ),
     Claim(
         _R0,
-        "R0",
         "loss of the last training batch of each epoch",
         (0.153, 0.133, 0.0763, 0.0335, 0.0325, 0.00766, 0.0541, 0.0294, 0.061, 0.00886),
         tolerance=0.1,
         column="loss",
         source="steps",
         at=_ENDS,
-        percent=False,
     ),
     Claim(
         _R0,
-        "R0",
         "seconds of training an epoch (report: about 4.5 minutes)",
         (270.0,),
         column="seconds",
         window=10,
         rule="at most",
-        percent=False,
     ),
     Claim(
         "r0_linear_baseline",
-        "R0",
         "one linear layer after 1,500 iterations",
         (0.9375,),
         note="No reading of the linear layer's recipe exceeds {:.1f} % (study "
@@ -105,7 +96,6 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R1,
-        "R1",
         "test accuracy after 300 epochs",
         (0.974,),
         note="Halved every 20 epochs, a learning rate of 1e-5 adds up to that of 40 epochs and is "
@@ -114,7 +104,6 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R2,
-        "R2",
         "final test accuracy",
         (0.9937,),
         note="The report does not state the hidden width: with 256 instead of 50 the final "
@@ -122,17 +111,14 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R2,
-        "R2",
         "training loss near 0.9 at 99 % accuracy",
         (0.9,),
         tolerance=0.1,
         column="train_loss",
-        percent=False,
     ),
     *(
         Claim(
             _R2,
-            "R2",
             f"test accuracy after 8 epochs at learning rate {rate:g}",
             (accuracy,),
             tolerance=0.003 if accuracy > 0.9 else 0.05,
@@ -143,60 +129,50 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R2,
-        "R2",
         "He: mean training loss falls in every epoch",
         (),
         column="train_loss",
         at=_EPOCHS,
         rule="falling",
-        percent=False,
     ),
     Claim(
         _R2,
-        "R2",
         "Xavier: mean training loss flat at 1.9 to 2.0 after four epochs (epochs 5 to 8)",
         (1.9, 2.0),
         column="train_loss",
         at=(5, 6, 7, 8),
         changes={"init.name": "xavier"},
         rule="between",
-        percent=False,
         note="Under Xavier's initialisation there is no plateau: its training loss falls as low as "
         "He's (study `r2_init`).",
     ),
     Claim(
         _R2,
-        "R2",
         "accuracy on 1,000 training images: after the first step, then after epochs 1 to 7",
         (0.154, 0.977, 0.989, 0.99, 0.993, 0.994, 0.995, 0.991),
         tolerance=0.01,
         column="train_accuracy",
         source="evaluations",
         at=_EPOCHS,
-        percent=False,
     ),
     Claim(
         _R2,
-        "R2",
         "accuracy on 1,000 test images: after the first step, then after epochs 1 to 7",
         (0.132, 0.976, 0.982, 0.984, 0.989, 0.986, 0.989, 0.990),
         tolerance=0.01,
         column="test_accuracy",
         source="evaluations",
         at=_EPOCHS,
-        percent=False,
     ),
     *(
         Claim(
             _R2,
-            "R2",
             f"{depth} convolutions: mean training loss in epochs 1, 2, 3",
             losses,
             tolerance=0.1,
             column="train_loss",
             at=(1, 2, 3),
             changes={} if depth == 6 else {"model.arguments.depth": depth},
-            percent=False,
             note=""
             if depth > 4
             else "Over three seeds the shallower network starts faster, not slower; single seeds "
@@ -207,7 +183,6 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R3,
-        "R3",
         "test accuracy after 2 epochs",
         (0.8331,),
         note="The report does not state the learning rate. 3e-5 gives {:.2f} %, but then the "
@@ -217,7 +192,6 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R3,
-        "R3",
         "training accuracy at step 245 (33 of 64 images)",
         (0.515625,),
         tolerance=0.15,
@@ -227,27 +201,22 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R3,
-        "R3",
         "training loss at step 245",
         (1.930951,),
         tolerance=0.3,
         column="loss",
         source="steps",
         at=(245,),
-        percent=False,
     ),
     Claim(
         _R3,
-        "R3",
         "training images a second (report: 2.48 steps of 64)",
         (2.48 * 64,),
         column="images_per_second",
         rule="at least",
-        percent=False,
     ),
     Claim(
         _R4,
-        "R4",
         "test accuracy after 20 epochs",
         (0.971,),
         note="The report does not state the learning rate: at 1e-5 Adam gives {:.2f} % with "
@@ -260,17 +229,14 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R4,
-        "R4",
         "seconds of training an epoch (report: over 5 minutes)",
         (300.0,),
         column="seconds",
         window=20,
         rule="at most",
-        percent=False,
     ),
     Claim(
         "ninety_nine",
-        "own",
         "test accuracy after 4 epochs",
         (0.99,),
         rule="at least",
@@ -279,7 +245,6 @@ CLAIMS: tuple[Claim, ...] = (
 
 QUIRKS: tuple[Quirk, ...] = (
     Quirk(
-        "R0",
         "Adam adds ε to the root of the uncorrected second moment",
         _R0,
         "quirk_r0_eps",
@@ -288,7 +253,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "torch",
     ),
     Quirk(
-        "R0",
         "every tied maximum of a pooling window receives the full gradient",
         _R0,
         "quirk_r0_ties",
@@ -297,7 +261,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "first",
     ),
     Quirk(
-        "R0",
         "Linear weights start from N(0, 1); without: N(0, 0.1²), as the recipe here",
         _R0,
         "quirk_r0_init",
@@ -306,7 +269,6 @@ QUIRKS: tuple[Quirk, ...] = (
         0.1,
     ),
     Quirk(
-        "R0",
         "each step draws its 256 indices with replacement",
         _R0,
         "quirk_r0_sampling",
@@ -315,7 +277,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "shuffle",
     ),
     Quirk(
-        "R2",
         "dropout without rescaling in training, ×0.5 in evaluation, also on the logits",
         _R2,
         "quirk_r2_dropout",
@@ -324,7 +285,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "inverted",
     ),
     Quirk(
-        "R3",
         "Adam has ε inside the root",
         _R3,
         "quirk_r3_eps",
@@ -333,7 +293,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "torch",
     ),
     Quirk(
-        "R4",
         "every tied maximum of a pooling window receives the full gradient",
         _R4,
         "quirk_r4_ties",

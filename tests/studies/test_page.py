@@ -90,7 +90,7 @@ def test_what_a_note_tells_of_several_runs(of, figure, tmp_path) -> None:
         keep(tmp_path, [accuracy], seed)
     keep(tmp_path, [0.98], seed=2, study="again")
     reading = Reading("r3_lenet5_avgpool", of=of)
-    claim = Claim("r3_lenet5_avgpool", "R3", "", (), note="{:.2f}", readings=(reading,))
+    claim = Claim("r3_lenet5_avgpool", "", (), note="{:.2f}", readings=(reading,))
     assert verdicts.note(claim, collection.kept(tmp_path)) == f"{figure:.2f}"
 
 
@@ -186,7 +186,7 @@ def test_claims_and_departures_belong_to_what_there_is() -> None:
     ],
 )
 def test_verdicts(rule, claimed, figures, verdict, tmp_path, monkeypatch) -> None:
-    claim = Claim("r3_lenet5_avgpool", "R3", "", claimed, rule=rule, at=tuple(range(len(figures))))
+    claim = Claim("r3_lenet5_avgpool", "", claimed, rule=rule, at=tuple(range(len(figures))))
     monkeypatch.setattr(Claim, "measure", lambda *_: figures)
     assert verdicts.judge(claim, [None]).verdict == verdict  # type: ignore[list-item]
 

@@ -57,20 +57,3 @@ def test_several_seeds_show_runs_and_their_spread_apart(tmp_path, drawn) -> None
     assert legend(figure) == {"single run", "± standard deviation", "measured (mean)", "reported"}
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["99.22 ± 0.20 %"]
-
-
-def test_percentages_have_the_decimals_they_need() -> None:
-    ticks = pictures.Percent().format_ticks
-    assert ticks([0.992, 0.9925, 0.993]) == ["99.20 %", "99.25 %", "99.30 %"]
-    assert ticks([0.2, 0.4]) == ["20 %", "40 %"]
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 10, 60, 300])
-def test_epochs_begin_at_one(epochs) -> None:
-    axes = Figure().subplots()
-    axes.plot(range(1, epochs + 1), [0.5] * epochs)
-    pictures.by_epoch(axes, epochs)
-    low, high = axes.get_xlim()
-    shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
-    assert shown
-    assert all(tick >= 1 and tick.is_integer() for tick in shown)

@@ -1,4 +1,4 @@
-"""Plans, progress, scores, environment: what needs no network."""
+"""Plans, progress, environment: what needs no network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from training.backends.protocol import LayerRow, Totals, pixel_scale
 from training.errors import did_you_mean
 from training.storage.tables import Row
 from training.trainer import console
-from training.trainer.evaluation import confusion_matrix, most_confident_errors, score
 from training.trainer.loop import Progress, plan_epoch
 
 ROW = Row(1, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
@@ -55,32 +54,6 @@ def test_progress_survives_json():
     assert Progress.from_record(record, progress.table()) == progress
     with pytest.raises(ValueError, match="where its run stood"):
         Progress.from_record(record, progress.table()[:1])
-
-
-def test_score():
-    logits = np.array([[2.0, 0, 0], [0, 3, 1], [1000, 0, 999]], np.float32)
-    logits = np.pad(logits, ((0, 0), (0, 7)), constant_values=-np.inf)
-    labels = np.array([0, 1, 2])
-    scores = score(logits, labels)
-    assert scores.accuracy == pytest.approx(2 / 3)
-    assert scores.predictions.tolist() == [0, 1, 0]
-    rows = np.array([[2.0, 0, 0], [0, 3, 1], [1, -999, 0]])
-    softmax = np.exp(rows) / np.exp(rows).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(scores.probabilities[:, :3], softmax, rtol=1e-6)
-    assert scores.loss == pytest.approx(-np.log(softmax[[0, 1, 2], labels]).mean())
-
-
-def test_confusion_and_errors():
-    labels = np.array([0, 1, 1, 9])
-    logits = np.zeros((4, 10), np.float32)
-    for row, (column, height) in enumerate([(0, 5), (2, 1), (3, 4), (9, 1)]):
-        logits[row, column] = height
-    scores = score(logits, labels)
-    counts = confusion_matrix(labels, scores.predictions)
-    assert counts.sum() == 4
-    assert counts[0, 0] == counts[1, 2] == counts[1, 3] == counts[9, 9] == 1
-    assert most_confident_errors(scores, labels, 5).tolist() == [2, 1]
-    assert most_confident_errors(scores, labels, 1).tolist() == [2]
 
 
 def test_layer_table():
