@@ -16,8 +16,8 @@ from benchmarks.task import SEED, Task
 from training.backends.opening import open_backend
 from training.backends.protocol import EpochPlan, Totals
 from training.backends.ranks import ALONE
-from training.cli.plan import make_plan, parse_arguments
-from training.config.schema import Config, register
+from training.config.composition import configuration
+from training.config.schema import Config
 from training.data import Dataset
 from training.data.resize import resize_bilinear
 from training.trainer.plan import plan_epoch
@@ -138,11 +138,9 @@ def warm_up_steps(plan: EpochPlan) -> list[tuple[int, int]]:
 
 def compose(recipe: str, backend: str, device: str, settings: dict[str, Any]) -> Config:
     """Return an experiment's configuration on a backend with these settings."""
-    register()
     options = [f"backend.{key}={value}" for key, value in settings.items()]
-    arguments = [f"experiment={recipe}", f"backend={backend}", f"device={device}", *options]
-    (config,) = make_plan(parse_arguments([*arguments, f"seed={SEED}"])).jobs
-    return config
+    choices = [f"experiment={recipe}", f"backend={backend}", f"device={device}"]
+    return configuration(*choices, *options, f"seed={SEED}")
 
 
 def dataset(images: NDArray[np.uint8], labels: NDArray[np.int64], config: Config) -> Dataset:

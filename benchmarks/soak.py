@@ -62,19 +62,17 @@ def train(backend: str, steps: int, model: str) -> dict[str, Any]:
     prepare_blas(backend)
     from training.backends.opening import open_backend
     from training.backends.ranks import ALONE
-    from training.cli.plan import make_plan, parse_arguments
-    from training.config.schema import register
+    from training.config.composition import configuration
     from training.data import load_dataset
     from training.trainer.console import Console
     from training.trainer.signals import StopRequest
     from training.trainer.trainer import Trainer
 
-    register()
     epochs = -(-steps // STEPS_PER_EPOCH)
     settings = [f"model={model}", f"backend={backend}", "data=digits", "trainer.batch_size=64"]
     settings += [f"trainer.epochs={epochs}", "trainer.checkpoint_every=100 steps", "device=cpu"]
     settings.append("backend.threads=1")
-    (config,) = make_plan(parse_arguments(settings)).jobs
+    config = configuration(*settings)
     side = open_backend(config, ALONE)
     size = config.model.image_size
     dataset = load_dataset("digits", image_size=size, announce=lambda _: None)

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TRAINING = (
     "train.py",
     "training/cli/main.py",
+    "training/cli/running.py",
     "training/trainer/trainer.py",
     "training/backends/opening.py",
     "training/backends/numpy.py",

@@ -37,4 +37,4 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs make empty files for pictures, which take longer than a short training."""
     for name in ("curves", "confusion", "worst"):
-        monkeypatch.setattr(f"training.trainer.plots.{name}", lambda path, *_: path.touch())
+        monkeypatch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())

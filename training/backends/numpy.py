@@ -26,7 +26,7 @@ from training.backends.ranks import ALONE, Ranks
 from training.backends.streams import stream
 from training.config.schema import AdagradConfig, AdamConfig, Config, OptimizerConfig, SGDConfig
 from training.data import Dataset, flip_images
-from training.environment import available_cores
+from training.environment import available_cores, keep_freed_memory
 from training.errors import ConfigError
 
 #: Numbers a rank should compute in a step, so that exchanging the parameters' gradients costs
@@ -58,6 +58,7 @@ class NumpyBackend:
     def __init__(self, config: Config, ranks: Ranks = ALONE) -> None:
         if "OPENBLAS_NUM_THREADS" not in os.environ:
             threadpool_limits(1, user_api="blas")
+        keep_freed_memory()
         self._ranks, self.threads = ranks, ranks.world
         self.notes: tuple[str, ...] = (ranks.note,) if ranks.note else ()
         self._seed = config.seed

@@ -100,7 +100,7 @@ def alone(place: Path) -> Path:
     """The networks trained by this process."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "worst"):
-            patch.setattr(f"training.trainer.plots.{name}", lambda path, *_: path.touch())
+            patch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())
         models = f"model={','.join(NETWORKS)}"
         jobs = ("--multirun", models, *SETTINGS, "trainer.epochs=2", "hydra.sweep.dir=alone")
         assert call(patch, place, *jobs) == 0
