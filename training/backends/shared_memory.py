@@ -28,7 +28,6 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import DupFd
 from tempfile import TemporaryFile
 from time import perf_counter
 from typing import Any, TypeVar
@@ -40,6 +39,9 @@ from numpy.typing import NDArray
 from training.backends.ranks import array_to_text, part, text_to_array
 from training.data import Dataset
 from training.errors import ConfigError, ProcessError, RunError, StoppedError
+
+if sys.platform != "win32":
+    from multiprocessing.reduction import DupFd
 
 Result = TypeVar("Result")
 #: Called on every rank with the data set and the ranks.
@@ -236,25 +238,20 @@ def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Resu
         What rank 0's call returns.
 
     Raises:
+        ConfigError: if so many processes cannot be started.
         ProcessError: if another rank fails or is killed, with its reason; then all are ended.
     """
     started = perf_counter()
-    context: Any = multiprocessing.get_context(start_method())
-    shared = Shared(context, world)
-    images: Dataset | SharedDataset = dataset
-    if context.get_start_method() != "fork":
-        images = SharedDataset(dataset)
-    arguments = shared, os.getpid(), program, images
-    workers = [
-        context.Process(target=_work, args=(rank, *arguments), daemon=True)
-        for rank in range(1, world)
-    ]
-    ranks = SharedMemoryRanks(0, shared, partial(_check, workers, shared))
+    workers: list[BaseProcess] = []
     try:
-        with _signals_held():
-            for worker in workers:
-                worker.start()
-        shared.memory.close()
+        try:
+            shared = _start(workers, program, dataset, world)
+        except (OSError, ImportError) as error:  # no memory, no processes, no semaphores
+            raise ConfigError(
+                f"backend.threads={world}: that many processes cannot be started ({error}): use "
+                "fewer, or backend.threads=1"
+            ) from error
+        ranks = SharedMemoryRanks(0, shared, partial(_check, workers, shared))
         ranks.barrier()
         ranks.note = f"{world} processes, started in {perf_counter() - started:.2f} s"
         result = program(dataset, ranks)
@@ -263,9 +260,25 @@ def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Resu
         return result
     finally:
         for worker in workers:
-            if worker.pid is not None:
-                worker.kill()
-                worker.join()
+            worker.kill()
+            worker.join()
+
+
+def _start(workers: list[BaseProcess], program: Program, dataset: Dataset, world: int) -> Shared:
+    """Start the processes of all ranks but 0, append each to workers, return what they share."""
+    context: Any = multiprocessing.get_context(start_method())
+    shared = Shared(context, world)
+    images: Dataset | SharedDataset = dataset
+    if context.get_start_method() != "fork":
+        images = SharedDataset(dataset)
+    with _signals_held():
+        for rank in range(1, world):
+            arguments = rank, shared, os.getpid(), program, images
+            worker = context.Process(target=_work, args=arguments, daemon=True)
+            worker.start()
+            workers.append(worker)
+    shared.memory.close()
+    return shared
 
 
 def start_method() -> str:
@@ -273,7 +286,8 @@ def start_method() -> str:
 
     A lock that another thread holds would stay locked in a forked process.
     """
-    alone = sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
+    threads = "/proc/self/task"
+    alone = sys.platform == "linux" and os.path.isdir(threads) and len(os.listdir(threads)) == 1
     return "fork" if alone else "spawn"
 
 
