@@ -214,11 +214,12 @@ def _resumed(overrides: Iterable[Override]) -> Path | None:
 def _check_keys(overrides: Iterable[Override]) -> None:
     """Refuse a group's name as a setting: it would be recorded, and not be what runs."""
     for override in overrides:
-        group, _, key = override.key_or_group.partition(".")
-        if key == "name" and group in groups():
+        group, _, name = override.key_or_group.rpartition(".")
+        if (name == "name" and group in groups()) or override.key_or_group == "hydra.launcher":
+            option = str(override.input_line).partition("=")[2]
             raise ConfigError(
-                f"{override.key_or_group} is not a setting: choose with "
-                f"{group}={override.get_value_element_as_str()}"
+                f"{override.key_or_group} is not a setting: write "
+                f"{group if name == 'name' else 'hydra/launcher'}={option}"
             )
 
 

@@ -61,7 +61,7 @@ def run_sweep(request: Request) -> int:
     present = _present(place)
     if leads:
         place = directories.claim(place, "hydra.sweep.dir")
-        OmegaConf.save(request.hydra, place / SWEEP)
+        OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
     failed: dict[Path, str] = {}
     introduced = []
     for number, job in enumerate(request.jobs):
