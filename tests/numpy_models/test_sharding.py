@@ -19,6 +19,8 @@ from numpy_models import (
 )
 from numpy_models.sharding import Rendezvous, ShardThreads, shard_bounds
 
+pytestmark = pytest.mark.kernels
+
 NETWORKS = {"lenet5_relu": 28, "lenet5_tanh": 32, "deepcnn21": 28, "lenet5_bn": 28}
 
 

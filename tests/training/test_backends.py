@@ -17,6 +17,8 @@ from training.initialisation import initial_weights
 from training.loop import Progress, finish, finish_epoch, plan_epoch, train_epoch, train_steps
 from training.random import stream
 
+pytestmark = pytest.mark.kernels
+
 BACKENDS = ("numpy", "torch")
 # ε is far above the gradients' rounding: with the usual 1e-8, Adam and AdaGrad would make whole
 # steps of gradients that are zero but for rounding.
