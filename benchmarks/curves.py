@@ -8,23 +8,14 @@ bundles, on either backend, through `train.py` as a user would, in processes of 
 from __future__ import annotations
 
 import argparse
-import csv
-import subprocess
-import sys
-import tempfile
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks import command
-from benchmarks.harness import ROOT, BenchmarkError
+from benchmarks.curves_task import MODELS, Curve
+from benchmarks.harness import BenchmarkError
 from parity import kernels
 from parity.protocol import ParityError
-
-MODELS = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
-BACKENDS = ("numpy", "torch")
-LOSSES = ("train_loss", "test_loss")
-Curve = list[dict[str, float]]
 
 
 def main() -> None:
@@ -33,18 +24,18 @@ def main() -> None:
     results: dict[str, dict[str, float]] = {}
     curves: dict[str, Any] = {}
     lacking: dict[str, str] = {}
-    for chosen in kernels.SETS:
-        command.announce(f"training under {chosen.name}")
-        try:
-            answer = kernels.run("parity.kernel_process", chosen, {"columns": {}})
-        except ParityError as error:
-            raise BenchmarkError(str(error)) from error
-        if "lacking" in answer:
-            lacking[chosen.name] = answer["lacking"]
-            continue
-        trained = train(chosen, options.seed, options.epochs)
-        curves[chosen.name] = {model: trained[model] for model in MODELS}
-        results[chosen.name] = {model: difference(*trained[model].values()) for model in MODELS}
+    jobs: list[Any] = [
+        (chosen, {"seed": options.seed, "epochs": options.epochs}) for chosen in kernels.SETS
+    ]
+    try:
+        for chosen, answer in kernels.run_each("benchmarks.curves_task", jobs):
+            if "lacking" in answer:
+                lacking[chosen.name] = answer["lacking"]
+                continue
+            curves[chosen.name] = answer
+            results[chosen.name] = {m: difference(*sides.values()) for m, sides in answer.items()}
+    except ParityError as error:
+        raise BenchmarkError(str(error)) from error
     record = {
         "benchmark": "curves",
         "environment": command.environment() | {"versions": command.package_versions()},
@@ -69,54 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     return made
 
 
-def train(chosen: kernels.KernelSet, seed: int, epochs: int) -> dict[str, dict[str, Curve]]:
-    """Train every network on either backend and return the losses of each epoch.
-
-    Raises:
-        BenchmarkError: if a run fails.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [
-                sys.executable,
-                str(ROOT / "train.py"),
-                "--multirun",
-                "data=digits",
-                "device=cpu",
-                f"model={','.join(MODELS)}",
-                f"backend={','.join(BACKENDS)}",
-                f"backend.threads={chosen.threads}",
-                f"seed={seed}",
-                f"trainer.epochs={epochs}",
-                f"hydra.sweep.dir={folder}/runs",
-                "hydra.sweep.subdir=${hydra.job.num}",
-            ],
-            env=chosen.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["without a word"]
-            raise BenchmarkError(f"training under {chosen.name} failed: {last[0]}")
-        trained: dict[str, dict[str, Curve]] = {}
-        for number, (model, backend) in enumerate(product(MODELS, BACKENDS)):
-            path = Path(folder, "runs", str(number), "metrics.csv")
-            trained.setdefault(model, {})[backend] = _losses(path)
-    return trained
-
-
-def _losses(path: Path) -> Curve:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(row[name]) for name in LOSSES} for row in csv.DictReader(file)]
-
-
 def difference(one: Curve, other: Curve) -> float:
     """Return the largest difference between the losses of two curves."""
     return max(
         abs(mine[name] - theirs[name])
         for mine, theirs in zip(one, other, strict=True)
-        for name in LOSSES
+        for name in mine
     )
 
 

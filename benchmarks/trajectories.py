@@ -24,24 +24,23 @@ def main() -> None:
     options = _parser().parse_args()
     results: dict[str, Any] = {}
     lacking: dict[str, str] = {}
-    seed = FIRST_SEED
-    for chosen in kernels.SETS:
-        command.announce(f"training under {chosen.name}")
-        count = len(network_cases()) * options.seeds
-        job = {"seeds": list(range(seed, seed + count)), "faults": options.faults}
-        try:
-            answer = kernels.run("benchmarks.trajectory_task", chosen, job)
-        except ParityError as error:
-            raise BenchmarkError(str(error)) from error
-        if "lacking" in answer:
-            lacking[chosen.name] = answer["lacking"]
-            continue
-        results[chosen.name] = answer
-        seed += count
+    count = len(network_cases()) * options.seeds
+    jobs = [
+        (chosen, {"seeds": list(range(first, first + count)), "faults": options.faults})
+        for chosen, first in zip(kernels.SETS, range(FIRST_SEED, 10**9, count), strict=False)
+    ]
+    try:
+        for chosen, answer in kernels.run_each("benchmarks.trajectory_task", jobs):
+            if "lacking" in answer:
+                lacking[chosen.name] = answer["lacking"]
+            else:
+                results[chosen.name] = answer
+    except ParityError as error:
+        raise BenchmarkError(str(error)) from error
     record = {
         "benchmark": "trajectories",
         "environment": command.environment() | {"versions": command.package_versions()},
-        "seeds": [FIRST_SEED, seed - 1],
+        "seeds": count * len(results),
         "lacking": lacking,
         "results": results,
     }
@@ -79,13 +78,12 @@ def report(record: dict[str, Any]) -> str:
         f"- {name}: {fault}" for name, answer in results.items() for fault in answer["survivors"]
     ]
     planted = sum(answer["planted"] for answer in results.values())
-    first, last = record["seeds"]
     lines = [
         command.heading(record["environment"]),
         "",
         command.markdown(header, rows),
         "",
-        f"{last - first + 1} seeds, each in float32 and float64: {len(alarms)} false alarms",
+        f"{record['seeds']} seeds, each in float32 and float64: {len(alarms)} false alarms",
         *alarms,
     ]
     if planted:

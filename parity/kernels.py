@@ -12,7 +12,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -161,9 +162,7 @@ def print_matrix(chosen: Iterable[KernelSet], columns: dict[str, list[Request]])
     job = {"columns": {name: [asdict(r) for r in pairs] for name, pairs in columns.items()}}
     rows: dict[str, list[Cell]] = {}
     lacking = []
-    for each in chosen:
-        print(f"checking under {each.name}", file=sys.stderr)
-        answer = run("parity.kernel_process", each, job)
+    for each, answer in run_each("parity.kernel_process", [(each, job) for each in chosen]):
         if "lacking" in answer:
             lacking.append(f"  {each.name}: {answer['lacking']}")
         else:
@@ -189,6 +188,20 @@ def print_matrix(chosen: Iterable[KernelSet], columns: dict[str, list[Request]])
     return 1 if wrong else 0
 
 
+def run_each(
+    module: str, jobs: Sequence[tuple[KernelSet, dict[str, Any]]]
+) -> Iterator[tuple[KernelSet, dict[str, Any]]]:
+    """Do as `run` with each job, as many at once as there are cores; give the answers in order."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            answers = pool.map(lambda job: run(module, *job), jobs)
+            for (chosen, _), answer in zip(jobs, answers, strict=True):
+                yield chosen, answer
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def run(module: str, chosen: KernelSet, job: dict[str, Any]) -> dict[str, Any]:
     """Run a module in a fresh process under a set; a job goes in and an answer comes out, as JSON.
 
@@ -198,6 +211,7 @@ def run(module: str, chosen: KernelSet, job: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ParityError: if the process says that the job cannot be done, or dies.
     """
+    print(f"computing with {chosen.name} kernels", file=sys.stderr)
     job = {**job, "threads": chosen.threads, "variables": dict(chosen.variables)}
     done = subprocess.run(
         [sys.executable, "-m", module],
