@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from parity import tape
-from parity.comparison import Comparison, compare
+from parity.comparison import Comparison, hold
 from parity.localisation import members_of
 from parity.noise import layers_of
 from parity.protocol import Network, ParityError, set_mode
@@ -43,17 +43,19 @@ def explain(
 ) -> Finding | None:
     """Return the name of what is wrong in the assembly and a sentence on it, None if unknown.
 
-    Takes the arguments of `parity.localisation.accuse`.
+    Takes the arguments of `parity.assertions.accuse`.
     """
     network, layers = copy.deepcopy((numpy_network, layers))
     module = clone(torch_module, torch_dtype(inputs), train)
     members = members_of(module, network, layers)
     task = with_upstream(module, Task(inputs, train=train, seed=options.get("seed", 0)))
+    losses = options.get("torch_criterion"), options.get("numpy_criterion")
+    with_loss = Task(inputs, task.upstream, targets, *losses, train, task.seed)
     to_numpy(module, network)
     return (
         _misplaced(network, members, task)
         or _mode(network, train)
-        or _threads(torch_module, network, inputs, targets, {"train": train, **options})
+        or _threads(module, network, with_loss)
         or _calls(module, network, members, task)
         or _single(comparison)
         or _carried_over(module, network, task)
@@ -151,18 +153,12 @@ def _carried_over(module: nn.Module, network: Network, task: Task) -> Finding | 
     return None
 
 
-def _threads(
-    module: nn.Module,
-    network: Any,
-    inputs: np.ndarray,
-    targets: np.ndarray | None,
-    options: dict[str, Any],
-) -> Finding | None:
+def _threads(module: nn.Module, network: Any, task: Task) -> Finding | None:
     if getattr(network, "threads", 1) == 1:
         return None
     # The copy stays with one thread, in which the order of calls can be looked at.
     count, network.threads = network.threads, 1
-    if not compare(module, network, inputs, targets, **options).passed:
+    if not hold("", module, network, task).passed:
         return None
     return "threads", f"threads: all is right with one, and wrong with {count}"
 
@@ -174,8 +170,5 @@ def _single(comparison: Comparison) -> Finding | None:
         return None
     place = first.layer or first.tensor
     if place == "gradient of input":
-        return place, (
-            f"{place} alone: {first}; if maxima tie but for rounding (blank or constant areas "
-            "before max pooling), which of them receives the gradient is rounding's choice"
-        )
+        return place, f"{place} alone: {first}"
     return place, f"{place}, the only place that is wrong: {first}"

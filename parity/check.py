@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from parity.assertions import assert_parity
 from parity.factory import Pair, load_pair
-from parity.localisation import assert_parity
 from parity.protocol import DisagreementError, ParityError
 from parity.reproduction import load, record, replay, save
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from parity import noise
-from parity.comparison import Comparison, compare
+from parity.assertions import compare
+from parity.comparison import Comparison
 from parity.protocol import Criterion, DisagreementError, Network, ParityError
 from parity.runs import Probe, Task, Tensors, clone, references, run_torch, with_upstream
 from parity.tolerance import FACTOR, TF32_ROUNDOFF, judge, movement

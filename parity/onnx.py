@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity.comparison import Comparison, compare
+from parity.assertions import compare
+from parity.comparison import Comparison
 from parity.protocol import Network, ParityError
 from parity.runs import Task, clone, references, run_forward
 from parity.tolerance import judge

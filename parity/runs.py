@@ -15,11 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from parity import noise, tape
+from parity.decisions import Rounding
 from parity.protocol import Criterion, Network, NumpyError, ParityError, kind_of, set_mode
-from parity.tolerance import floor
-
-Tensors = dict[tuple[str, str], np.ndarray]
-"""(layer, tensor) to value; the layer is empty for what belongs to the whole network."""
+from parity.tolerance import Tensors, floor
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ def run_torch(
     dtype: torch.dtype,
     probe: Probe | None = None,
     device: str | torch.device = "cpu",
+    rounding: Rounding | None = None,
 ) -> Tensors:
     """Run a copy of a torch module and return its tensors."""
     module = clone(module, dtype, task.train).to(device)
@@ -81,6 +80,8 @@ def run_torch(
             arguments = probe.dimensions, probe.epsilon, probe.number
             stack.enter_context(noise.perturbed(module, *arguments))
         gradients: list[Tensor | None]
+        if rounding is not None:
+            stack.enter_context(rounding.watching(module))
         y = module(x)
         if not y.requires_grad:
             raise ParityError(

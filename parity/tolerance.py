@@ -45,6 +45,9 @@ import numpy as np
 
 from parity.protocol import kind_of
 
+Tensors = dict[tuple[str, str], np.ndarray]
+"""(layer, tensor) to value; the layer is empty for what belongs to the whole network."""
+
 FACTOR = 4.0
 TF32_ROUNDOFF = 2.0**-11
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from parity.comparison import compare
+from parity.assertions import assert_parity, compare
 from parity.faults.record import Fault, Rewrite, Scene
 from parity.faults.scenes import scene
-from parity.localisation import assert_parity
 from parity.protocol import DisagreementError, ParityError
 from parity.tolerance import TensorCheck
 from parity.trajectory import assert_trajectory, follow
