@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from parity import assert_parity
 from parity.factory import Pair, load_pair
-from parity.localisation import assert_parity
 from parity.protocol import DisagreementError, ParityError
 
 _ALIASES = {"Zen": {"Zen", "Haswell"}}  # OpenBLAS without kernels for Zen gives it Haswell's
