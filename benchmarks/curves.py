@@ -34,6 +34,7 @@ def main() -> None:
                 continue
             curves[chosen.name] = answer
             results[chosen.name] = {m: difference(*sides.values()) for m, sides in answer.items()}
+            command.announce(f"{chosen.name}: {max(results[chosen.name].values()):.1e} at most")
     except ParityError as error:
         raise BenchmarkError(str(error)) from error
     record = {

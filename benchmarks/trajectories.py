@@ -35,6 +35,11 @@ def main() -> None:
                 lacking[chosen.name] = answer["lacking"]
             else:
                 results[chosen.name] = answer
+                worst = max(answer["shares"].values())
+                command.announce(
+                    f"{chosen.name}: {worst:.2f} of the envelope at most, {len(answer['alarms'])} "
+                    f"false alarms, {len(answer['survivors'])} of {answer['planted']} faults alive"
+                )
     except ParityError as error:
         raise BenchmarkError(str(error)) from error
     record = {
