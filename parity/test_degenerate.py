@@ -16,6 +16,8 @@ from parity import ParityError, assert_parity, compare, follow, localise
 from parity.__main__ import main
 from parity.networks import NetworkCase, network_cases
 
+pytestmark = pytest.mark.kernels
+
 CASES = [case for case in network_cases() if not case.arguments]  # each architecture once
 Kind = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 

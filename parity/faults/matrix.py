@@ -75,14 +75,16 @@ def rewrites() -> list[Rewrite]:
     return list(import_module("parity.faults.rewrites").REWRITES)
 
 
-def kill(fault: Fault) -> Kill:
-    """Plant a fault and run every check on it.
+def kill(fault: Fault, thorough: bool = True) -> Kill:
+    """Plant a fault and run every check on it; unless thorough, none after one that rejects it.
 
     Only the first check that rejects a fault looks for the culprit, and the trajectory of a fault
     already found is short: the rest would cost time and show nothing new.
     """
     verdict = Kill(fault)
     for run in (_training, _evaluation, _trajectory):
+        if verdict.checks and not thorough:
+            break
         planted = scene(fault.scene)
         fault.plant(planted)
         found = bool(verdict.checks)
