@@ -62,7 +62,7 @@ def run_sweep(request: Request) -> int:
     present = _present(place)
     if leads:
         place = run_folder.claim(place, "hydra.sweep.dir")
-        OmegaConf.save(request.hydra, place / SWEEP)
+        OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
     failed: dict[Path, str] = {}
     introduced: list[ModelConfig] = []
     for number, job in enumerate(request.jobs):
