@@ -10,35 +10,21 @@ from numpy.typing import NDArray
 
 import numpy_models
 from benchmarks.task import SEED, ConvolutionTask, StepTask, Task
-from numpy_models import Conv2d, Sequential
+from numpy_models import Conv2d
 from training.backends.streams import stream
+from training.environment import keep_freed_memory
 
 
 class NumpyStep(StepTask):
-    """A network of numpy_models; the batch is split over threads, BLAS keeps to one.
-
-    As in training by default, it uses as many of the threads allowed as pay off for the batch.
-    """
-
-    _net: Sequential
-
-    def use_batch(self, batch: int) -> None:
-        """Take batches of this size from here on."""
-        super().use_batch(batch)
-        self._choose_threads()
-
-    def _choose_threads(self) -> None:
-        if hasattr(self, "_net"):
-            batch_shape = (self.batch, 1, *self.train_images.shape[1:])
-            self._net.threads = self._net.worthwhile_threads(batch_shape, self.threads)
+    """A network of numpy_models, on one thread."""
 
     def place(self) -> None:
-        """Use the arrays as they are."""
+        """Use the arrays as they are; keep freed memory, as in training."""
+        keep_freed_memory()
 
     def start(self, nudge: int) -> None:
         """Build network and optimizer anew."""
         self._net = numpy_models.build(self.network)
-        self._choose_threads()
         parameters = self._net.parameters()
         start = self.start_weights({name: array.shape for name, array in parameters.items()}, nudge)
         for name, array in parameters.items():
@@ -50,27 +36,25 @@ class NumpyStep(StepTask):
         """Take a training step; return its loss."""
         indices = self.order[start:stop]
         images = self._input(self.train_images[indices])
-        logits = self._net.forward(images)
-        loss = self._criterion.forward(logits, self.train_labels[indices])
-        self._net.backward(self._criterion.backward(), input_gradient=False)
+        loss, _ = numpy_models.loss_and_gradients(
+            self._net, self._criterion, images, self.train_labels[indices]
+        )
         self._optimizer.step()
         return loss
 
     def share_masks(self, step: int | None) -> None:
         """Set every dropout layer's `draw`."""
         draw = None if step is None else partial(_uniforms, stream(SEED, "dropout", step))
-        for layer in self._net.layers.values():
+        for layer in self._net.leaves().values():
             if isinstance(layer, numpy_models.Dropout):
                 layer.draw = draw
 
     def test_logits(self, images: int) -> NDArray[np.float32]:
         """Return the first test images' logits."""
-        self._net.eval()
-        parts = [
-            self._net.forward(self._input(self.test_images[s])) for s in self.test_slices(images)
-        ]
-        self._net.train()
-        return np.concatenate(parts)
+        slices = self.test_slices(images)
+        return np.concatenate(
+            [numpy_models.outputs(self._net, self._input(self.test_images[s])) for s in slices]
+        )
 
     def finish(self, results: Any) -> None:
         """Nothing is pending."""
@@ -89,24 +73,22 @@ class NumpyConvolution(ConvolutionTask):
     """A layer of numpy_models alone, its public arrays batch first."""
 
     def place(self) -> None:
-        """Build a network of the one layer."""
-        layer = Conv2d(self.channels, self.channels, self.kernel, padding=self.kernel // 2)
-        self._net = Sequential(layer)
-        self._net.threads = self.threads
-        self._net.load_state_dict({"0.weight": self.weight, "0.bias": self.bias})
+        """Build the layer."""
+        self._layer = Conv2d(self.channels, self.channels, self.kernel, padding=self.kernel // 2)
+        self._layer.load_state_dict({"weight": self.weight, "bias": self.bias})
 
     def run(self, kind: str, count: int) -> None:
         """Run forward, then backward for input, weight and bias."""
         for _ in range(count):
-            self._net.forward(self.x)
-            self._net.backward(self.dy)
+            self._layer.forward(self.x)
+            self._layer.backward(self.dy)
 
     def results(self) -> list[NDArray[np.float32]]:
         """Return the output and the gradients."""
-        y = self._net.forward(self.x)
-        dx = self._net.backward(self.dy)
+        y = self._layer.forward(self.x)
+        dx = self._layer.backward(self.dy)
         assert dx is not None
-        return [y, dx, *self._net.gradients().values()]
+        return [y, dx, *self._layer.gradients().values()]
 
 
 class NumpyProduct(Task):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -78,6 +79,6 @@ def test_the_architecture_page_names_files_that_import_each_other() -> None:
     for way in (house.TRAINING, house.VERDICT):
         positions = [page.index(f"`{path}`") for path in way]
         assert positions == sorted(positions)
-        for path, following in zip(way, way[1:], strict=False):
+        for path, following in pairwise(way):
             imported = {house.modules()[name].path for name in by_path[path].imports}
             assert following in imported, f"{path} does not import {following}"

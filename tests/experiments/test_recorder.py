@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import ROOT, metrics
+from training.storage.tables import Row
 from training.trainer import console, live_log
-from training.trainer.progress import Row
 
 pytestmark = pytest.mark.usefixtures("mnist_of_digits")
 

@@ -20,7 +20,7 @@ from training.config.composition import configuration
 from training.config.schema import Config
 from training.data import Dataset, load_dataset
 from training.storage.checkpoint import load_checkpoint
-from training.trainer.artefacts import load_weights
+from training.storage.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = tuple(sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))

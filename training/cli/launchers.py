@@ -18,8 +18,8 @@ from training.cli.jobs import Request
 from training.cli.running import note, report
 from training.config import composition
 from training.config.checks import check
-from training.storage import directories
-from training.storage.directories import FAILURE
+from training.storage import run_folder
+from training.storage.run_folder import FAILURE
 from training.trainer.resume import quote
 
 
@@ -41,7 +41,7 @@ def launch(request: Request, options: list[str]) -> int:
     place, settings = request.directory, ["hydra.output_subdir=null"] if request.resumes else []
     key = "hydra.sweep.dir" if request.sweep else "hydra.run.dir"
     if not request.resumes:
-        place = directories.claim(place, key)
+        place = run_folder.claim(place, key)
     hand_over([*request.lines, *settings, f"{key}={quote(str(place))}", *options])
     if not request.sweep:
         return 0

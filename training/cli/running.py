@@ -13,9 +13,10 @@ from omegaconf import OmegaConf, read_write
 
 from training import environment
 from training.cli.jobs import Job, Request
+from training.config.schema import ModelConfig
 from training.errors import ConfigError, DivergenceError, RunError, StoppedError
-from training.storage import directories
-from training.storage.directories import FAILURE
+from training.storage import run_folder
+from training.storage.run_folder import FAILURE
 
 #: Of the jobs that were not started.
 MAX_NAMED = 5
@@ -60,10 +61,10 @@ def run_sweep(request: Request) -> int:
     leads, place = environment.rank() == 0, request.directory
     present = _present(place)
     if leads:
-        place = directories.claim(place, "hydra.sweep.dir")
+        place = run_folder.claim(place, "hydra.sweep.dir")
         OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
     failed: dict[Path, str] = {}
-    introduced = []
+    introduced: list[ModelConfig] = []
     for number, job in enumerate(request.jobs):
         if leads:
             print(f"job {number + 1} of {len(request.jobs)}: {request.varied(job)}", flush=True)
@@ -91,9 +92,9 @@ def run_sweep(request: Request) -> int:
 
 def report(place: Path, failed: Mapping[Path, str]) -> int:
     """Report on a sweep that is through; return its exit status."""
-    from studies import studies
+    from studies import sweep
 
-    studies.report(place)
+    sweep.report(place)
     if not failed:
         return 0
     print(f"train.py: failed jobs: {len(failed)}, the others went on", file=sys.stderr)
@@ -129,7 +130,7 @@ def _begin(job: Job, wanted: Path, setting: str) -> Path:
     """Return the job's folder, claimed, with Hydra's record of it; rank 0 alone writes."""
     if environment.rank() > 0:
         return wanted
-    directory = directories.claim(Path(wanted).absolute(), setting)
+    directory = run_folder.claim(Path(wanted).absolute(), setting)
     hydra = job.hydra.hydra
     with read_write(hydra):
         hydra.runtime.output_dir = str(directory)
