@@ -96,11 +96,9 @@ def load_dataset(
     dataset = None
     note = WARNING
     if choice != "digits":
-        place, patient = find_place(root), choice == "mnist"
+        place, patient = find_place(root, download), choice == "mnist"
         try:
-            arrays = load_mnist(
-                place, download=download, patient=patient, collection=collection, announce=announce
-            )
+            arrays = load_mnist(place, patient=patient, collection=collection, announce=announce)
             dataset = _dataset("mnist", arrays, image_size, f"the MNIST files in {place.root}", "")
         except MnistAbsentError as error:
             if choice == "mnist":
