@@ -14,7 +14,7 @@ from tests import house
 RULES: dict[str, tuple[set[str], set[str]]] = {
     "numpy_models": (set(), {"numpy"}),
     "torch_models": (set(), {"torch"}),
-    "training": (set(), set()),
+    "training": (set(), {"threadpoolctl"}),
     "training/data": ({"training"}, {"numpy", "sklearn"}),
     "training/storage": ({"training"}, {"numpy", "safetensors"}),
     "training/config": ({"training"}, {"hydra", "omegaconf"}),
@@ -32,7 +32,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     "studies": (
         {"training", "training/config", "training/storage", "training/trainer"},
-        {"numpy", "matplotlib"},
+        {"numpy", "matplotlib", "omegaconf"},
     ),
     "training/cli": (
         {"training", "training/config", "training/storage", "training/backends"}
@@ -40,7 +40,10 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"hydra", "omegaconf"},
     ),
     "train.py": ({"training/cli"}, set()),
-    "parity": ({"torch_models", "numpy_models"}, {"torch", "numpy", "matplotlib", "sklearn"}),
+    "parity": (
+        {"torch_models", "numpy_models", "training"},
+        {"torch", "numpy", "matplotlib", "sklearn", "threadpoolctl"},
+    ),
 }
 #: What stands above everything may import everything.
 ABOVE = ("benchmarks", "docs")

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf, read_write
 
 from training import environment
 from training.cli.jobs import Job, Request
+from training.config.schema import ModelConfig
 from training.errors import ConfigError, DivergenceError, RunError, StoppedError
 from training.storage import run_folder
 from training.storage.run_folder import FAILURE
@@ -61,10 +62,9 @@ def run_sweep(request: Request) -> int:
     present = _present(place)
     if leads:
         place = run_folder.claim(place, "hydra.sweep.dir")
-        OmegaConf.save(request.hydra, place / SWEEP)
+        OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
     failed: dict[Path, str] = {}
-    introduced: set[str] = set()
-    introduced = []
+    introduced: list[ModelConfig] = []
     for number, job in enumerate(request.jobs):
         if leads:
             print(f"job {number + 1} of {len(request.jobs)}: {request.varied(job)}", flush=True)
