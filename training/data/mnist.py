@@ -130,7 +130,7 @@ def load_mnist(
     patient: bool = True,
     collection: Collection = MNIST,
     announce: Callable[[str], object] = print,
-) -> list[np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """Find or download the four files, verify them and return their arrays.
 
     Args:
@@ -156,7 +156,7 @@ def load_mnist(
     remedy = "delete it, and the next run downloads it again"
     if place.barred:
         remedy = "put the original file in its place, or choose data=digits"
-    return [verify_part(part, path, remedy) for part, path in paths.items() if path]
+    return tuple(verify_part(part, path, remedy) for part, path in paths.items() if path)
 
 
 def _obtain(
