@@ -87,7 +87,7 @@ def _bounds(net: Layer, samples: int, size: int) -> list[slice]:
     """Micro-batches that make up the batch, in order; a small rest goes to the last one."""
     if any(leaf.mixes_samples and leaf.training for leaf in net.leaves().values()):
         size = samples
-    edges = [*range(0, samples - size // 2, size), samples] if samples > size // 2 else [0, samples]
+    edges = [0, *range(size, samples - (size + 1) // 2 + 1, size), samples]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 

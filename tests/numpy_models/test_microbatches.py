@@ -8,7 +8,6 @@ import pytest
 from numpy_models import (
     CrossEntropyLoss,
     Dropout,
-    Flatten,
     Linear,
     MSELoss,
     Residual,
@@ -112,7 +111,7 @@ def test_outputs_are_evaluations_and_restore_the_mode() -> None:
     assert not net.training
 
 
-@pytest.mark.parametrize("samples", [1, 3, 4, 7, 8, 11, 12, 13])
+@pytest.mark.parametrize("samples", [1, 3, 4, 7, 8, 11, 12, 13, 16])
 def test_every_sample_is_in_one_micro_batch(samples: int) -> None:
     net = Sequential(Linear(1, 1))
     bounds = _bounds(net, samples, 8)
