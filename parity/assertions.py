@@ -118,7 +118,7 @@ def judged_apart(
         f"{name} on random inputs", torch_module, numpy_network, replace(task, inputs=inputs)
     )
     failures = [check for _, verdict in [*probes, ("", again)] for check in verdict.failures]
-    apart = f" agrees in {'each layer alone, and ' if probes else ''}on random inputs"
+    apart = f" agrees {'in each layer alone and ' if probes else ''}on random inputs"
     if missed:
         apart += f"; {', '.join(missed)} could not be judged alone"
     return replace(comparison, checks=[*comparison.checks, *failures], apart=apart)
