@@ -79,7 +79,7 @@ def run_sweep(request: Request) -> int:
             raise
         except Exception as error:
             if number == 0 and isinstance(error, ConfigError):
-                _discard(directory, place)
+                _discard(directory, place.absolute())
                 (place / SWEEP).unlink(missing_ok=True)
                 _discard(place, present)
                 raise
@@ -94,7 +94,7 @@ def report(place: Path, failed: Mapping[Path, str]) -> int:
     """Report on a sweep that is through; return its exit status."""
     from studies import sweep
 
-    sweep.report(place)
+    sweep.summarise(place)
     if not failed:
         return 0
     print(f"train.py: failed jobs: {len(failed)}, the others went on", file=sys.stderr)
@@ -145,7 +145,8 @@ def _begin(job: Job, wanted: Path, setting: str) -> Path:
 
 def _present(wanted: Path) -> Path:
     """Return the innermost folder of a path that is there already."""
-    return next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+    wanted = wanted.absolute()
+    return next(path for path in (wanted, *wanted.parents) if path.exists())
 
 
 def _discard(directory: Path, present: Path) -> None:
@@ -153,8 +154,9 @@ def _discard(directory: Path, present: Path) -> None:
     if environment.rank() > 0:
         return
     shutil.rmtree(directory / ".hydra", ignore_errors=True)
+    directory = directory.absolute()
     for folder in (directory, *directory.parents):
-        if folder == present.absolute():
+        if folder == present:
             return
         with suppress(OSError):
             folder.rmdir()
