@@ -1,4 +1,7 @@
-"""Run jobs one after another in this process, and remember which of a sweep's have failed."""
+"""Run jobs one after another in this process, and remember which of a sweep's have failed.
+
+The trainer is imported late: NumPy must not start before the configuration has decided how.
+"""
 
 from __future__ import annotations
 
