@@ -105,6 +105,11 @@ def _check_resources(request: jobs.Request) -> None:
             f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
             "has started: leave one of them out"
         )
+    if request.sweep and request.launcher == "joblib" and request.hydra.launcher.n_jobs == 0:
+        raise ConfigError(
+            "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
+            "cores, not 0"
+        )
     if request.sweep and request.launcher == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
             "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
@@ -126,6 +131,8 @@ def _known(error: BaseException) -> tuple[str, int] | None:
         return str(error), error.exit_status
     if isinstance(error, KeyboardInterrupt):
         return "interrupted before there was anything to save", 130
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # os.getcwd's
+        return "the folder that this was started in is gone: change to another", 2
     if isinstance(error, OSError):
         message = cannot_write(error)
         return None if message is None else (message, 1)
