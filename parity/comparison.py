@@ -26,7 +26,7 @@ class Comparison:
         checks: one verdict per tensor, in the order outputs, input gradient, parameters, buffers.
         decisions: what rounding decides and a tensor hangs on that would not agree otherwise.
         undecided: those tensors.
-        apart: how what hangs on the decisions was judged without them.
+        apart: how what hangs on the decisions was judged without them, the end of a sentence.
     """
 
     network: str
@@ -35,7 +35,7 @@ class Comparison:
     checks: list[TensorCheck] = field(repr=False)
     decisions: list[Decision] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
-    apart: str = ""
+    apart: str = " is granted their effect"
 
     @property
     def failures(self) -> list[TensorCheck]:
@@ -67,7 +67,7 @@ class Comparison:
         if not self.decisions:
             return ""
         decisions, tensors = ", ".join(map(str, self.decisions)), ", ".join(self.undecided)
-        return f"rounding decides {decisions}, on which {tensors} depends{self.apart}"
+        return f"rounding decides {decisions}; what hangs on that ({tensors}){self.apart}"
 
 
 def hold(name: str, torch_module: nn.Module, numpy_network: Network, task: Task) -> Comparison:

@@ -9,8 +9,9 @@ decision that then falls otherwise is rounding's.
 
 Which operations round, and by how much, is measured: each is computed in float32 and in float64 on
 the same float32 operands, and may be off by 4 times the largest difference, or 4 units in the last
-place. Where the two agree to the last bit (a maximum, a rectified zero, a pixel) the result stays
-as it is, and what ties there ties exactly.
+place. The operands are first changed at random by up to 2⁻¹², so that none is exact by luck, as the
+mean of equal values may be. Where the two agree to the last bit (a maximum, a rectified zero, a
+pixel) the result stays as it is, and what ties there ties exactly.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ Signs = Callable[[Tensor], Tensor]
 """For a tensor, the share of the rounding granted by which each element moves, −1 to 1."""
 
 DRAWS = 4
+_JITTER = 2.0**-12
 _SINGLE = torch.finfo(torch.float32).eps
 
 
@@ -144,6 +146,7 @@ class Rounding(TorchDispatchMode):
         self.called: dict[str, int] = {}
         self._stack: list[tuple[str, bool]] = []
         self._last = "the input"
+        self._jitter = torch.Generator().manual_seed(0)
 
     def agrees(self, other: Rounding, places: Iterable[Place]) -> set[Place]:
         """Return the tensors that do not depend on what the other run chose otherwise."""
@@ -224,7 +227,7 @@ class Rounding(TorchDispatchMode):
     def _changes(self, func: Any, args: Any, kwargs: Any) -> list[Tensor | None]:
         """Return by how much each result of an operation moves, None for one that is exact."""
         assert self.signs is not None
-        single = tree_map(_single, (args, kwargs))
+        single = tree_map(partial(_single, generator=self._jitter), (args, kwargs))
         double = tree_map(_double, single)
         low, high = (tree_leaves(func(*a, **k)) for a, k in (single, double))
         changes: list[Tensor | None] = []
@@ -239,10 +242,12 @@ class Rounding(TorchDispatchMode):
         return changes
 
 
-def _single(value: Any) -> Any:
+def _single(value: Any, generator: torch.Generator) -> Any:
     if not isinstance(value, Tensor):
         return value
-    return value.float() if value.dtype == torch.float64 else value.clone()
+    if value.dtype != torch.float64:
+        return value.clone()
+    return (value * (1 + _JITTER * torch.rand(value.shape, generator=generator))).float()
 
 
 def _double(value: Any) -> Any:

@@ -97,7 +97,7 @@ def report(place: Path, failed: Mapping[Path, str]) -> int:
     """Report on a sweep that is through; return its exit status."""
     from studies import sweep
 
-    sweep.report(place)
+    sweep.summarise(place)
     if not failed:
         return 0
     print(f"train.py: failed jobs: {len(failed)}, the others went on", file=sys.stderr)
