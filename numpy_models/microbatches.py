@@ -61,17 +61,20 @@ def loss_and_gradients(
     Raises:
         ValueError: as ``net.forward`` and the loss.
     """
-    loss, parts, gradients = 0.0, [], np.zeros_like(net.flat_gradients)
+    loss, parts, so_far = 0.0, [], None
+    bounds = _bounds(net, len(x), size)
     with _masks_of_the_whole_batch(net, x.shape):
-        for part in _bounds(net, len(x), size):
+        for part in bounds:
             y = net.forward(x[part])
             share = len(y) / (whole or len(x))
             loss += share * criterion.forward(y, targets[part])
             dy = criterion.backward()
             net.backward(dy * dy.dtype.type(share), input_gradient=False)
-            gradients += net.flat_gradients
+            if so_far is not None:
+                net.flat_gradients += so_far
+            if part is not bounds[-1]:
+                so_far = net.flat_gradients.copy()
             parts.append(y)
-    net.flat_gradients[...] = gradients
     return loss, np.concatenate(parts)
 
 

@@ -83,9 +83,7 @@ class State:
         if np.dtype(dtype) not in FLOATS:
             raise ValueError(f"a network is float32 or float64, not {np.dtype(dtype)}")
         if self.is_part:
-            raise ValueError(
-                f"this {type(self).__name__} is part of a network; convert the network instead"
-            )
+            raise ValueError(f"{type(self).__name__} is part of a network; convert the network")
         self._pack(np.dtype(dtype))
         return self
 
