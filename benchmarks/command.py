@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 from benchmarks.harness import BenchmarkError, Implementation, Statistics
 from training.environment import available_cores, processor
-from training.files import write_atomically
+from training.storage.files import write_atomically
 
 #: A share of the cores that others may use: above it, the reader is warned.
 QUIET = 0.1
@@ -179,6 +180,11 @@ def versions(implementations: Sequence[Implementation]) -> dict[str, str]:
     return {one.package: one.version for one in implementations}
 
 
+def package_versions() -> dict[str, str]:
+    """Return the versions of both sides' libraries."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
+
+
 def blas(description: dict[str, Any]) -> str:
     """Return library and kernels of a NumPy worker's BLAS from its `Task.describe`."""
     found = [
@@ -190,7 +196,7 @@ def blas(description: dict[str, Any]) -> str:
 
 
 def heading(record: dict[str, Any]) -> str:
-    """Return the environment in a line or two."""
+    """Return the environment's record in a line or two."""
     known = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
     others = record.get("cores_used_by_others")
@@ -215,6 +221,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
+    )
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a Markdown table, the first column flush left."""
+    marks = [":--", *("--:" for _ in header[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, marks, *rows])
+
+
+def left_out(lacking: Mapping[str, str]) -> list[str]:
+    """Return lines on the sets of kernels that could not be had, by name."""
+    lines = [f"- {name}: {reason}" for name, reason in lacking.items()]
+    return ["", "Left out, because the libraries here do not offer these kernels:", *lines] * bool(
+        lines
     )
 
 

@@ -3,9 +3,8 @@
 60,000 synthetic images of 28×28, lenet5_tanh, batch 128, Adam, random flips. The stock loop
 resizes, flips and converts image by image in a DataLoader; the project's loops hold the images,
 resized once, in memory. Start-up is all that comes between having the arrays and training at full
-speed: building, resizing once, compiling (without a cache), a few first steps. "Together" trains
-that many networks at once, and its seconds are one network's share. On CUDA two more of the
-reports' recipes are timed. Parity's verdict stands beside every precision.
+speed: building, resizing once, compiling (without a cache), a few first steps. On CUDA two more
+of the reports' recipes are timed. Parity's verdict stands beside every precision.
 
     python -m benchmarks.epoch --json epoch.json --picture epoch.png
 """
@@ -124,11 +123,10 @@ def measure(
     failures |= deviations({key: losses[key] for key in comparable})
     results = []
     for line in (line for line in chosen if line.key in workers and line.key not in failures):
-        share = [value / line.models for value in seconds[line.key]]
         stock = f"{STOCK} ({line.device})"
         compared = line.recipe == R1 and stock in seconds and stock not in failures
-        ratio = ratios(share, seconds[stock]) if compared else None
-        measured = Statistics.of(share), ratio, start_up[line.key], losses[line.key]
+        ratio = ratios(seconds[line.key], seconds[stock]) if compared else None
+        measured = Statistics.of(seconds[line.key]), ratio, start_up[line.key], losses[line.key]
         results.append(Result(line.name, line.device, *measured))
     failed = [line.key for line in chosen if line.key in failures and not line.optional]
     return results, unmeasured | failures, failed

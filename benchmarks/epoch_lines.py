@@ -10,7 +10,6 @@ from benchmarks.harness import Implementation, Worker
 STOCK = "stock loop"
 STOCK_LOOP = "benchmarks.stock_loop:StockLoop"
 PROJECT = "benchmarks.epoch_tasks:ProjectLoop"
-TOGETHER = "benchmarks.together_task:TogetherLoop"
 R1 = "r1_lenet5_tanh"
 
 
@@ -24,7 +23,6 @@ class Line:
         task: "module:Class" of a `benchmarks.epoch_tasks.EpochTask`.
         arguments: of the class, beside threads, images and device.
         package: library whose version matters.
-        models: how many networks it trains at once.
         recipe: the experiment whose network, batch size and optimizer it uses.
         optional: whether the line may fail to start, and is then reported as not measured.
     """
@@ -34,7 +32,6 @@ class Line:
     task: str
     arguments: dict[str, Any] = field(default_factory=dict)
     package: str = "torch"
-    models: int = 1
     recipe: str = R1
     optional: bool = False
 
@@ -65,7 +62,6 @@ def _on_cpu(loaders: int) -> list[Line]:
         Line("eager", "cpu", PROJECT, _torch(mode="eager")),
         Line("eager, bf16", "cpu", PROJECT, _torch(mode="eager", precision="bf16")),
         Line("compiled", "cpu", PROJECT, _torch(compile=True), optional=True),
-        Line("8 together", "cpu", TOGETHER, {"models": 8}, models=8),
         Line("NumPy", "cpu", PROJECT, {"backend": "numpy"}, "numpy"),
     ]
 
@@ -81,7 +77,6 @@ def _on_cuda(loaders: int) -> list[Line]:
         Line("graph, TF32", "cuda", PROJECT, _torch(mode="graph", precision="tf32")),
         Line("graph, bf16", "cuda", PROJECT, _torch(mode="graph", precision="bf16")),
         Line("graph, compiled", "cuda", PROJECT, _torch(mode="graph", compile=True), optional=True),
-        Line("64 together", "cuda", TOGETHER, {"models": 64}, models=64),
         Line("lenet5_relu at 256, graph", "cuda", PROJECT, graph, recipe="r0_lenet5_relu"),
         Line("deepcnn21 at 500, graph", "cuda", PROJECT, graph, recipe="r2_deepcnn21"),
     ]

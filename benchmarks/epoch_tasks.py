@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import CASES, make_data
 from benchmarks.task import SEED, Task
-from training.backend import EpochPlan, Totals, open_backend
-from training.config import Config, register
+from training.backends.opening import open_backend
+from training.backends.protocol import EpochPlan, Totals
+from training.backends.ranks import ALONE
+from training.config.composition import configuration
+from training.config.schema import Config
 from training.data import Dataset
 from training.data.resize import resize_bilinear
-from training.loop import Progress, plan_epoch, train_epoch
-from training.plan import make_plan, parse_arguments
+from training.trainer.plan import plan_epoch
 
 RECIPE = "r1_lenet5_tanh"
 NETWORK = "lenet5_tanh"
@@ -95,14 +97,14 @@ class ProjectLoop(EpochTask):
     ) -> None:
         # torch reads this when imported: a cache left by an earlier run would hide the cost.
         os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
-        import_module(f"training.{backend}_backend")  # not a part of the start-up
+        import_module(f"training.backends.{backend}")  # not a part of the start-up
         settings = {"threads": threads, **(options or {})}
         self._config = compose(recipe, backend, device, settings)
         super().__init__(threads, images, device)
 
     def prepare(self) -> None:
         """Resize the images, and let the backend take them over."""
-        self._backend = open_backend(self._config)
+        self._backend = open_backend(self._config, ALONE)
         self._backend.place(dataset(self.images, self.labels, self._config))
         self._epochs = 0
 
@@ -118,10 +120,15 @@ class ProjectLoop(EpochTask):
         """Train on all images; return the mean loss."""
         plan = plan_epoch(self._config, len(self.labels), self._epochs)
         self._epochs += 1
-        progress = Progress()
-        train_epoch(self._backend, plan, progress, lambda _: None)
-        self._backend.end_epoch()
-        return progress.totals.loss / progress.totals.images
+        backend = self._backend
+        backend.begin_epoch(plan, Totals())
+        for first in range(0, plan.steps, backend.steps_per_call):
+            backend.train(first, min(first + backend.steps_per_call, plan.steps))
+            if backend.device == "cpu":
+                backend.totals()  # the trainer looks at the loss, too
+        totals = backend.totals()
+        backend.end_epoch()
+        return totals.loss / totals.images
 
 
 def warm_up_steps(plan: EpochPlan) -> list[tuple[int, int]]:
@@ -131,11 +138,9 @@ def warm_up_steps(plan: EpochPlan) -> list[tuple[int, int]]:
 
 def compose(recipe: str, backend: str, device: str, settings: dict[str, Any]) -> Config:
     """Return an experiment's configuration on a backend with these settings."""
-    register()
     options = [f"backend.{key}={value}" for key, value in settings.items()]
-    arguments = [f"experiment={recipe}", f"backend={backend}", f"device={device}", *options]
-    (config,) = make_plan(parse_arguments([*arguments, f"seed={SEED}"])).jobs
-    return config
+    choices = [f"experiment={recipe}", f"backend={backend}", f"device={device}"]
+    return configuration(*choices, *options, f"seed={SEED}")
 
 
 def dataset(images: NDArray[np.uint8], labels: NDArray[np.int64], config: Config) -> Dataset:

@@ -56,7 +56,10 @@ def main() -> None:
         raise BenchmarkError("this operating system does not report a process's peak memory")
     record = command.prepare(options)
     record["versions"] = command.versions(list(SIDES.values()))
-    imports = {name: peak(["-c", f"import training.run, {s.target}"]) for name, s in SIDES.items()}
+    imports = {
+        name: peak(["-c", f"import training.trainer.trainer, {s.target}"])
+        for name, s in SIDES.items()
+    }
     results = []
     for network in options.networks:
         command.announce(f"{network} on {options.data}")

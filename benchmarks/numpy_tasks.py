@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 import numpy_models
 from benchmarks.task import SEED, ConvolutionTask, StepTask, Task
 from numpy_models import Conv2d
+from training.backends.streams import stream
 from training.environment import keep_freed_memory
-from training.random import stream
 
 
 class NumpyStep(StepTask):

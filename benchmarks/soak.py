@@ -60,20 +60,20 @@ def train(backend: str, steps: int, model: str) -> dict[str, Any]:
     from training.environment import prepare_blas
 
     prepare_blas(backend)
-    from training.backend import open_backend
-    from training.config import register
+    from training.backends.opening import open_backend
+    from training.backends.ranks import ALONE
+    from training.config.composition import configuration
     from training.data import load_dataset
-    from training.plan import make_plan, parse_arguments
-    from training.session import Session
-    from training.signals import StopRequest
+    from training.trainer.console import Console
+    from training.trainer.signals import StopRequest
+    from training.trainer.trainer import Trainer
 
-    register()
     epochs = -(-steps // STEPS_PER_EPOCH)
     settings = [f"model={model}", f"backend={backend}", "data=digits", "trainer.batch_size=64"]
     settings += [f"trainer.epochs={epochs}", "trainer.checkpoint_every=100 steps", "device=cpu"]
     settings.append("backend.threads=1")
-    (config,) = make_plan(parse_arguments(settings)).jobs
-    side = open_backend(config)
+    config = configuration(*settings)
+    side = open_backend(config, ALONE)
     size = config.model.image_size
     dataset = load_dataset("digits", image_size=size, announce=lambda _: None)
     side.place(dataset)
@@ -88,13 +88,10 @@ def train(backend: str, steps: int, model: str) -> dict[str, Any]:
             samples.append((done, resident(), len(os.listdir("/proc/self/fd"))))
 
     side.train = watched  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as place, open(os.devnull, "w") as nowhere:
-        printed, sys.stdout = sys.stdout, nowhere
+    with tempfile.TemporaryDirectory() as place:
+        parts = config, side, dataset, ALONE, Path(place), StopRequest(), Console(silent=True)
         started = perf_counter()
-        try:
-            Session(config, side, dataset, Path(place), StopRequest()).train()
-        finally:
-            sys.stdout = printed
+        Trainer(*parts).fit()
     return {"seconds": perf_counter() - started, "samples": samples}
 
 

@@ -13,8 +13,8 @@ from torchvision import transforms
 import torch_models
 from benchmarks.epoch_tasks import BATCH, FLIP, NETWORK, RATE, SIZE, WARM_UP, EpochTask
 from benchmarks.task import SEED
-from training.config import InitConfig
-from training.initialisation import initial_weights
+from training.backends.initialisation import initial_weights
+from training.config.schema import InitConfig
 
 
 class Images(Dataset):

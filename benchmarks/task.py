@@ -11,10 +11,10 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from benchmarks.cases import CASES, EVALUATION_BATCH, TEST_IMAGES, TRAIN_IMAGES, make_data
-from training.backend import pixel_scale
-from training.config import InitConfig
-from training.initialisation import Weights, initial_weights
-from training.random import stream
+from training.backends.initialisation import Weights, initial_weights
+from training.backends.protocol import pixel_scale
+from training.backends.streams import stream
+from training.config.schema import InitConfig
 
 SEED = 0
 #: 16 times float32's machine epsilon, 2^-23: the rounding error of a sum of some 256 terms, √n·ε.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import torch_models
 from benchmarks.task import SEED, ConvolutionTask, StepTask, Task
-from training.random import stream
+from training.backends.streams import stream
 
 
 class TorchStep(StepTask):

@@ -18,10 +18,10 @@ import torch_models
 from benchmarks import command
 from benchmarks.harness import Statistics
 from parity import assert_parity
-from training.reports.claims import reported
-from training.reports.collection import kept
-from training.reports.records import Record, recipe
-from training.reports.statistics import once_per_seed, spread
+from studies.claims import reported
+from studies.collection import kept
+from studies.groups import once_per_seed, spread
+from studies.records import Record, recipe
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -9,14 +9,12 @@ from typing import Any
 
 from torch import nn
 
-import torch_models
-
 _SUPPORT = {"adagrad", "adam", "dropout", "pooling", "registry", "residual"}
 
 
 def names() -> list[str]:
     """Return the names that `build` knows: this package's modules that hold a network."""
-    found = {module.name for module in pkgutil.iter_modules(torch_models.__path__)}
+    found = {module.name for module in pkgutil.iter_modules(import_module("torch_models").__path__)}
     return sorted(found - _SUPPORT)
 
 

@@ -10,6 +10,8 @@ from benchmarks.numpy_tasks import NumpyConvolution, NumpyStep
 from benchmarks.scaling import check_cosines
 from benchmarks.torch_tasks import TorchConvolution, TorchStep
 
+pytestmark = pytest.mark.kernels
+
 
 class Direct:
     """A worker's face on an object in this process."""

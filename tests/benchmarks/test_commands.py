@@ -131,15 +131,14 @@ def test_memory_trains_with_the_reports_batches():
 
 
 def test_epoch_loops_train_the_same():
+
     from benchmarks.epoch_tasks import ProjectLoop
     from benchmarks.stock_loop import StockLoop
-    from benchmarks.together_task import TogetherLoop
 
     loops = {
         "stock loop (cpu)": StockLoop(threads=1, images=300),
         "resident, eager (cpu)": ProjectLoop(threads=1, images=300, backend="torch"),
         "resident, NumPy (cpu)": ProjectLoop(threads=1, images=300, backend="numpy"),
-        "2 together (cpu)": TogetherLoop(threads=1, images=300, models=2),
     }
     for loop in loops.values():
         assert loop.start_up() > 0

@@ -10,11 +10,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.training.support import ROOT, compose, few_digits
-from training.backend import Totals, open_backend
-from training.config import Config, NumpyBackendConfig, TorchBackendConfig, register
+from training.backends.opening import open_backend
+from training.backends.protocol import Totals
+from training.backends.ranks import ALONE
+from training.cli.arguments import parse
+from training.cli.jobs import read
+from training.config.schema import Config, NumpyBackendConfig, TorchBackendConfig
 from training.data import epoch_batches
-from training.loop import plan_epoch
-from training.plan import make_plan, parse_arguments
+from training.trainer.plan import plan_epoch
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 STUDIES = sorted(path.stem for path in (ROOT / "conf" / "study").glob("*.yaml"))
@@ -55,8 +58,7 @@ REPORTS = {
 
 @lru_cache
 def jobs(*arguments: str) -> tuple[Config, ...]:
-    register()
-    return make_plan(parse_arguments(arguments)).jobs
+    return tuple(job.config for job in read(parse(arguments)).jobs)
 
 
 def take_a_step(config: Config, backend: str) -> Totals:
@@ -64,7 +66,7 @@ def take_a_step(config: Config, backend: str) -> Totals:
     kind = {"torch": TorchBackendConfig, "numpy": NumpyBackendConfig}[backend]
     config = replace(config, backend=kind(threads=1))
     config = replace(config, trainer=replace(config.trainer, batch_size=16))
-    opened = open_backend(config)
+    opened = open_backend(config, ALONE)
     opened.place(dataset)
     opened.begin_epoch(plan_epoch(config, len(dataset.train_labels), 0), Totals())
     opened.train(0, 1)
@@ -176,7 +178,7 @@ def test_steps_per_epoch_needs_replacement(call_main, capsys) -> None:
 @pytest.mark.parametrize(("scale", "overflows"), [(1.0, True), (0.1, False)])
 def test_the_printed_scale_overflows_the_printed_softmax(scale: float, overflows: bool) -> None:
     (config,) = jobs("experiment=r0_lenet5_relu", f"init.linear_std={scale}")
-    backend = open_backend(config)
+    backend = open_backend(config, ALONE)
     backend.place(few_digits(28))
     logits = backend.evaluate().astype(np.float64)
     with np.errstate(over="ignore"):

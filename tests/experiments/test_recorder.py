@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import ROOT, metrics
-from training import console, live_log
-from training.loop import Row
+from training.storage.tables import Row
+from training.trainer import console, live_log
 
 pytestmark = pytest.mark.usefixtures("mnist_of_digits")
 
@@ -113,7 +113,8 @@ def test_evaluations_of_the_whole_test_set_agree_with_the_metrics(call_main, tmp
 def test_tensorboard_without_torch(tmp_path) -> None:
     pytest.importorskip("tensorboard", reason="needs lenet-twins[tensorboard]")
     script = (
-        "import sys; from training.cli import main; sys.argv = ['train.py', *sys.argv[1:]]; main();"
+        "import sys; from training.cli.main import main;"
+        "sys.argv = ['train.py', *sys.argv[1:]]; main();"
         "assert not {'torch', 'torch_models', 'torchvision'} & sys.modules.keys()"
     )
     options = ("data=digits", "backend=numpy", "trainer.epochs=1", "logger=tensorboard")
@@ -141,20 +142,22 @@ def test_a_missing_tensorboard_is_named(call_main, capsys, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_outlook(monkeypatch) -> None:
+def test_an_epochs_line_tells_the_best_and_the_time_left(monkeypatch, capsys) -> None:
     now = [100.0]
     monkeypatch.setattr(console, "perf_counter", lambda: now[0])
-    outlook = console.Outlook(epochs=12, done=2)
+    lines = console.Console()
+    lines.begin(epochs=12, done=2)
     row = Row(3, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
     rows = [replace(row, epoch=1), replace(row, epoch=2, test_accuracy=0.95), row]
     now[0] += 20
-    assert outlook.line(rows).endswith("best 95.00 % (epoch 2)  3 min 0 s left")
-    assert "left" not in outlook.line([*rows, replace(row, epoch=12)])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
-)
-def test_duration(seconds: float, words: str) -> None:
-    assert console.duration(seconds) == words
+    lines.epoch(rows)
+    said = capsys.readouterr().out
+    assert said.endswith("lr 0.001  1.5 s  best 95.00 %  ETA 0:03:00\n")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines.epoch(rows)
+    narrow = capsys.readouterr().out
+    assert narrow.startswith(said[:50])
+    assert narrow.endswith("ETA 0:03:00\n")
+    assert len(narrow) <= 81
+    lines.epoch([*rows, replace(row, epoch=12)])
+    assert "ETA" not in capsys.readouterr().out

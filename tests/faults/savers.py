@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.checkpoint import save_checkpoint
-from training.files import remove_leftovers
+from training.storage.checkpoint import save_checkpoint
+from training.storage.files import remove_leftovers
 
 
 def state_of(number: int) -> dict[str, np.ndarray]:

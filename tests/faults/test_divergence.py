@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from tests.training.support import at_step, compose, few_digits, metrics
-from training.backend import open_backend
-from training.checkpoint_file import newest
-from training.loop import NonFiniteLossError, Progress, plan_epoch, train_epoch
+from training.backends.opening import open_backend
+from training.backends.ranks import ALONE
+from training.errors import DivergenceError
+from training.storage.checkpoint import newest, read
+from training.trainer.console import Console
+from training.trainer.signals import StopRequest
+from training.trainer.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 RUN = ("data=digits", "backend.threads=1", "trainer.epochs=3", "trainer.batch_size=32")
@@ -33,7 +37,7 @@ def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
     assert (summary["status"], summary["epochs"]) == ("diverged", 1)
     assert summary["reason"] in captured.err
     assert summary["test_accuracy"] == metrics(folder)[-1]["test_accuracy"]
-    content, _ = newest(folder)
+    content, _ = newest(folder, read)
     assert content.record["progress"]["epoch"] == 1
     assert call_main(f"resume={folder}", "resume_override=true", "optimizer.lr=1e-4") == 0
     assert [row["lr"] for row in metrics(folder)] == pytest.approx([1e-3, 1e-4, 1e-4])
@@ -42,7 +46,8 @@ def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
 
 def keep_backend(monkeypatch, sides: list) -> None:
     monkeypatch.setattr(
-        "training.run.open_backend", lambda c: sides.append(open_backend(c)) or sides[-1]
+        "training.trainer.trainer.open_backend",
+        lambda *a: sides.append(open_backend(*a)) or sides[-1],
     )
 
 
@@ -74,7 +79,7 @@ def test_weights_that_are_not_finite_are_never_saved(
     setting = f"trainer.checkpoint_every={every}"
     assert call_main(*RUN, "backend=numpy", setting, "hydra.run.dir=run") == 3
     assert "the last good checkpoint" in capsys.readouterr().err
-    assert newest(tmp_path / "run")[0].record["progress"]["epoch"] == 1
+    assert newest(tmp_path / "run", read)[0].record["progress"]["epoch"] == 1
 
 
 def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsys):
@@ -82,7 +87,7 @@ def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsy
         if "seed=8" in (path.parent / ".hydra" / "overrides.yaml").read_text():
             raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("training.plots.curves", broken)
+    monkeypatch.setattr("training.trainer.pictures.curves", broken)
     arguments = (*RUN, "backend=numpy", "optimizer=sgd", "seed=7,8", "hydra.sweep.dir=all")
     assert call_main("--multirun", *arguments, "optimizer.lr=1e30,1e-2") == 1
     first, *lines = capsys.readouterr().err.splitlines()[-4:]
@@ -99,14 +104,17 @@ def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsy
     assert "Traceback" in next(tmp_path.glob("all/3_*/failure.txt")).read_text()
 
 
-def test_on_cuda_the_device_is_not_waited_for_at_every_step():
+def test_on_cuda_the_device_is_not_waited_for_at_every_step(tmp_path):
     """Where a look at the loss waits for the device, it is taken once, and tells a range."""
     config = compose("backend=numpy", "trainer.batch_size=10", "optimizer=sgd", "optimizer.lr=1e30")
-    backend, looks = open_backend(config), []
-    backend.place(few_digits())
+    config.trainer.epochs = 1
+    backend, looks, dataset = open_backend(config, ALONE), [], few_digits()
+    backend.place(dataset)
     backend.device, totals = "cuda", backend.totals
     backend.totals = lambda: looks.append(None) or totals()
-    with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError) as caught:
-        train_epoch(backend, plan_epoch(config, 96, 0), Progress(), lambda _: None)
-    assert (caught.value.first, caught.value.last) == (1, 10)
+    trainer = Trainer(
+        config, backend, dataset, ALONE, tmp_path, StopRequest(), Console(silent=True)
+    )
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="steps 1 to 10"):
+        trainer.fit()
     assert len(looks) == 1

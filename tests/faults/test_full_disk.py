@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import ROOT, assert_same_run
-from training.checkpoint import save_checkpoint
-from training.checkpoint_file import NAME, newest
+from training.storage.checkpoint import NAME, newest, read, save_checkpoint
 
 RUN = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=3")
 SAY = "train.py: cannot write "
@@ -47,7 +46,7 @@ def test_the_third_save_fails(reason, call_main, tmp_path, monkeypatch, capsys):
     line = one_line(capsys)
     folder = tmp_path / "part"
     assert f"{folder / NAME}: {os.strerror(reason)}; the last checkpoint is good" in line
-    content, passed_over = newest(folder)
+    content, passed_over = newest(folder, read)
     assert (content.record["progress"]["epoch"], passed_over) == (2, None)
     assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
     assert call_main("resume=part") == 0
@@ -93,6 +92,17 @@ def test_the_system_refuses_more_bytes(tmp_path):
     assert not list((tmp_path / "run").glob("*checkpoint*"))
 
 
+@pytest.mark.usefixtures("few_digits")
+def test_a_checkpoint_too_large_to_be_read_is_not_saved(call_main, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("training.storage.checkpoint.MAX_BYTES", 300_000)
+    assert call_main(*RUN, "hydra.run.dir=run") == 1
+    assert "it would have 74" in (line := one_line(capsys))
+    assert line.endswith(
+        "bytes, more than the 300,000 that are read; nothing of the run was saved before\n"
+    )
+    assert not list((tmp_path / "run").glob("*checkpoint*"))
+
+
 def test_standard_output_is_full(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
@@ -131,8 +141,7 @@ FILL = """
 import errno, os
 from pathlib import Path
 import numpy as np
-from training.checkpoint import save_checkpoint
-from training.checkpoint_file import newest
+from training.storage.checkpoint import newest, read, save_checkpoint
 place = Path(os.environ["PLACE"])
 for number, size in ((1, 50_000), (2, 50_000), (3, 250_000)):
     try:
@@ -143,7 +152,7 @@ for number, size in ((1, 50_000), (2, 50_000), (3, 250_000)):
         break
 else:
     raise SystemExit("the disk was never full")
-assert newest(place)[0].record["number"] == 2
+assert newest(place, read)[0].record["number"] == 2
 assert sorted(os.listdir(place)) == ["checkpoint.safetensors", "checkpoint.safetensors.previous"]
 """
 
@@ -185,6 +194,6 @@ def test_without_hard_links(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", unsupported)
     for number in (1, 2, 3):
         save_checkpoint(tmp_path / NAME, {"a": np.asarray(number)}, {"number": number})
-    assert newest(tmp_path)[0].record["number"] == 3
+    assert newest(tmp_path, read)[0].record["number"] == 3
     (tmp_path / NAME).unlink()
-    assert newest(tmp_path)[0].record["number"] == 2
+    assert newest(tmp_path, read)[0].record["number"] == 2

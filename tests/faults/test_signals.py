@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import ROOT
-from training import signals
-from training.checkpoint_file import newest
+from training.storage.checkpoint import newest, read
+from training.trainer import signals
 
 ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=900", "hydra.run.dir=run")
 # The fourth step takes a minute, as one in the middle of a long computation.
 HANGS = """
 import sys, time
-from training.cli import main
-import training.numpy_backend as side
+from training.cli.main import main
+import training.backends.numpy as side
 train, steps = side.NumpyBackend.train, 0
 def slow(self, first, last):
     global steps
@@ -73,7 +73,7 @@ def test_one_signal(backend, number, tmp_path):
     notice, last = [line for line in errors.splitlines() if line]
     assert notice == f"{number.name}: saving after this step; again, to leave at once"
     remedy = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
-    progress = newest(tmp_path / "run")[0].record["progress"]
+    progress = newest(tmp_path / "run", read)[0].record["progress"]
     where = f"at the end of epoch {progress['epoch']}"
     if progress["step"]:
         where = f"in epoch {progress['epoch'] + 1} after step {progress['step']}"
@@ -92,7 +92,7 @@ def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path)
         process.send_signal(number)
         process.communicate(timeout=20)
     assert process.returncode == -number  # a shell shows it as 128 + number
-    assert newest(tmp_path / "run")[0].record["progress"]["step"] == 3
+    assert newest(tmp_path / "run", read)[0].record["progress"]["step"] == 3
 
 
 def test_a_signal_the_process_was_told_to_ignore_stays_ignored():
@@ -100,7 +100,7 @@ def test_a_signal_the_process_was_told_to_ignore_stays_ignored():
     try:
         with signals.listen() as stop:
             signal.raise_signal(signal.SIGINT)
-            assert not stop()
+            assert not stop.requested
             assert signal.getsignal(signal.SIGTERM) == stop.receive
     finally:
         signal.signal(signal.SIGINT, before)
@@ -112,7 +112,7 @@ def test_outside_the_main_thread_nothing_is_changed():
 
     def listen() -> None:
         with signals.listen() as stop:
-            seen.append((stop(), signal.getsignal(signal.SIGINT)))
+            seen.append((stop.requested, signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=listen)
     thread.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import training.run
+import training.trainer.dataset
 from tests.training import support
 
 
@@ -27,7 +27,9 @@ def call_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
 def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every run of this process see 96 training and 30 test images."""
     monkeypatch.setattr(
-        training.run, "_load_once", lambda name, root, download, size: support.few_digits(size)
+        training.trainer.dataset,
+        "_load_once",
+        lambda name, root, download, size, silent: support.few_digits(size),
     )
 
 
@@ -35,4 +37,4 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs make empty files for pictures, which take longer than a short training."""
     for name in ("curves", "confusion", "worst"):
-        monkeypatch.setattr(f"training.plots.{name}", lambda path, *_: path.touch())
+        monkeypatch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.artefacts import load_weights
-from training.checkpoint import load_checkpoint
-from training.config import Config, register
+from training.config.composition import configuration
+from training.config.schema import Config
 from training.data import Dataset, load_dataset
-from training.plan import make_plan, parse_arguments
+from training.storage.checkpoint import load_checkpoint
+from training.storage.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = tuple(sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))
@@ -33,10 +33,7 @@ def compose(*overrides: str) -> Config:
 
 @lru_cache
 def _compose(overrides: tuple[str, ...]) -> Config:
-    register()
-    arguments = ["data=digits", "backend.threads=1", *overrides]
-    (job,) = make_plan(parse_arguments(arguments)).jobs
-    return job
+    return configuration("data=digits", "backend.threads=1", *overrides)
 
 
 @lru_cache
@@ -54,7 +51,7 @@ def few_digits(image_size: int = 28, train: int = 96, test: int = 30) -> Dataset
 
 def call(monkeypatch: pytest.MonkeyPatch, cwd: Path, *arguments: str) -> int | str | None:
     """Call the command line in this process; returns its exit status."""
-    from training.cli import main
+    from training.cli.main import main
 
     monkeypatch.chdir(cwd)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
@@ -68,8 +65,8 @@ def call(monkeypatch: pytest.MonkeyPatch, cwd: Path, *arguments: str) -> int | s
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], object]) -> None:
     """Have an action take place during one of a process's steps, counted from 1."""
-    from training.numpy_backend import NumpyBackend
-    from training.torch_backend import TorchBackend
+    from training.backends.numpy import NumpyBackend
+    from training.backends.torch import TorchBackend
 
     taken = 0
     for backend in (NumpyBackend, TorchBackend):

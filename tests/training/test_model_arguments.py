@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, Optional
 
 import pytest
 
-from training.config import ModelConfig
+from training.backends.models import build_network, check_arguments
+from training.config.schema import ModelConfig
 from training.errors import ConfigError
-from training.models import build_network, check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from tests.training.support import assert_same_run, compose, metrics, signal_at_step
-from training import resume
-from training.backend import open_backend
-from training.checkpoint import load_checkpoint
+from training.backends.numpy import NumpyBackend
+from training.backends.opening import open_backend
+from training.backends.ranks import ALONE
 from training.errors import ConfigError, StoppedError
-from training.numpy_backend import NumpyBackend
-from training.run import run
-from training.session import Session
+from training.storage.checkpoint import load_checkpoint
+from training.trainer import resume
+from training.trainer.trainer import Trainer, run
 
 BACKENDS = ("numpy", "torch")
 # Five steps an epoch, the last of 16 images.
@@ -70,7 +70,7 @@ def test_stopped_on_cuda(tmp_path, monkeypatch):
 def test_deterministic_algorithms_are_asked_for_and_released():
     torch = pytest.importorskip("torch")
     for setting, wanted in (("true", True), ("false", False)):
-        open_backend(compose("backend=torch", f"backend.deterministic={setting}"))
+        open_backend(compose("backend=torch", f"backend.deterministic={setting}"), ALONE)
         assert torch.are_deterministic_algorithms_enabled() is wanted
         assert torch.backends.cudnn.deterministic is wanted
 
@@ -163,11 +163,11 @@ def test_across_backends(writer, reader, call_main, tmp_path, monkeypatch, capsy
 def test_when_it_is_saved(tmp_path, monkeypatch):
     saved = []
 
-    def note(self, original=Session._save):
+    def note(self, original=Trainer.save):
         saved.append((self.progress.epoch, self.progress.step))
         original(self)
 
-    monkeypatch.setattr(Session, "_save", note)
+    monkeypatch.setattr(Trainer, "save", note)
     for number, (every, expected) in enumerate(
         {
             "1 epoch": [(1, 0), (2, 0), (3, 0)],
@@ -193,8 +193,8 @@ def test_when_it_is_saved(tmp_path, monkeypatch):
 def stopped(call_main, tmp_path, monkeypatch, capsys) -> Path:
     with monkeypatch.context() as patch:
         signal_at_step(patch, 8, signal.SIGINT)
-        arguments = ("data=digits", *SHORT, "backend=numpy", "hydra.run.dir=run")
-        assert call_main(*arguments) == 130
+        arguments = ("data=digits", *SHORT, "backend=numpy", "backend.threads=1")
+        assert call_main(*arguments, "hydra.run.dir=run") == 130
     capsys.readouterr()
     return tmp_path / "run"
 
@@ -372,7 +372,7 @@ def test_fewer_epochs_than_there_are(stopped, call_main, capsys):
 
 
 def test_two_processes_do_not_share_a_folder(stopped, call_main, capsys):
-    from training.directories import hold
+    from training.storage.run_folder import hold
 
     with hold(stopped):
         assert call_main("resume=run") == 2
@@ -383,7 +383,7 @@ def test_two_processes_do_not_share_a_folder(stopped, call_main, capsys):
 def test_other_data_are_noticed(stopped, call_main, capsys, monkeypatch):
     from tests.training.support import few_digits
 
-    monkeypatch.setattr("training.run._load_once", lambda *_: few_digits(train=90))
+    monkeypatch.setattr("training.trainer.dataset._load_once", lambda *_: few_digits(train=90))
     assert call_main("resume=run") == 2
     line = one_line(capsys)
     assert "dataset.train_images was 96 and is 90; add resume_override=true" in line

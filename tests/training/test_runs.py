@@ -14,12 +14,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.training.support import MODELS, ROOT, compose, metrics, train_py
-from training.artefacts import load_weights
-from training.backend import open_backend
-from training.checkpoint import load_checkpoint
+from training.backends.opening import open_backend
+from training.backends.ranks import ALONE
 from training.data import load_dataset
-from training.evaluation import score
-from training.run import heading
+from training.storage.checkpoint import load_checkpoint
+from training.storage.weights import load_weights
+from training.trainer.console import heading
+from training.trainer.evaluation import score
 
 SHORT = ("data=digits", "trainer.epochs=1", "backend.threads=1", "trainer.batch_size=32")
 FILES = {
@@ -125,7 +126,7 @@ def test_either_backend_reads_the_weights(both, writer, reader):
     checkpoint = load_checkpoint(directory / "checkpoint.safetensors")
     for name, array in weights.items():
         np.testing.assert_array_equal(checkpoint.state[f"model.{name}"], array)
-    backend = open_backend(compose("model=deepcnn21", f"backend={reader}"))
+    backend = open_backend(compose("model=deepcnn21", f"backend={reader}"), ALONE)
     dataset = load_dataset("digits", announce=lambda _: None)
     backend.place(dataset)
     backend.load_state({n: a for n, a in checkpoint.state.items() if n != "progress.rows"})
@@ -167,7 +168,9 @@ def test_every_option_runs(options, call_main, tmp_path):
 @pytest.mark.parametrize("compiles", ["true", "false"])
 def test_compiling_is_announced_where_it_is_waited_for(compiles):
     config = compose("backend=torch", f"backend.compile={compiles}")
-    text = heading(config, open_backend(compose("backend=numpy")), "as asked")
+    text = heading(
+        config, open_backend(compose("backend=numpy"), ALONE), "as asked", introduce=True
+    )
     assert text.endswith("\ncompiling: the first epoch takes longer") is (compiles == "true")
 
 
@@ -208,7 +211,8 @@ def test_default_epochs_are_said_and_enough(call_main, tmp_path, capsys):
 
 def test_numpy_runs_never_import_torch(tmp_path):
     script = (
-        "import sys; from training.cli import main; sys.argv = ['train.py', *sys.argv[1:]]; main();"
+        "import sys; from training.cli.main import main;"
+        "sys.argv = ['train.py', *sys.argv[1:]]; main();"
         "assert 'numpy_models' in sys.modules;"
         "assert not {'torch', 'torch_models', 'torchvision'} & sys.modules.keys()"
     )
@@ -225,5 +229,5 @@ def test_numpy_runs_never_import_torch(tmp_path):
 
 
 def test_configuration_is_known_before_numpy_starts():
-    script = "import sys, training.cli; assert 'numpy' not in sys.modules"
+    script = "import sys, training.cli.main; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)

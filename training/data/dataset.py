@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from training.data.digits import load_digits
-from training.data.errors import DataError, MnistAbsentError
-from training.data.mnist import MNIST, Collection, Place, find_place, load_mnist
+from training.data.errors import MnistAbsentError
+from training.data.mnist import MNIST, Collection, find_place, load_mnist
 from training.data.resize import resize_bilinear
 
-CHOICES = ("auto", "mnist", "digits")
-MAX_IMAGE_SIZE = 128
 WARNING = "accuracies on digits are not accuracies on MNIST"
 
 
@@ -82,66 +80,38 @@ def load_dataset(
         collection: names, sums and mirrors of the files.
 
     Raises:
-        DataError: an unknown choice, an image size outside 1..128, or MNIST that is damaged,
-            incomplete, or asked for and not to be had.
+        DataError: MNIST is damaged or incomplete, or asked for and not to be had.
     """
-    if choice not in CHOICES:
-        raise DataError(f"data={choice}", "there are no such data", f"choose {_either(CHOICES)}")
-    if not 1 <= image_size <= MAX_IMAGE_SIZE:
-        raise DataError(
-            f"image size {image_size}", "it is out of range", f"choose 1 to {MAX_IMAGE_SIZE}"
-        )
-    if choice == "digits":
-        dataset = _digits(image_size)
-    else:
-        place = find_place(root)
+    assert choice in ("auto", "mnist", "digits")
+    name, note = "digits", WARNING
+    if choice != "digits":
+        place, patient = find_place(root, download), choice == "mnist"
         try:
-            patient = choice == "mnist"
-            arrays = load_mnist(
-                place, download=download, patient=patient, collection=collection, announce=announce
-            )
-            dataset = _mnist(arrays, place, image_size)
+            arrays = load_mnist(place, patient=patient, collection=collection, announce=announce)
+            name, source, note = "mnist", f"the MNIST files in {place.root}", ""
         except MnistAbsentError as error:
             if choice == "mnist":
                 raise
             announce(f"data: MNIST is {error.reason}: digits take its place")
-            dataset = _digits(image_size, because=f"MNIST is {error.reason}")
-    announce(
-        f"data: {dataset.name}, {len(dataset.train_labels):,} training and "
-        f"{len(dataset.test_labels):,} test images from {dataset.source}"
-        + (f" ({WARNING})" if dataset.name == "digits" else "")
-    )
-    return dataset
-
-
-def _mnist(arrays: Sequence[np.ndarray], place: Place, image_size: int) -> Dataset:
+            note = f"{WARNING}; MNIST is {error.reason}"
+    if name == "digits":
+        arrays, source = load_digits(), "scikit-learn's 8×8 digits brought to 28×28"
     train_images, train_labels, test_images, test_labels = arrays
-    return Dataset(
-        name="mnist",
-        train_images=_fit(train_images, image_size),
-        train_labels=train_labels.astype(np.int64),
-        test_images=_fit(test_images, image_size),
-        test_labels=test_labels.astype(np.int64),
-        source=f"the MNIST files in {place.root}",
+    warning = f" ({WARNING})" if name == "digits" else ""
+    announce(
+        f"data: {name}, {len(train_labels):,} training and {len(test_labels):,} test images from "
+        f"{source}{warning}"
     )
-
-
-def _digits(image_size: int, because: str = "") -> Dataset:
-    train_images, train_labels, test_images, test_labels = load_digits()
     return Dataset(
-        name="digits",
-        train_images=_fit(train_images, image_size),
-        train_labels=train_labels,
-        test_images=_fit(test_images, image_size),
-        test_labels=test_labels,
-        source="scikit-learn's 8×8 digits brought to 28×28",
-        note=f"{WARNING}; {because}" if because else WARNING,
+        name,
+        _fit(train_images, image_size),
+        train_labels.astype(np.int64),
+        _fit(test_images, image_size),
+        test_labels.astype(np.int64),
+        source,
+        note,
     )
 
 
 def _fit(images: np.ndarray, size: int) -> np.ndarray:
     return images if images.shape[1:] == (size, size) else resize_bilinear(images, size)
-
-
-def _either(choices: Sequence[str]) -> str:
-    return f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -1,0 +1,287 @@
+"""Both backends do the same with the same plan, and speak one format of state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.training.support import MODELS, compose
+from training.backends.initialisation import initial_weights
+from training.backends.opening import open_backend
+from training.backends.protocol import Backend, Totals
+from training.backends.streams import stream
+from training.config.schema import InitConfig, NormalInitConfig
+from training.data import Dataset, load_dataset
+from training.storage.checkpoint import load_checkpoint, save_checkpoint
+from training.trainer.evaluation import score
+from training.trainer.plan import plan_epoch
+
+pytestmark = pytest.mark.kernels
+
+BACKENDS = ("numpy", "torch")
+# ε is far above the gradients' rounding: with the usual 1e-8, Adam and AdaGrad would make whole
+# steps of gradients that are zero but for rounding.
+OPTIMIZERS = {
+    "adam": ("optimizer=adam", "optimizer.eps=1e-3"),
+    "adam-uncorrected": ("optimizer.eps_mode=uncorrected", "optimizer.eps=1e-3"),
+    "adam-inside-root": ("optimizer.eps_mode=inside_root", "optimizer.eps=1e-3"),
+    "sgd": ("optimizer=sgd",),
+    "sgd-plain": ("optimizer=sgd", "optimizer.momentum=0"),
+    "adagrad": ("optimizer=adagrad", "optimizer.lr_decay=0.01", "optimizer.eps=1e-3"),
+}
+#: √n roundings of a sum over n = 50 images of 28 × 28 positions, the longest behind a gradient.
+ROUNDING = float(np.sqrt(50 * 28 * 28) * np.finfo(np.float32).eps)
+
+
+def small(image_size: int = 28) -> Dataset:
+    whole = load_dataset("digits", image_size=image_size, announce=lambda _: None)
+    return replace(
+        whole,
+        train_images=whole.train_images[:100],
+        train_labels=whole.train_labels[:100],
+        test_images=whole.test_images[:50],
+        test_labels=whole.test_labels[:50],
+    )
+
+
+def opened(*overrides: str) -> tuple[Backend, Dataset]:
+    config = compose(*overrides)
+    backend, dataset = open_backend(config), small(config.model.image_size)
+    backend.place(dataset)
+    return backend, dataset
+
+
+def run_steps(backend: Backend, overrides: tuple[str, ...], epoch: int, first: int, last: int):
+    plan = plan_epoch(compose(*overrides), 100, epoch)
+    backend.begin_epoch(plan, Totals())
+    backend.train(first, last)
+    return backend.totals()
+
+
+def assert_same_state(one: dict, other: dict, tolerance: float) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name].shape == other[name].shape, name
+        assert one[name].dtype == other[name].dtype, name
+        # A bias before batch normalisation has gradient zero: what cancels there is as large as its
+        # weight's gradient.
+        sources = name, name.replace(".bias", ".weight")
+        scale = max(1e-3, *(float(np.abs(other[source]).max()) for source in sources))
+        np.testing.assert_allclose(
+            one[name], other[name], rtol=0, atol=tolerance * scale, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_same_steps(model):
+    overrides = (f"model={model}", "trainer.batch_size=32", "data.flip=0.5", "optimizer=sgd")
+    results = {}
+    for name in BACKENDS:
+        backend, dataset = opened(f"backend={name}", *overrides)
+        totals = run_steps(backend, overrides, 0, 0, 4)  # the last batch has 4 images
+        results[name] = totals, score(backend.evaluate(), dataset.test_labels), backend.state()
+    (mine, my_scores, my_state), (theirs, their_scores, their_state) = results.values()
+    assert mine.images == theirs.images == 100
+    few_roundings = 4 * np.finfo(np.float32).eps * their_scores.loss
+    assert abs(mine.loss - theirs.loss) / 100 < few_roundings
+    assert abs(my_scores.loss - their_scores.loss) < few_roundings
+    assert my_state.keys() == their_state.keys()
+    # A last bit may decide a ReLU or a maximum, and with it an image's share of a gradient.
+    if not {"ReLU", "MaxPool2d"} & {row.kind for row in backend.layer_table()}:
+        assert_same_state(my_state, their_state, ROUNDING)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_same_optimizer_state(optimizer):
+    overrides = ("model=lenet5_tanh", "trainer.batch_size=50", *OPTIMIZERS[optimizer])
+    states = []
+    for name in BACKENDS:
+        backend, _ = opened(f"backend={name}", *overrides)
+        run_steps(backend, overrides, 0, 0, 2)
+        states.append(backend.state())
+    assert int(states[0]["optimizer.step"]) == 2
+    assert_same_state(*states, ROUNDING)
+
+
+@pytest.mark.parametrize("init", ["torch", "he", "xavier", "normal"])
+def test_same_initial_weights(init):
+    one, other = (
+        opened(f"backend={name}", f"init={init}", "model=lenet5_bn")[0] for name in BACKENDS
+    )
+    assert_same_state(one.state(), other.state(), tolerance=0)
+
+
+def test_same_layer_table():
+    for model in MODELS:
+        one, other = (opened(f"backend={b}", f"model={model}")[0].layer_table() for b in BACKENDS)
+        assert one == other
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_masks_depend_on_the_step_alone(name):
+    overrides = ("model=deepcnn21", "optimizer=sgd", "optimizer.lr=1e-30", "trainer.batch_size=100")
+    backend, _ = opened(f"backend={name}", *overrides)
+    first = run_steps(backend, overrides, 0, 0, 1)
+    second_epoch = run_steps(backend, overrides, 1, 0, 1)
+    again = run_steps(backend, overrides, 0, 0, 1)
+    assert first == again
+    assert first.loss != second_epoch.loss
+
+
+@pytest.mark.parametrize("reader", BACKENDS)
+@pytest.mark.parametrize("writer", BACKENDS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_state_continues_on_either_backend(writer, reader, optimizer, tmp_path):
+    overrides = (
+        "trainer.batch_size=40",
+        "model=lenet5_variant",
+        "model.arguments.batch_norm=true",
+        "scheduler.step_size=1",
+        *OPTIMIZERS[optimizer],
+    )
+    straight, _ = opened(f"backend={writer}", *overrides)
+    run_steps(straight, overrides, 0, 0, 3)
+    straight.end_epoch()
+    save_checkpoint(tmp_path / "state", straight.state(), {})
+    resumed, _ = opened(f"backend={reader}", "seed=5", *overrides)
+    resumed.load_state(load_checkpoint(tmp_path / "state").state)
+    assert_same_state(resumed.state(), straight.state(), tolerance=0)
+    for backend in (straight, resumed):
+        run_steps(backend, overrides, 1, 0, 2)
+        backend.end_epoch()
+    tolerance = 0 if writer == reader else ROUNDING
+    assert_same_state(resumed.state(), straight.state(), tolerance)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_resuming_inside_an_epoch_changes_nothing(name):
+    overrides = (f"backend={name}", "trainer.batch_size=20", "model=deepcnn21")
+    plan = plan_epoch(compose(*overrides), 100, 0)
+    straight, stopped, resumed = (opened(*overrides)[0] for _ in range(3))
+    straight.begin_epoch(plan, Totals())
+    straight.train(0, plan.steps)
+    stopped.begin_epoch(plan, Totals())
+    stopped.train(0, 2)
+    resumed.load_state(stopped.state())
+    resumed.begin_epoch(plan, stopped.totals())
+    resumed.train(2, plan.steps)
+    assert resumed.totals() == straight.totals()
+    assert_same_state(resumed.state(), straight.state(), tolerance=0)
+    np.testing.assert_array_equal(resumed.evaluate(), straight.evaluate())
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("model.c1.bias"), r"missing \['model\.c1\.bias'\]"),
+        (lambda s: s.update({"model.c9.bias": np.zeros(1)}), r"unknown \['model\.c9\.bias'\]"),
+        (lambda s: s.pop("optimizer.exp_avg.out.bias"), r"exp_avg\.out\.bias"),
+        (lambda s: s.update({"model.c1.bias": np.zeros(5, np.float32)}), r"c1\.bias has shape"),
+        (lambda s: s.update({"model.c1.bias": np.zeros(6)}), r"dtype float64"),
+    ],
+)
+def test_a_foreign_state_is_refused_and_nothing_changed(name, change, message):
+    overrides = ("trainer.batch_size=50",)
+    backend, _ = opened(f"backend={name}", *overrides)
+    run_steps(backend, overrides, 0, 0, 1)
+    before, foreign = backend.state(), backend.state()
+    change(foreign)
+    with pytest.raises(ValueError, match=message):
+        backend.load_state(foreign)
+    assert_same_state(backend.state(), before, tolerance=0)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_schedule(name):
+    backend, _ = opened(f"backend={name}", "scheduler.step_size=2", "scheduler.gamma=0.1")
+    run_steps(backend, (), 0, 0, 1)
+    rates = []
+    for _ in range(4):
+        rates.append(backend.lr)
+        backend.end_epoch()
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-12)
+
+
+def test_flips_reach_the_network():
+    results = []
+    for flip in ("0", "1"):
+        overrides = (f"data.flip={flip}", "trainer.batch_size=100")
+        backend, _ = opened("backend=numpy", *overrides)
+        results.append(run_steps(backend, overrides, 0, 0, 1).loss)
+    mirrored, dataset = opened("backend=numpy")
+    mirrored.place(replace(dataset, train_images=dataset.train_images[:, :, ::-1]))
+    expected = run_steps(mirrored, ("trainer.batch_size=100",), 0, 0, 1).loss
+    assert results[1] == expected != results[0]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("scaling", ["unit", "standard", "raw"])
+def test_scaling(name, scaling):
+    backend, _ = opened(f"backend={name}", f"data.scaling={scaling}")
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    expected = {
+        "unit": pixels / 255,
+        "standard": (pixels / 255 - 0.1307) / 0.3081,
+        "raw": pixels.astype(np.float64),
+    }[scaling]
+    if name == "torch":
+        import torch
+
+        scaled = backend._pixels(torch.from_numpy(pixels)[:, None]).numpy()
+    else:
+        scaled = backend._input(pixels)
+    assert scaled.dtype == np.float32
+    assert scaled.shape == (1, 1, 16, 16)
+    np.testing.assert_allclose(scaled[:, 0], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_initial_weights_follow_their_rule():
+    shapes = {
+        "c.weight": (200, 50, 3, 3),
+        "c.bias": (200,),
+        "f.weight": (400, 300),
+        "f.bias": (400,),
+        "bn.weight": (7,),
+        "bn.bias": (7,),
+    }
+    deviations = {
+        "torch": (1 / np.sqrt(3 * 450), 1 / np.sqrt(3 * 300)),
+        "he": (np.sqrt(2 / 450), np.sqrt(2 / 300)),
+        "xavier": (np.sqrt(2 / (450 + 1800)), np.sqrt(2 / 700)),
+        "normal": (np.sqrt(2 / 450), 1.0),
+    }
+    for rule, (convolution, linear) in deviations.items():
+        init = NormalInitConfig() if rule == "normal" else InitConfig(rule)
+        weights = initial_weights(shapes, init, seed=3)
+        assert np.std(weights["c.weight"]) == pytest.approx(convolution, rel=0.02), rule
+        assert np.std(weights["f.weight"]) == pytest.approx(linear, rel=0.02), rule
+        assert (np.ptp(weights["f.bias"]) > 0) == (rule == "torch")
+        assert (weights["bn.weight"] == 1).all()
+        assert (weights["bn.bias"] == 0).all()
+        fewer = initial_weights({n: shapes[n] for n in ("f.weight", "f.bias")}, init, seed=3)
+        np.testing.assert_array_equal(fewer["f.weight"], weights["f.weight"])
+        other = initial_weights(shapes, init, seed=4)
+        assert (other["f.weight"] != weights["f.weight"]).any()
+
+
+def test_torch_rule_is_torchs_own_distribution():
+    torch = pytest.importorskip("torch")
+    layer = torch.nn.Linear(300, 400)
+    ours = initial_weights({"f.weight": (400, 300), "f.bias": (400,)}, InitConfig("torch"), seed=0)
+    for name, theirs in (("f.weight", layer.weight), ("f.bias", layer.bias)):
+        bound = 1 / np.sqrt(300)
+        for values in (ours[name], theirs.detach().numpy()):
+            assert np.abs(values).max() <= bound
+            assert np.abs(values).max() > 0.97 * bound
+
+
+def test_streams_depend_on_all_their_arguments():
+    draws = {
+        tuple(stream(*arguments).random(3))
+        for arguments in [(0, "order", 0), (1, "order", 0), (0, "augment", 0), (0, "order", 1)]
+    }
+    assert len(draws) == 4
+    assert tuple(stream(0, "order", 0).random(3)) in draws

@@ -1,0 +1,1 @@
+"""The two sides of training behind one protocol."""

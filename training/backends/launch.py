@@ -1,0 +1,60 @@
+"""How many ranks share a run, and how they are started."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TypeVar
+
+from training import environment
+from training.backends.ranks import ALONE, Ranks
+from training.config.schema import Config
+from training.data import Dataset
+
+Result = TypeVar("Result")
+#: What every rank runs; on all but rank 0 the result is dropped.
+Program = Callable[[Config, Dataset, Ranks], Result]
+
+
+def process_ranks() -> Ranks:
+    """Return the ranks that torchrun has started, once all have come; without it, one.
+
+    Raises:
+        ConfigError: if it is not said where they are to meet.
+        ProcessError: if they do not come.
+    """
+    return ALONE if environment.processes() == 1 else _torchruns()
+
+
+def run_on_ranks(
+    program: Program[Result], config: Config, dataset: Dataset, ranks: Ranks
+) -> Result:
+    """Call program(config, dataset, ranks) on every rank; return what this one's call returns.
+
+    Args:
+        program: the same on all ranks; it pickles.
+        config: the run's.
+        dataset: the run's.
+        ranks: of `process_ranks`. Where there is one, the NumPy backend starts a process for each
+            core that pays off.
+
+    Raises:
+        ProcessError: if another rank fails or is killed.
+    """
+    startable = not multiprocessing.current_process().daemon  # it may have no children
+    if ranks.world == 1 and config.backend.name == "numpy" and startable:
+        from training.backends.numpy import worthwhile_ranks
+        from training.backends.workers import run_on_cores
+
+        world = worthwhile_ranks(config)
+        if world > 1:
+            return run_on_cores(partial(program, config), dataset, world)
+    return program(config, dataset, ranks)
+
+
+@cache
+def _torchruns() -> Ranks:
+    from training.backends.torch.distributed import DistributedRanks
+
+    return DistributedRanks()

@@ -1,0 +1,90 @@
+"""Build a configured network on either side, and explain what is wrong with its arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from training.config.schema import ModelConfig
+from training.errors import ConfigError, did_you_mean
+
+Network = TypeVar("Network")
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def build_network(build: Callable[..., Network], package: str, config: ModelConfig) -> Network:
+    """Return `build(config.name, **config.arguments)` of torch_models or numpy_models.
+
+    Raises:
+        ConfigError: if there is no such network or it does not take an argument or its value.
+    """
+    try:
+        network = import_module(f"{package}.registry").network_class(config.name)
+        check_arguments(network, config)
+        return build(config.name, **config.arguments)
+    except ConfigError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        raise ConfigError(
+            f"model {config.name} cannot be built with {config.arguments}: "
+            f"{str(error).partition(chr(10))[0]}"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"model {config.name}: {error}") from error
+
+
+def check_arguments(network: type, config: ModelConfig) -> None:
+    """Hold the arguments against the signature of the network's class.
+
+    Raises:
+        ConfigError: naming the first that it does not take, or not with this value.
+    """
+    accepted = list(inspect.signature(network).parameters)
+    kinds = _annotations(network)
+    for name, value in config.arguments.items():
+        if name not in accepted:
+            raise ConfigError(
+                f"model.arguments.{name}: {config.name} accepts {', '.join(accepted) or 'none'}"
+                f"{did_you_mean(name, accepted)}"
+            )
+        kind = kinds.get(name, Any)
+        if not _fits(value, kind):
+            choices = [str(choice) for choice in get_args(kind)]
+            hint = did_you_mean(str(value), choices) if get_origin(kind) is Literal else ""
+            raise ConfigError(
+                f"model.arguments.{name} must be {_wanted(kind)}, not {value!r}{hint}"
+            )
+
+
+def _annotations(network: type) -> dict[str, Any]:
+    """Return the types that a class's arguments are annotated with, as far as they are known."""
+    try:
+        return get_type_hints(network.__init__)  # type: ignore[misc]
+    except NameError:  # a name that is there for type checkers alone
+        return {}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a setting can be passed for an annotation; of others than these, any can."""
+    if get_origin(kind) is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in get_args(kind))
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(kind))
+    if kind is float:
+        return type(value) in (int, float)
+    if kind in _WORDS or kind is NoneType:
+        return type(value) is kind
+    return True
+
+
+def _wanted(kind: Any) -> str:
+    """Return in words what an annotation takes."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(_wanted, get_args(kind)))
+    return "null" if kind is NoneType else _WORDS[kind]

@@ -1,0 +1,171 @@
+"""What the trainer asks of a backend.
+
+A backend holds one network, its optimizer and schedule, and the images. It is handed a whole
+epoch's plan at once and told which of its steps to take, so that an implementation may run one
+step or many without returning to Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import Dataset
+
+State = dict[str, NDArray]
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """Which images each step of one epoch takes.
+
+    Attributes:
+        indices: int64 (images,), positions in the training set, step after step.
+        offsets: int64 (steps + 1,); step i takes indices[offsets[i]:offsets[i + 1]].
+        flips: bool (images,), which of them are mirrored left to right, or None for no image.
+        first_step: the run's steps before this epoch; with i it addresses the dropout masks.
+    """
+
+    indices: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    flips: NDArray[np.bool_] | None
+    first_step: int
+
+    @property
+    def steps(self) -> int:
+        """Return the number of steps in the epoch."""
+        return len(self.offsets) - 1
+
+
+class Totals(NamedTuple):
+    """Sums over the images seen so far in an epoch."""
+
+    loss: float = 0.0
+    correct: int = 0
+    images: int = 0
+
+
+class LayerRow(NamedTuple):
+    """A line of the model table; shape is one sample's output without the batch axis."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+class Backend(Protocol):
+    """One side's network in training.
+
+    `state` and `load_state` speak one format on either side, under torch's names and layouts:
+    "model.<parameter or buffer>", "optimizer.<state>.<parameter>", "optimizer.step",
+    "optimizer.lr" and "scheduler.last_epoch". The optimizer's arrays are there from its first step
+    on. A state of one backend loads into the other.
+    """
+
+    name: str
+    device: str  # "cpu" or "cuda", for the record
+    threads: int
+    steps_per_call: int  # how many steps to ask for before looking at anything else
+    notes: tuple[str, ...]  # what a reader of the record has to know about this backend's run
+
+    def place(self, dataset: Dataset) -> None:
+        """Take over the images (uint8) and labels; scaled to float32 (N, 1, H, W) when used."""
+
+    def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
+        """Take the epoch's plan; totals are those of the steps already done in it."""
+
+    def train(self, first: int, last: int) -> None:
+        """Take the plan's steps first..last-1: forward, loss, backward, update, totals."""
+
+    def totals(self) -> Totals:
+        """Return the epoch's sums so far; waits until the steps asked for are done."""
+
+    def end_epoch(self) -> None:
+        """Advance the learning rate's schedule."""
+
+    def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
+        """Return logits (N, 10), the network in evaluation mode.
+
+        They are the test images', or those of the first `first_training` training images.
+        """
+
+    @property
+    def lr(self) -> float:
+        """Return the current learning rate."""
+
+    def weights(self) -> State:
+        """Return copies of parameters and buffers under torch's state_dict names."""
+
+    def state(self) -> State:
+        """Return a copy of everything training changes, in the format above."""
+
+    def load_state(self, state: State) -> None:
+        """Continue from a state of either backend.
+
+        Raises:
+            ValueError: if a name is missing or unknown, or a shape or dtype differs.
+        """
+
+    def layer_table(self) -> list[LayerRow]:
+        """Return the layers in order with their output shapes and parameter counts."""
+
+
+def pixel_scale(scaling: str) -> tuple[np.float32, np.float32]:
+    """Return (scale, shift) so that pixel·scale + shift, in float32, is the network's input.
+
+    "unit" is x/255, "standard" (x/255 - 0.1307)/0.3081 (MNIST's mean and deviation), "raw" x.
+    """
+    return {
+        "unit": (np.float32(1 / 255), np.float32(0)),
+        "standard": (np.float32(1 / 255 / 0.3081), np.float32(-0.1307 / 0.3081)),
+        "raw": (np.float32(1), np.float32(0)),
+    }[scaling]
+
+
+def check_state(
+    state: Mapping[str, NDArray],
+    weights: Mapping[str, NDArray],
+    parameters: Iterable[str],
+    kinds: Iterable[str],
+) -> None:
+    """Hold a state against the network that is to take it.
+
+    Args:
+        state: in the format of `Backend.state`.
+        weights: the network's parameters and buffers, for their names, shapes and dtypes.
+        parameters: the names in weights that are parameters.
+        kinds: the optimizer's arrays per parameter, for example exp_avg; none before step 1.
+
+    Raises:
+        ValueError: naming what is missing, unknown, or of another shape or dtype.
+    """
+    expected = {f"model.{name}": array for name, array in weights.items()}
+    scalars = {"optimizer.step", "optimizer.lr", "scheduler.last_epoch"}
+    for name in scalars & state.keys():
+        kind = np.dtype(np.float64 if name == "optimizer.lr" else np.int64)
+        if state[name].shape != () or state[name].dtype != kind:
+            raise ValueError(f"{name} is not a single number of type {kind}")
+    if "optimizer.step" in state and int(state["optimizer.step"]) > 0:
+        for name in parameters:
+            expected |= {f"optimizer.{kind}.{name}": weights[name] for kind in kinds}
+    missing = sorted((expected.keys() | scalars) - state.keys())
+    unknown = sorted(state.keys() - expected.keys() - scalars)
+    if missing or unknown:
+        raise ValueError(
+            f"this state is not of this network and optimizer: missing {missing or 'nothing'}, "
+            f"unknown {unknown or 'nothing'}"
+        )
+    for name, array in expected.items():
+        given = state[name]
+        if given.shape != array.shape or given.dtype != array.dtype:
+            raise ValueError(
+                f"{name} has shape {given.shape} and dtype {given.dtype}, "
+                f"expected {array.shape} and {array.dtype}"
+            )
+    if not all(np.isfinite(state[name]) and state[name] >= 0 for name in scalars):
+        raise ValueError(f"{', '.join(sorted(scalars))} must not be negative or infinite")

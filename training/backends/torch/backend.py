@@ -1,0 +1,169 @@
+"""The PyTorch side of training: everything resident on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.backends.protocol import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
+from training.backends.ranks import ALONE, Ranks
+from training.backends.torch.batch_norm import convert_batchnorm
+from training.backends.torch.devices import prepare
+from training.backends.torch.masks import DropoutMasks
+from training.backends.torch.networks import copied, image_shape, layer_table, open_network
+from training.backends.torch.optimizers import Schedule, make_optimizer, run_state, state_kinds
+from training.backends.torch.steps import Pixels, Steps
+from training.config.schema import Config, TorchBackendConfig
+from training.data import Dataset
+
+EVALUATION_BATCH = {"cpu": 1000, "cuda": 10000}
+#: On CUDA a look at the progress is cheap, but waits for no step.
+STEPS_PER_CALL = {"cpu": 1, "cuda": 64}
+#: On the CPU with several processes, where each call is an exchange between them.
+SHARED_STEPS_PER_CALL = 16
+
+
+class TorchBackend:
+    """The backend on torch; float32 with TF32 off unless precision says else.
+
+    Args:
+        config: the run's.
+        ranks: those that share it; each has such a backend and makes the same calls.
+
+    Raises:
+        ConfigError: if the network, the device or a setting cannot be had.
+    """
+
+    name = "torch"
+
+    def __init__(self, config: Config, ranks: Ranks = ALONE) -> None:
+        self._ranks, world = ranks, ranks.world
+        self._execution = execution = prepare(config, world)
+        self.device, self.threads = execution.device, execution.threads
+        self.steps_per_call = STEPS_PER_CALL[self.device]
+        if world > 1:
+            self.steps_per_call = max(self.steps_per_call, SHARED_STEPS_PER_CALL)
+        self._net = open_network(config, self.device)
+        self.notes = execution.notes
+        if world > 1:
+            assert isinstance(config.backend, TorchBackendConfig)
+            kind = config.backend.batch_norm
+            convert_batchnorm(self._net, kind, ranks.all_reduce)
+            self.notes = (*execution.notes, _note(ranks, self.device, self._net, kind))
+        self._image_shape = image_shape(config)
+        captured = execution.captured
+        self._optimizer = make_optimizer(self._net.parameters(), config.optimizer, captured)
+        self._kinds = state_kinds(config.optimizer)
+        self._schedule = Schedule(config.optimizer.lr, config.scheduler)
+        self._taken = 0
+        masks = DropoutMasks(self._net, config.seed, self.device, self._image_shape)
+        self._pixels = Pixels(*map(float, pixel_scale(config.data.scaling)))
+        self._steps = Steps(self._net, self._optimizer, masks, self._pixels, execution, ranks)
+
+    def place(self, dataset: Dataset) -> None:
+        """Copy images and labels to the device once."""
+        images = self._on_device(dataset.train_images).unsqueeze(1)
+        self._test_images = self._on_device(dataset.test_images).unsqueeze(1)
+        self._steps.place(images, self._on_device(dataset.train_labels))
+
+    def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
+        """Copy the plan to the device and start the sums there."""
+        self._plan, self._images_seen = plan, totals.images
+        before = totals if self._ranks.rank == 0 else Totals()
+        loss, correct = np.asarray(before.loss, np.float64), np.asarray(before.correct, np.int64)
+        self._steps.begin(plan.indices, plan.flips, loss, correct)
+        self._net.train()
+
+    def train(self, first: int, last: int) -> None:
+        """Take the plan's steps first..last-1."""
+        offsets = self._plan.offsets[first : last + 1].tolist()
+        self._steps.run(offsets, self._plan.first_step + first)
+        self._images_seen += offsets[-1] - offsets[0]
+        self._taken += last - first
+
+    def totals(self) -> Totals:
+        """Return the epoch's sums so far."""
+        loss, correct = (self._ranks.all_reduce(part.clone()) for part in self._steps.sums())
+        return Totals(loss.item(), int(correct.item()), self._images_seen)
+
+    def end_epoch(self) -> None:
+        """Advance the schedule."""
+        self._schedule.step()
+        self._schedule.write(self._optimizer.param_groups[0])
+
+    @torch.inference_mode()
+    def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
+        """Return the logits of the test images, or of the first training images."""
+        for buffer in self._net.buffers():  # of local batch normalisation, rank 0's are kept
+            self._ranks.broadcast(buffer)
+        self._net.eval()
+        images = (
+            self._test_images if first_training is None else self._steps.images[:first_training]
+        )
+        part = self._ranks.part(len(images))
+        with self._execution.autocast():
+            parts = [
+                self._net(self._pixels(batch))
+                for batch in images[part].split(EVALUATION_BATCH[self.device])
+            ]
+        self._net.train()
+        logits = torch.cat(parts).float()
+        whole = logits.new_zeros(len(images), *logits.shape[1:])
+        whole[part] = logits
+        return self._ranks.all_reduce(whole).cpu().numpy()
+
+    @property
+    def lr(self) -> float:
+        """Return the current learning rate."""
+        return self._schedule.lr
+
+    def weights(self) -> State:
+        """Return copies of parameters and buffers."""
+        return {name: copied(value) for name, value in self._net.state_dict().items()}
+
+    def state(self) -> State:
+        """Return the network's, the optimizer's and the schedule's state."""
+        slots = {
+            name: self._optimizer.state.get(parameter, {})
+            for name, parameter in self._net.named_parameters()
+        }
+        return run_state(self.weights(), self._taken, self._schedule, slots, self._kinds)
+
+    def load_state(self, state: State) -> None:
+        """Continue from a state of either backend."""
+        names = [name for name, _ in self._net.named_parameters()]
+        check_state(state, self.weights(), names, self._kinds)
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+        self._net.load_state_dict(
+            {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+        )
+        self._taken = int(tensors["optimizer.step"])
+        epoch, lr = int(tensors["scheduler.last_epoch"]), float(tensors["optimizer.lr"])
+        self._schedule.load(epoch, lr)
+        optimizer = self._optimizer.state_dict()
+        for number, name in enumerate(names if self._taken else []):
+            arrays = {kind: tensors[f"optimizer.{kind}.{name}"] for kind in self._kinds}
+            optimizer["state"][number] = {"step": torch.tensor(float(self._taken)), **arrays}
+        self._optimizer.load_state_dict(optimizer)
+        self._schedule.write(self._optimizer.param_groups[0])
+        self._steps.forget()
+
+    def layer_table(self) -> list[LayerRow]:
+        """Run one blank image and note every layer's output."""
+        return layer_table(self._net, self._image_shape, self.device)
+
+    def _on_device(self, array: NDArray) -> Tensor:
+        # torch warns when it is lent a read-only array, so it gets its own copy.
+        return torch.tensor(array, device=self.device)
+
+
+def _note(ranks: Ranks, device: str, net: nn.Module, kind: str) -> str:
+    """Say how many ranks there are, how they speak, and what batch normalisation sees."""
+    through = {"cpu": "gloo", "cuda": "NCCL"}[device]
+    batch_norm = ""
+    if any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
+        kept = ", rank 0's statistics are kept" if kind == "local" else ""
+        batch_norm = f"; batch normalisation {kind}{kept}"
+    return f"{ranks.note}, {through}{batch_norm}"

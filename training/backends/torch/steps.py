@@ -1,0 +1,168 @@
+"""The steps of an epoch: gather, forward, backward, update and sums, all on the device.
+
+A step reads nothing from the host: where it stands in the plan, the learning rate, the images'
+order and the dropout layers' numbers lie in buffers that keep their places. So the same function
+is called step by step, or recorded as a CUDA graph and replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.backends.ranks import ALONE, Ranks
+from training.backends.torch.capture import CapturedCalls
+from training.backends.torch.devices import Execution
+from training.backends.torch.masks import DropoutMasks
+
+
+class Pixels(NamedTuple):
+    """What turns pixels into the network's input: x·scale + shift in float32."""
+
+    scale: float
+    shift: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return uint8 images of any shape as the network takes them."""
+        scaled = images * self.scale
+        return scaled.add_(self.shift) if self.shift else scaled
+
+
+class Steps:
+    """Takes the steps of one network, or of several that lie along a leading axis.
+
+    Args:
+        network: maps inputs (..., N, 1, H, W) to logits (..., N, 10) in training mode; ... is
+            nothing, or the networks' axis.
+        optimizer: of its parameters.
+        masks: feeds its dropout layers.
+        pixels: the scaling.
+        execution: where and how.
+        ranks: those that share each batch.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Tensor],
+        optimizer: torch.optim.Optimizer,
+        masks: DropoutMasks,
+        pixels: Pixels,
+        execution: Execution,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._network, self._optimizer, self._masks = network, optimizer, masks
+        self._pixels, self._execution, self._ranks = pixels, execution, ranks
+        self._losses = self._compute_losses
+        if execution.compile:
+            self._losses = torch.compile(self._compute_losses, dynamic=False)
+        self._calls = CapturedCalls(self._step, execution.recorder())
+        self._order: Tensor | None = None
+
+    def place(self, images: Tensor, labels: Tensor) -> None:
+        """Take the training images, uint8 (count, 1, H, W), and labels, int64, on the device."""
+        self._images, self._labels, self._count = images, labels, len(labels)
+        self.forget()
+
+    @property
+    def images(self) -> Tensor:
+        """Return the training images."""
+        return self._images[: self._count]
+
+    def forget(self) -> None:
+        """Record no more of what was recorded: parameters or optimizer have been replaced."""
+        self._calls.forget()
+
+    def begin(
+        self,
+        order: NDArray[np.int64],
+        flips: NDArray[np.bool_] | None,
+        loss: NDArray[np.float64],
+        correct: NDArray[np.int64],
+    ) -> None:
+        """Take an epoch's plan, (..., images), and the sums so far, (...)."""
+        if flips is not None:
+            self._add_mirrored()
+            order = order + flips * self._count
+        device = self._execution.device
+        fresh = [_on(device, array) for array in (order, loss, correct)]
+        if self._order is None or self._order.shape != fresh[0].shape:
+            self._order, self._loss, self._correct = fresh
+            self._position = torch.zeros((), dtype=torch.int64, device=device)
+            self._range = torch.arange(self._order.shape[-1], device=device)
+            self.forget()
+            return
+        for place, value in zip((self._order, self._loss, self._correct), fresh, strict=True):
+            place.copy_(value)
+
+    def run(self, offsets: list[int], first_step: int) -> None:
+        """Take steps.
+
+        Args:
+            offsets: step i takes the plan's images offsets[i] to offsets[i + 1].
+            first_step: the first one's number in the run, which decides the dropout masks.
+        """
+        with self._calls.working():
+            self._position.fill_(offsets[0])
+            for step, (start, stop) in enumerate(pairwise(offsets), first_step):
+                size = stop - start
+                self._masks.draw(step, size, self._ranks.part(size))
+                self._calls(size)
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Return losses, float64 (...), and right answers, int64 (...), summed over the images."""
+        return self._loss, self._correct
+
+    def _step(self, size: int) -> None:
+        rows = self._position + self._range[self._ranks.part(size)]
+        assert self._order is not None
+        indices = self._order[..., rows]
+        self._optimizer.zero_grad(set_to_none=True)
+        losses, correct = self._losses(self._images[indices], self._labels[indices])
+        losses.backward(torch.full_like(losses, 1 / size))
+        if self._ranks.world > 1:
+            self._add_gradients()
+        self._optimizer.step()
+        self._loss.add_(losses.detach())
+        self._correct.add_(correct)
+        self._position.add_(size)
+
+    def _add_gradients(self) -> None:
+        """Add up the ranks' gradients, which travel as one vector.
+
+        DistributedDataParallel, whose overlap with the backward pass does not pay off for so few
+        parameters, regroups them after its first step: with more than two ranks a resumed run
+        would not be the same to the last bit.
+        """
+        parameters = self._optimizer.param_groups[0]["params"]
+        vector = torch.cat([p.grad.flatten() for p in parameters])
+        self._ranks.all_reduce(vector)
+        parts = vector.split([p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def _add_mirrored(self) -> None:
+        """Have each image a second time behind the last, left and right exchanged."""
+        if len(self._images) == self._count:
+            self._images = torch.cat([self._images, self._images.flip(-1)])
+            self._labels = self._labels.repeat(2)
+            self.forget()
+
+    def _compute_losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return, summed over the batch, the losses and the right answers."""
+        with self._execution.autocast():
+            logits = self._network(self._pixels(images))
+        flat = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="none")
+        correct = (logits.detach().argmax(-1) == labels).sum(-1)
+        return flat.view_as(labels).sum(-1), correct
+
+
+def _on(device: str, array: NDArray) -> Tensor:
+    # torch warns when it is lent a read-only array, so it gets its own copy.
+    return torch.tensor(array, device=device)

@@ -1,0 +1,1 @@
+"""The command line: from arguments to checked jobs and exit statuses."""

@@ -1,0 +1,156 @@
+"""The command line: find out what is asked for, run it, and turn errors into exit statuses.
+
+A user's mistake ends with one line and status 2 before anything is written. A run that cannot go
+on ends with one line and status 1 (its results cannot be written) or 3 (it diverged), a signal
+with 130 or 143. In a sweep such a job does not stop the others: all are listed at the end, with
+status 1. Any other exception is a defect of the program and keeps its traceback, as every exception
+does with HYDRA_FULL_ERROR=1.
+
+Under torchrun every rank comes through here, on rank 0's settings; rank 0 alone speaks, unless it
+is another one alone that fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+import traceback
+from typing import NoReturn
+
+from training import environment
+from training.cli import jobs
+from training.cli.arguments import parse
+from training.errors import ConfigError, RunError, StoppedError, cannot_write
+
+#: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
+#: with the first.
+PATIENCE = 5.0
+
+
+def main() -> None:
+    """Run what sys.argv asks for; exits with a status above 0 when it cannot be done."""
+    show_all = bool(os.environ.get("HYDRA_FULL_ERROR"))
+    try:
+        status = _main()
+        sys.stdout.flush()
+    except (ConfigError, RunError, StoppedError) as error:
+        if show_all and not isinstance(error, StoppedError):
+            raise
+        _end(error, str(error), getattr(error, "exit_status", 2))
+    except KeyboardInterrupt as error:
+        _end(error, "interrupted before there was anything to save", 130)
+    except OSError as error:
+        message = cannot_write(error)
+        if show_all or message is None:
+            raise
+        _end(error, message, 1)
+    except Exception as error:
+        if environment.rank() == 0:
+            raise
+        _end(error, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", 1)
+    if status:
+        sys.exit(status)
+
+
+def _main() -> int:
+    args = parse(sys.argv[1:])
+    # Hydra wants all settings together, and takes one that follows --info for what to inform of.
+    options = list(sys.argv[1:])
+    for override in args.overrides:
+        options.remove(override)
+    shows = args.help or args.info or args.cfg
+    if args.hydra_help or args.shell_completion or shows:
+        from training.cli.launchers import hand_over
+
+        if environment.rank() == 0:
+            if shows:
+                jobs.read(args)
+            hand_over([*args.overrides, *options])
+        return 0
+    request = _request(args)
+    if request.finished:
+        if environment.rank() == 0:
+            _tell_finished(request)
+        return 0
+    numpy = any(job.config.backend.name == "numpy" for job in request.jobs)
+    environment.prepare_blas("numpy" if numpy else "torch")
+    if not request.plain:
+        from training.cli.launchers import launch
+
+        return launch(request, options)
+    from training.cli.running import run_single, run_sweep
+
+    if request.sweep:
+        return run_sweep(request)
+    run_single(request)
+    return 0
+
+
+def _request(args: argparse.Namespace) -> jobs.Request:
+    """Return what is asked for; every rank composes for itself what rank 0 has found sound."""
+    request = None
+    if environment.rank() == 0:
+        request = jobs.read(args)
+        _check_resources(request)
+        if environment.processes() == 1:
+            return request
+    from training.backends.launch import process_ranks
+
+    content = process_ranks().broadcast_bytes(jobs.told(request) if request else b"")
+    return request or jobs.follow(args, content)
+
+
+def _check_resources(request: jobs.Request) -> None:
+    """Find out whether the processes and the launcher that the jobs need are there."""
+    processes = environment.processes()
+    if processes > 1 and any(job.config.backend.name == "numpy" for job in request.jobs):
+        raise ConfigError(
+            f"backend=numpy trains in one process, not in {processes}: leave torchrun out, or use "
+            "backend=torch"
+        )
+    if processes > 1 and request.sweep and request.launcher != "basic":
+        raise ConfigError(
+            f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
+            "has started: leave one of them out"
+        )
+    if request.sweep and request.launcher == "slurm" and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
+            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
+        )
+
+
+def _tell_finished(request: jobs.Request) -> None:
+    epochs = request.jobs[0].config.trainer.epochs or 0
+    print(
+        f"{request.directory} already has its {epochs} epoch{'' if epochs == 1 else 's'}, nothing "
+        f"is left to do: trainer.epochs={2 * epochs} goes on to twice as many"
+    )
+
+
+def _end(error: BaseException, message: str, status: int) -> NoReturn:
+    """Say what has ended this process, as far as rank 0 does not, and end it."""
+    rank = environment.rank()
+    if rank == 0:
+        _say(message)
+        sys.exit(status)
+    if os.environ.get("HYDRA_FULL_ERROR"):
+        traceback.print_exception(error)
+    if isinstance(error, (ConfigError, RunError, KeyboardInterrupt)):
+        time.sleep(PATIENCE)
+    if not isinstance(error, KeyboardInterrupt):
+        _say(f"rank {rank}: {message}")
+    # Waiting for others, as an ordinary exit may, would hold up the end of the job.
+    os._exit(status)
+
+
+def _say(message: str) -> None:
+    try:
+        print(f"train.py: {message}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    except OSError:
+        # What standard output still holds cannot be written: keep Python from trying again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,1 @@
+"""The configuration: its types, what they cannot say, and its settings by name."""

@@ -1,0 +1,246 @@
+"""The configuration's types and limits; `training.config.checks` holds a configuration to them.
+
+Each dataclass that fills a Hydra group is registered as an option of that group, so its defaults
+are the option's values; conf/config.yaml picks one option per group. OmegaConf sees the plain
+types, `checks` what `Annotated` adds. This module imports neither NumPy nor torch: the
+configuration decides how they start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from omegaconf import MISSING
+
+from training.config.limits import (
+    Count,
+    Every,
+    Fraction,
+    Fractions,
+    Natural,
+    NonNegative,
+    OneOf,
+    Positive,
+    Range,
+)
+
+
+@dataclass
+class ModelConfig:
+    """A network: its file's stem, its class's arguments, the side of the images it takes."""
+
+    name: str = MISSING
+    image_size: Annotated[int, Range(1, 128)] = 28
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class BackendConfig:
+    """Which twin trains; `threads` null means as many cores as pay off."""
+
+    name: str = MISSING
+    threads: Annotated[int, Range(1, 1024)] | None = None
+
+
+@dataclass
+class TorchBackendConfig(BackendConfig):
+    """The PyTorch twin.
+
+    Attributes:
+        deterministic: on CUDA, use only algorithms that give the same bits every time; on the CPU
+            they do anyway.
+        mode: "eager" calls each step's kernels one by one, "graph" replays them as one CUDA
+            graph; "auto" is graph on CUDA where it can be had, and eager elsewhere.
+        compile: have torch.compile make the kernels of the forward and backward pass.
+        precision: "float32", or "tf32" or "bf16" in convolutions and matrix products; only
+            float32 agrees with the other twin to rounding.
+        batch_norm: with several processes, "synchronised" normalises with the whole batch's
+            statistics, as one process does, and "local" with those of each process's part; then
+            the first process's running statistics are kept.
+    """
+
+    name: Annotated[str, OneOf("torch")] = "torch"
+    deterministic: bool = False
+    mode: Annotated[str, OneOf("auto", "eager", "graph")] = "auto"
+    compile: bool = False
+    precision: Annotated[str, OneOf("float32", "tf32", "bf16")] = "float32"
+    batch_norm: Annotated[str, OneOf("synchronised", "local")] = "synchronised"
+
+
+@dataclass
+class NumpyBackendConfig(BackendConfig):
+    """The NumPy twin, on the CPU; torch is never imported."""
+
+    name: Annotated[str, OneOf("numpy")] = "numpy"
+
+
+@dataclass
+class DataConfig:
+    """The images and how an epoch is drawn from them.
+
+    Attributes:
+        name: "mnist", "digits", or "auto" for mnist where it can be had and digits otherwise.
+        root: folder of the MNIST files; null for MNIST_ROOT or the user's cache folder.
+        download: whether missing MNIST files may be fetched.
+        scaling: pixel x in 0..255 becomes "unit" x/255, "standard" (x/255 - 0.1307)/0.3081,
+            or "raw" x.
+        sampling: "shuffle" (every image once an epoch, last batch shorter) or "replacement"
+            (report R0: full batches of independent draws).
+        flip: probability of mirroring a training image left to right (report R1: 0.5).
+    """
+
+    name: Annotated[str, OneOf("auto", "mnist", "digits")] = MISSING
+    root: str | None = None
+    download: bool = True
+    scaling: Annotated[str, OneOf("unit", "standard", "raw")] = "standard"
+    sampling: Annotated[str, OneOf("shuffle", "replacement")] = "shuffle"
+    flip: Fraction = 0.0
+
+
+@dataclass
+class OptimizerConfig:
+    """What every optimizer has."""
+
+    name: str = MISSING
+    lr: Positive = MISSING
+    weight_decay: NonNegative = 0.0
+
+
+@dataclass
+class AdamConfig(OptimizerConfig):
+    """Adam; eps_mode is where ε stands: "torch", "uncorrected" (R0) or "inside_root" (R3)."""
+
+    name: Annotated[str, OneOf("adam")] = "adam"
+    lr: Positive = 1e-3
+    betas: Fractions = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    eps_mode: Annotated[str, OneOf("torch", "uncorrected", "inside_root")] = "torch"
+
+
+@dataclass
+class SGDConfig(OptimizerConfig):
+    """Stochastic gradient descent with momentum as torch defines it."""
+
+    name: Annotated[str, OneOf("sgd")] = "sgd"
+    lr: Positive = 1e-2
+    momentum: NonNegative = 0.9
+    dampening: NonNegative = 0.0
+    nesterov: bool = False
+
+
+@dataclass
+class AdagradConfig(OptimizerConfig):
+    """AdaGrad (report R2 uses lr 0.01 and eps 1e-7)."""
+
+    name: Annotated[str, OneOf("adagrad")] = "adagrad"
+    lr: Positive = 1e-2
+    lr_decay: NonNegative = 0.0
+    initial_accumulator_value: NonNegative = 0.0
+    eps: NonNegative = 1e-10
+
+
+@dataclass
+class SchedulerConfig:
+    """Multiply the learning rate by gamma every step_size epochs; step_size null: never."""
+
+    step_size: Count | None = None
+    gamma: Positive = 0.5
+
+
+@dataclass
+class StepSchedulerConfig(SchedulerConfig):
+    """StepLR with report R1's values."""
+
+    step_size: Count | None = 20
+
+
+@dataclass
+class InitConfig:
+    """Initial weights: "torch", "he", "xavier" or "normal" (backends/initialisation.py)."""
+
+    name: Annotated[str, OneOf("torch", "he", "xavier", "normal")] = MISSING
+
+
+@dataclass
+class NormalInitConfig(InitConfig):
+    """Linear weights N(0, linear_std²), the form that report R0 prints with a scale of 1."""
+
+    name: Annotated[str, OneOf("normal")] = "normal"
+    linear_std: Positive = 1.0
+
+
+@dataclass
+class TrainerConfig:
+    """Length of the run, how often its state is saved, and what is recorded on the way.
+
+    Attributes:
+        epochs: null means DEFAULT_EPOCHS of the data set.
+        batch_size: images in a step.
+        checkpoint_every: a whole number and a unit, "1 epoch" or "200 steps", counted from the
+            run's start. The state is also saved after the last epoch and on SIGINT and SIGTERM.
+        steps_per_epoch: only with data.sampling=replacement, which has no natural end of an
+            epoch; null means as many full batches as there are images for.
+        log_every: write loss and accuracy to steps.csv every so many steps; null for never.
+        evaluation_samples: after the first step and each epoch, write the accuracies on so many
+            training and test images, in evaluation mode, to evaluations.csv; 0 for none.
+    """
+
+    epochs: Count | None = None
+    batch_size: Count = 128
+    checkpoint_every: Annotated[str, Every()] = "1 epoch"
+    steps_per_epoch: Count | None = None
+    log_every: Count | None = None
+    evaluation_samples: Natural = 0
+
+
+@dataclass
+class LoggerConfig:
+    """A log for live viewing besides the CSV files, which are always written."""
+
+    name: Annotated[str, OneOf("csv", "tensorboard")] = MISSING
+
+
+@dataclass
+class StudyConfig:
+    """How a sweep is summarised at its end (studies/sweep.py).
+
+    Attributes:
+        title: a line above its table and picture.
+        form: "table" (one row for each setting), "curves" (a column over the epochs) or
+            "evaluations" (accuracies on samples over the epochs).
+        column: the column of metrics.csv that is compared.
+    """
+
+    title: str = ""
+    form: Annotated[str, OneOf("table", "curves", "evaluations")] = "table"
+    column: Annotated[str, OneOf("train_loss", "train_accuracy", "test_loss", "test_accuracy")] = (
+        "test_accuracy"
+    )
+
+
+@dataclass
+class Config:
+    """Everything that decides a run.
+
+    Attributes:
+        resume: folder of a run that is to be taken up where it was saved, with its own settings.
+        resume_override: whether settings that change the result may differ from that run's.
+    """
+
+    resume: str | None = None
+    resume_override: bool = False
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+    device: Annotated[str, OneOf("auto", "cpu", "cuda")] = "auto"
+    model: ModelConfig = MISSING
+    backend: BackendConfig = MISSING
+    data: DataConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    scheduler: SchedulerConfig = MISSING
+    init: InitConfig = MISSING
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = MISSING
+    study: StudyConfig = field(default_factory=StudyConfig)
+
+
+DEFAULT_EPOCHS = {"mnist": 10, "digits": 60}

@@ -1,0 +1,77 @@
+"""Files that are either whole or not there: written beside, flushed, then renamed into place."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+_LEFTOVER = re.compile(r"\.[A-Za-z0-9_.]+\.[0-9a-f]+\.(tmp|kept)")
+
+
+def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """Write a file so that a reader, at any moment and after any crash, finds old or new, whole.
+
+    Args:
+        path: the file.
+        content: its new bytes.
+        keep: where the file that is replaced, if there is one, lives on.
+
+    Raises:
+        OSError: if it cannot be written, with path as its filename; an older file is then still
+            there, and so is the one at keep.
+    """
+    temporary = _beside(path, "tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:  # a planted file or link is not written through
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                _keep(path, keep)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _flush_directory(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, atomically too."""
+    write_atomically(target, source.read_bytes())
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Delete what processes that were killed while writing left in a folder."""
+    for path in directory.iterdir():
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """Return a name in the same folder that nobody can foresee."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.{kind}")
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Give the file a second name before its own is taken: at no moment is there none."""
+    second = _beside(path, "kept")
+    try:
+        os.link(path, second)
+    except OSError:  # a file system without hard links
+        copy(path, kept)
+        return
+    os.replace(second, kept)
+
+
+def _flush_directory(directory: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

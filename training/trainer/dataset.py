@@ -1,0 +1,42 @@
+"""A run's data, loaded once a process."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from training.backends.ranks import Ranks
+from training.config.schema import Config
+from training.data import DataError, Dataset, load_dataset
+from training.errors import ConfigError
+
+
+def load(config: Config, ranks: Ranks) -> Dataset:
+    """Return the configured data; rank 0 looks for them, and downloads them, before the others.
+
+    Raises:
+        ConfigError: if they cannot be had, or have too few images for a batch.
+    """
+    if ranks.rank > 0:
+        ranks.barrier()
+    data = config.data
+    try:
+        silent = ranks.rank > 0
+        dataset = _load_once(data.name, data.root, data.download, config.model.image_size, silent)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    if ranks.rank == 0:
+        ranks.barrier()
+    count = len(dataset.train_labels)
+    if data.sampling == "replacement" and config.trainer.batch_size > count:
+        raise ConfigError(
+            f"trainer.batch_size={config.trainer.batch_size} is more than the {count} training "
+            "images: data.sampling=replacement takes full batches only"
+        )
+    return dataset
+
+
+@lru_cache(maxsize=4)
+def _load_once(name: str, root: str | None, download: bool, size: int, silent: bool) -> Dataset:
+    folder = None if root is None else Path(root)
+    return load_dataset(name, folder, download, size, (lambda _: None) if silent else print)

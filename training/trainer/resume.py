@@ -1,0 +1,236 @@
+"""Taking up a run again: its settings from its checkpoint, and what may differ from them.
+
+The record in a checkpoint is treated as a stranger's: it sets values that the configuration checks
+like the user's own, and never a path or an interpolation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from training import environment
+from training.config.schema import Config
+from training.config.settings import LOCAL, RESUMABLE, covered, flatten
+from training.errors import ConfigError
+from training.storage.checkpoint import NAME, CheckpointError, Content, newest, read
+from training.storage.run_folder import SUMMARY
+
+#: Of a checkpoint's record; counted up when older ones can no longer be read.
+FORMAT = 2
+MAX_SETTINGS = 200
+MAX_TEXT = 500
+#: Of a folder's runs, in the sentence that it is no run's itself.
+MAX_NAMED = 3
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_./+@%-]+")
+
+
+class Change(NamedTuple):
+    """A setting, by its dotted name, that is not what it was."""
+
+    key: str
+    was: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} was {self.was} and is {self.now}"
+
+
+def find_run(directory: Path) -> Content:
+    """Return a run's newest good checkpoint without changing anything.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    try:
+        if not directory.is_dir():
+            raise CheckpointError(f"there is no folder {directory}")
+        return newest(directory, read)[0]
+    except (CheckpointError, OSError) as error:
+        raise ConfigError(f"resume={directory}: {error}{_runs_inside(directory)}") from error
+
+
+def _runs_inside(directory: Path) -> str:
+    """Return in words which runs a sweep's or a day's folder holds, or "" if none."""
+    found = [path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{NAME}")]
+    if not found:
+        return ""
+    named = [f"resume={quote(str(path))}" for path in sorted(found)[:MAX_NAMED]]
+    more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
+    return f"; there are runs inside, give one of them: {', '.join(named)}{more}"
+
+
+def is_finished(content: Content, config: Config) -> bool:
+    """Return whether a checkpoint's run has all its epochs and all its results."""
+    epochs, progress = config.trainer.epochs, content.record.get("progress")
+    try:
+        summary = json.loads((content.path.parent / SUMMARY).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return (
+        isinstance(progress, dict)
+        and isinstance(summary, dict)
+        and summary.get("status") == "finished"
+        and epochs == progress.get("epoch") == summary.get("epochs")
+    )
+
+
+def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str]) -> list[str]:
+    """Return a checkpoint's settings as Hydra overrides, to stand before the user's own.
+
+    Args:
+        content: the checkpoint.
+        given: keys and groups that the user sets; what is inside a group that is swapped stays
+            the new option's.
+        groups: the configuration groups.
+
+    Raises:
+        ConfigError: if the record's configuration is none.
+    """
+    given, groups = set(given), set(groups)
+    known = {field.name for field in fields(Config)}
+    config = saved_config(content)
+    result = []
+    for key, value in config.items():
+        if key not in known:
+            raise ConfigError(f"{content.path}: there is no setting {key[:60]!r}")
+        if key in groups and key in given:
+            continue
+        option = value.get("name") if isinstance(value, dict) else None
+        if key in groups and option is not None:
+            result.append(f"{key}={_text(option, content)}")
+    for key, value in _settings(config).items():
+        swapped = key.split(".")[0] in given & groups and key != "backend.threads"
+        if key in LOCAL or swapped:
+            continue
+        if not all(_KEY.fullmatch(part) for part in key.split(".")):
+            raise ConfigError(f"{content.path}: there is no setting {key[:60]!r}")
+        result.append(f"++{key}={_text(value, content)}")
+    if len(result) > MAX_SETTINGS:
+        raise ConfigError(f"{content.path}: its {len(result)} settings are no run's")
+    return result
+
+
+def saved_config(content: Content) -> dict[str, Any]:
+    """Return the configuration that a checkpoint's record holds.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    config, form = content.record.get("config"), content.record.get("format")
+    if isinstance(config, dict) and isinstance(form, int) and form != FORMAT:
+        raise ConfigError(
+            f"{content.path}: it was written by a version of this program that saves runs in "
+            f"another form ({form}, here {FORMAT}): go on with that version"
+        )
+    if not isinstance(config, dict) or form != FORMAT:
+        raise ConfigError(f"{content.path}: its record is not that of a run")
+    return config
+
+
+def check_unchanged(content: Content, config: Config) -> None:
+    """Refuse a configuration that would not continue the checkpoint's run.
+
+    Raises:
+        ConfigError: naming each setting that differs, unless `resume_override` allows it; or if
+            the run already has more epochs than are asked for.
+    """
+    progress = content.record.get("progress")
+    done = progress.get("epoch") if isinstance(progress, dict) else None
+    epochs = config.trainer.epochs
+    if isinstance(done, int) and epochs is not None and done > epochs:
+        raise ConfigError(f"trainer.epochs={epochs}: the run already has {done} epochs")
+    differences = changes(saved_config(content), asdict(config))
+    if differences and not config.resume_override:
+        raise ConfigError(
+            f"this is not the run's own configuration: {', '.join(map(str, differences))}; leave "
+            "that out, or add resume_override=true to go on with it"
+        )
+
+
+def changes(saved: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+    """Return each of the saved settings that decides the result and differs."""
+    current = _settings(now)
+    return [
+        Change(key, value, current.get(key, "no setting any more"))
+        for key, value in _settings(saved).items()
+        if not covered(key, RESUMABLE) and (key not in current or current[key] != value)
+    ]
+
+
+def record_of(config: Config) -> dict[str, Any]:
+    """Return a configuration as JSON values, without what belongs to this machine alone."""
+    tree = asdict(config)
+    for key in LOCAL:
+        *path, last = key.split(".")
+        node = tree
+        for part in path:
+            node = node[part]
+        del node[last]
+    return tree
+
+
+def command(directory: Path, config: Config) -> str:
+    """Return the command line that goes on with the run in directory."""
+    settings = [f"resume={quote(str(directory))}"]
+    if config.data.root is not None:
+        settings.append(f"data.root={quote(config.data.root)}")
+    program = sys.argv[0] if sys.argv[0].endswith(".py") else "train.py"
+    return " ".join(map(_shell_word, [*_starter(), program, *settings]))
+
+
+def _shell_word(word: str) -> str:
+    """Return a word for a POSIX shell; what has apostrophes is easier to read in double quotes."""
+    quoted = shlex.quote(word)
+    return quoted if quoted == word or set(word) & set('"$`\\!') else f'"{word}"'
+
+
+def quote(value: str) -> str:
+    """Return text as Hydra's grammar needs it."""
+    return value if _PLAIN.fullmatch(value) else _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    # The grammar doubles backslashes only where they stand before a quotation mark.
+    escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", value)
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{trailing * chr(92)}'"
+
+
+def _starter() -> list[str]:
+    """Return what starts a program in as many processes as this one was started in."""
+    if environment.processes() == 1:
+        return ["python"]
+    here = environment.local_processes()
+    machines = environment.processes() // here
+    nodes = [f"--nnodes={machines}", "..."] if machines > 1 else []
+    return ["torchrun", *nodes, f"--nproc_per_node={here}"]
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings by their dotted names; a group without any has none."""
+    return {key: value for key, value in flatten(config).items() if value != {}}
+
+
+def _text(value: Any, content: Content) -> str:
+    """Return a JSON value in Hydra's grammar; text stays text, whatever it looks like."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case str() if len(value) <= MAX_TEXT and value.isprintable() and "${" not in value:
+            return _quoted(value)
+        case list() if len(value) <= MAX_SETTINGS:
+            return f"[{','.join(_text(item, content) for item in value)}]"
+    raise ConfigError(f"{content.path}: it holds a setting that no run has ({str(value)[:60]!r})")

@@ -1,0 +1,230 @@
+"""A run as its checkpoint holds it, and what becomes of it where the run goes on otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.backends.protocol import Backend, State
+from training.backends.ranks import Ranks
+from training.config.schema import Config
+from training.config.settings import covered
+from training.data import Dataset
+from training.errors import ConfigError
+from training.storage.checkpoint import (
+    NAME,
+    Checkpoint,
+    decode,
+    load_checkpoint,
+    newest,
+    parse,
+    save_checkpoint,
+    set_aside,
+)
+from training.storage.files import remove_leftovers
+from training.storage.tables import Mark
+from training.trainer import resume
+from training.trainer.plan import plan_epoch
+from training.trainer.progress import Progress
+
+#: Beside the state: the completed epochs' rows.
+ROWS = "progress.rows"
+#: An epoch under way is one pass in an order drawn from these: with others it begins anew.
+EPOCH = ("seed", "data", "dataset", "trainer.batch_size", "trainer.steps_per_epoch")
+#: What the learning rate follows from.
+LEARNING_RATE = ("optimizer.lr", "scheduler")
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What computes a run; another one rounds differently."""
+
+    backend: str
+    device: str
+    threads: int
+    processes: int
+
+    @classmethod
+    def of(cls, backend: Backend, ranks: Ranks) -> Maker:
+        """Return what computes on these ranks."""
+        return cls(backend.name, backend.device, backend.threads, ranks.world)
+
+    def __str__(self) -> str:
+        plural = "" if self.threads == 1 else "s"
+        shared = f"{self.processes} processes, " if self.processes > 1 else ""
+        return f"{self.backend} ({self.device}, {shared}{self.threads} thread{plural})"
+
+    def followed_by(self, other: Maker, config: Config) -> str:
+        """Return in words what it means that another one goes on."""
+        shared = max(self.processes, other.processes) > 1
+        local = shared and getattr(config.backend, "batch_norm", None) == "local"
+        same = "rounding and local batch normalisation" if local else "rounding"
+        return f"saved on {self}, resumed on {other}: the same up to {same}, not bit for bit"
+
+
+@dataclass
+class SavedRun:
+    """All that a run needs to go on from where it stands.
+
+    Attributes:
+        state: the backend's.
+        progress: where the run stands.
+        config: its settings, as `resume.record_of` gives them.
+        dataset: the name of its data and their number of training images.
+        maker: what has computed it.
+        seconds: the time it has taken.
+        notes: what a reader of the run's record has to know.
+        marks: what the tables that are resumed with it were, by file name.
+    """
+
+    state: State
+    progress: Progress
+    config: dict[str, Any]
+    dataset: dict[str, Any]
+    maker: Maker
+    seconds: float
+    notes: list[str]
+    marks: dict[str, Mark] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            OSError: if it cannot be written; the older file is then still there.
+        """
+        record = {
+            "format": resume.FORMAT,
+            "config": self.config,
+            "dataset": self.dataset,
+            "maker": asdict(self.maker),
+            "progress": self.progress.to_record(),
+            "seconds": self.seconds,
+            "notes": self.notes,
+            "tables": {name: list(mark) for name, mark in self.marks.items()},
+        }
+        save_checkpoint(path, {**self.state, ROWS: self.progress.table()}, record)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> SavedRun:
+        """Return what was saved.
+
+        Raises:
+            ValueError: if the checkpoint is not that of a run.
+        """
+        state, record = dict(checkpoint.state), checkpoint.record
+        if not _sound(record):
+            raise ValueError("its record is not that of a run")
+        if ROWS not in state:
+            raise ValueError("it does not say where its run stood")
+        progress = Progress.from_record(record["progress"], state.pop(ROWS))
+        kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
+        marks = {name: Mark(*mark) for name, mark in record.get("tables", {}).items()}
+        return cls(state, progress, maker=Maker(**record["maker"]), marks=marks, **kept)
+
+    def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
+        """Have the backend go on from here.
+
+        Returns:
+            The changed settings in words, and whether the epoch under way begins anew.
+
+        Raises:
+            ConfigError: if the run does not fit this configuration.
+        """
+        try:
+            changes = self._changes(config, dataset)
+            words = ", ".join(map(str, changes))
+            if changes and not config.resume_override:
+                raise ValueError(f"{words}; add resume_override=true to go on all the same")
+            stood = self.progress.step
+            self._adapt(config, changes)
+            plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
+            if self.progress.step > plan.steps:
+                raise ValueError(f"it stands at step {self.progress.step} of {plan.steps}")
+            backend.load_state(self.state)
+        except ValueError as error:
+            raise ConfigError(f"resume={config.resume}: {error}") from error
+        return words, self.progress.step < stood
+
+    def _changes(self, config: Config, dataset: Dataset) -> list[resume.Change]:
+        """Return what decides the result and is not as it was."""
+        now = {**resume.record_of(config), "dataset": describe(dataset)}
+        return resume.changes({**self.config, "dataset": self.dataset}, now)
+
+    def _adapt(self, config: Config, changes: list[resume.Change]) -> None:
+        """Make changed settings take effect from here on."""
+        if _concern(changes, LEARNING_RATE):
+            schedule, done = config.scheduler, self.progress.epoch
+            falls = done // schedule.step_size if schedule.step_size else 0
+            self.state["optimizer.lr"] = np.asarray(config.optimizer.lr * schedule.gamma**falls)
+        if _concern(changes, EPOCH):
+            self.progress = Progress(epoch=self.progress.epoch, rows=self.progress.rows)
+
+
+def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
+    """Return a folder's newest good run, and why the checkpoint before it was passed over, if so.
+
+    Rank 0 reads the file; the others, which may be on machines without it, get its bytes.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    try:
+        passed_over, content = None, b""
+        if ranks.rank == 0:
+            content, passed_over = newest(directory, _good_bytes)
+        content = ranks.broadcast_bytes(content)
+        return SavedRun.of(decode(parse(content, directory / NAME))), passed_over
+    except ValueError as error:  # CheckpointError is one
+        raise ConfigError(f"resume={directory}: {error}") from error
+
+
+def _good_bytes(path: Path) -> bytes:
+    load_checkpoint(path)
+    return path.read_bytes()
+
+
+def clean_up(directory: Path, passed_over: str | None) -> None:
+    """Remove what a killed process left behind, and set a damaged checkpoint aside."""
+    remove_leftovers(directory)
+    if passed_over:
+        set_aside(directory / NAME)
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Return what tells a run's data from others."""
+    return {"name": dataset.name, "train_images": len(dataset.train_labels)}
+
+
+def _concern(changes: list[resume.Change], settings: tuple[str, ...]) -> bool:
+    return any(covered(change.key, settings) for change in changes)
+
+
+def _sound(record: dict[str, Any]) -> bool:
+    dataset, maker, notes = (record.get(key) for key in ("dataset", "maker", "notes"))
+    if not (
+        all(isinstance(record.get(key), dict) for key in ("config", "progress"))
+        and isinstance(record.get("seconds"), float)
+        and _types(dataset) == {"name": str, "train_images": int}
+        and _types(maker) == {"backend": str, "device": str, "threads": int, "processes": int}
+        and isinstance(notes, list)
+        and _are_marks(record.get("tables", {}))
+    ):
+        return False
+    assert isinstance(dataset, dict)
+    assert isinstance(maker, dict)
+    texts = [*notes, dataset["name"], maker["backend"], maker["device"]]
+    return all(isinstance(text, str) and text.isprintable() for text in texts)
+
+
+def _are_marks(tables: Any) -> bool:
+    return isinstance(tables, dict) and all(
+        isinstance(mark, list) and [type(part) for part in mark] == [int, str]
+        for mark in tables.values()
+    )
+
+
+def _types(value: Any) -> dict[str, type] | None:
+    return {key: type(item) for key, item in value.items()} if isinstance(value, dict) else None

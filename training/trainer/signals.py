@@ -1,0 +1,66 @@
+"""SIGINT and SIGTERM ask a run to stop after its step; the same again ends it at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from signal import SIGINT, SIGTERM
+from types import FrameType
+
+WATCHED = (SIGINT, SIGTERM)
+
+
+class StopRequest:
+    """The first signal that came, if any."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Return whether a signal has come."""
+        return self.number is not None
+
+    @property
+    def name(self) -> str:
+        """Return the signal's name, for example SIGINT."""
+        return signal.Signals(self.number).name if self.number else "a signal"
+
+    def receive(self, number: int, _: FrameType | None = None) -> None:
+        """Note the signal, and let the system end the process at the next one.
+
+        The system's own way needs no Python, so it works in the middle of a long computation; the
+        files of a run are replaced whole, so it does no harm in the middle of a save.
+        """
+        self.number = number
+        for each in WATCHED:
+            if signal.getsignal(each) == self.receive:
+                signal.signal(each, signal.SIG_DFL)
+        with suppress(OSError):  # print cannot be used inside a handler
+            text = f"\n{self.name}: saving after this step; again, to leave at once\n"
+            os.write(2, text.encode())
+
+
+@contextmanager
+def listen(rank: int = 0) -> Iterator[StopRequest]:
+    """Watch for both signals within the block, except those the process was told to ignore.
+
+    A signal to a job of several ranks is rank 0's to answer; the others ignore it, since saving
+    takes all of them.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in WATCHED}
+    watched = [n for n, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for number in watched:
+        signal.signal(number, signal.SIG_IGN if rank else request.receive)
+    try:
+        yield request
+    finally:
+        for number in watched:
+            signal.signal(number, before[number])
