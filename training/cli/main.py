@@ -23,8 +23,9 @@ from typing import NoReturn
 from training import environment
 from training.cli import jobs
 from training.cli.arguments import parse
+from training.cli.job_folders import begin, discard, present
 from training.cli.launchers import hand_over, launch
-from training.cli.running import run_single, run_sweep
+from training.cli.running import run_sweep
 from training.errors import ConfigError, RunError, StoppedError, cannot_write
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
@@ -74,7 +75,7 @@ def _main() -> int:
         return launch(request, options)
     if request.sweep:
         return run_sweep(request)
-    run_single(request)
+    _run_single(request)
     return 0
 
 
@@ -115,6 +116,29 @@ def _check_resources(request: jobs.Request) -> None:
             "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
             "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
         )
+
+
+def _run_single(request: jobs.Request) -> None:
+    """Run the one job of a request in its folder.
+
+    Raises:
+        ConfigError: and then the folder is not there any more.
+        RunError, StoppedError: as `training.trainer`.
+    """
+    from training.trainer.trainer import run
+
+    (job,) = request.jobs
+    if request.resumes:
+        # .hydra stays what it was when the run began; config.yaml says what it has become.
+        run(job.config, request.directory)
+        return
+    there = present(job.directory)
+    directory = begin(job, job.directory, "hydra.run.dir")
+    try:
+        run(job.config, directory)
+    except ConfigError:
+        discard(directory, there)
+        raise
 
 
 def _tell_finished(request: jobs.Request) -> None:
