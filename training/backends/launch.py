@@ -29,7 +29,7 @@ def process_ranks() -> Ranks:
 
 @contextmanager
 def all_ranks(program: Program, config: Config, dataset: Dataset, ranks: Ranks) -> Iterator[Ranks]:
-    """Have every rank that is not there yet call program(config, dataset, ranks), as the block does.
+    """Have the ranks that are not there yet call program(config, dataset, ranks) beside the block.
 
     Args:
         program: the same on all ranks; it pickles.
