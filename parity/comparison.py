@@ -142,11 +142,12 @@ def judged_again(
     checks, undecided = [], list[str]()
     for check in comparison.checks:
         place = check.layer, check.tensor
+        granted = check
         if not check.passed:
-            check = replace(check, budget=check.budget + found.budget(place))
-            if check.passed and place in found.hanging:
+            granted = replace(check, budget=check.budget + found.budget(place))
+            if granted.passed and place in found.hanging:
                 undecided.append(" of ".join(filter(None, reversed(place))))
-        checks.append(check)
+        checks.append(granted if granted.passed else check)
     decisions = found.decisions if undecided else []
     return replace(comparison, checks=checks, decisions=decisions, undecided=undecided)
 
