@@ -118,9 +118,9 @@ def judged_apart(
         f"{name} on random inputs", torch_module, numpy_network, replace(task, inputs=inputs)
     )
     failures = [check for _, verdict in [*probes, ("", again)] for check in verdict.failures]
-    apart = "; it agrees on random inputs" + (", and each layer alone agrees" if probes else "")
+    apart = f" agrees {'in each layer alone and ' if probes else ''}on random inputs"
     if missed:
-        apart += f"; not run alone, and so judged on random inputs only: {', '.join(missed)}"
+        apart += f"; {', '.join(missed)} could not be judged alone"
     return replace(comparison, checks=[*comparison.checks, *failures], apart=apart)
 
 

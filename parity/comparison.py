@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity.decisions import Decision, leeway
+from parity.decisions import Decision, Rounding, leeway
 from parity.protocol import Network, NumpyError, ParityError, kind_of
-from parity.runs import Task, references, run_numpy, run_torch, shuffled
-from parity.tolerance import TensorCheck, fault, judge
+from parity.runs import References, Task, references, run_numpy, run_torch, shuffled
+from parity.tolerance import TensorCheck, Tensors, fault, judge
 from parity.transfer import to_numpy
 
 
@@ -26,7 +26,7 @@ class Comparison:
         checks: one verdict per tensor, in the order outputs, input gradient, parameters, buffers.
         decisions: what rounding decides and a tensor hangs on that would not agree otherwise.
         undecided: those tensors.
-        apart: how what hangs on the decisions was judged without them.
+        apart: how what hangs on the decisions was judged without them, the end of a sentence.
     """
 
     network: str
@@ -35,7 +35,7 @@ class Comparison:
     checks: list[TensorCheck] = field(repr=False)
     decisions: list[Decision] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
-    apart: str = ""
+    apart: str = " is granted their effect"
 
     @property
     def failures(self) -> list[TensorCheck]:
@@ -67,12 +67,13 @@ class Comparison:
         if not self.decisions:
             return ""
         decisions, tensors = ", ".join(map(str, self.decisions)), ", ".join(self.undecided)
-        return f"rounding decides {decisions}, on which {tensors} depends{self.apart}"
+        return f"rounding decides {decisions}; what hangs on that ({tensors}){self.apart}"
 
 
 def hold(name: str, torch_module: nn.Module, numpy_network: Network, task: Task) -> Comparison:
     """Judge every tensor of a task; the torch module already has the task's dtype and mode."""
-    own, reference, floors = references(torch_module, task)
+    given = references(torch_module, task)
+    own = given.own
     comparison = Comparison(name, task.inputs.dtype.name, task.train, [])
     to_numpy(torch_module, numpy_network)
     try:
@@ -92,23 +93,26 @@ def hold(name: str, torch_module: nn.Module, numpy_network: Network, task: Task)
         elif place not in own:
             checks.append(fault(name, *place, "only NumPy has it"))
         else:
-            values = result[place], own[place], reference[place]
-            checks.append(judge(name, *place, *values, floors[place]))
+            values = result[place], own[place], given.exact[place]
+            checks.append(judge(name, *place, *values, given.budgets[place]))
     for place, value in before.items():
         if not np.array_equal(value, after[place], equal_nan=True):
             checks.append(fault(name, *place, "changed by NumPy's forward or backward"))
     comparison = replace(comparison, checks=checks)
     if comparison.passed or any(check.note for check in comparison.failures):
         return comparison
-    return judged_again(comparison, torch_module, task)
+    return judged_again(comparison, torch_module, task, given)
 
 
-def judged_again(comparison: Comparison, torch_module: nn.Module, task: Task) -> Comparison:
+def judged_again(
+    comparison: Comparison, torch_module: nn.Module, task: Task, given: References
+) -> Comparison:
     """Grant the tensors that failed what `parity.decisions` finds rounding to do to them."""
-    epsilon = float(np.finfo(task.inputs.dtype).eps)
-    found = leeway(
-        lambda rounding: run_torch(torch_module, task, torch.float64, rounding=rounding), epsilon
-    )
+
+    def run(rounding: Rounding) -> Tensors:
+        return run_torch(torch_module, task, torch.float64, rounding=rounding)
+
+    found = leeway(run, given.watched, float(np.finfo(task.inputs.dtype).eps))
     checks, undecided = [], list[str]()
     for check in comparison.checks:
         place = check.layer, check.tensor

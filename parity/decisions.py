@@ -9,13 +9,14 @@ decision that then falls otherwise is rounding's.
 
 Which operations round, and by how much, is measured: each is computed in float32 and in float64 on
 the same float32 operands, and may be off by 4 times the largest difference, or 4 units in the last
-place. Where the two agree to the last bit (a maximum, a rectified zero, a pixel) the result stays
-as it is, and what ties there ties exactly.
+place. The operands are first changed at random by up to 2⁻¹², so that none is exact by luck, as the
+mean of equal values may be. Where the two agree to the last bit (a maximum, a rectified zero, a
+pixel) the result stays as it is, and what ties there ties exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +27,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from parity.tolerance import FACTOR, Tensors, movement
+from parity.tolerance import FACTOR, Place, Tensors, movement
 
 Signs = Callable[[Tensor], Tensor]
 """For a tensor, the share of the rounding granted by which each element moves, −1 to 1."""
 
 DRAWS = 4
+_JITTER = 2.0**-12
 _SINGLE = torch.finfo(torch.float32).eps
 
 
@@ -144,6 +146,30 @@ class Rounding(TorchDispatchMode):
         self.called: dict[str, int] = {}
         self._stack: list[tuple[str, bool]] = []
         self._last = "the input"
+        self._jitter = torch.Generator().manual_seed(0)
+
+    def agrees(self, other: Rounding, places: Iterable[Place]) -> set[Place]:
+        """Return the tensors that do not depend on what the other run chose otherwise."""
+        last = max(
+            (
+                mine.position
+                for mine, theirs in zip(self.choices, other.choices, strict=True)
+                if not torch.equal(mine.chosen, theirs.chosen)
+            ),
+            default=0,
+        )
+        return set(places) - self.hanging(last, places)
+
+    def hanging(self, position: int, places: Iterable[Place]) -> set[Place]:
+        """Return the gradients that depend on a decision at a position or before."""
+
+        def reached(place: Place) -> int:
+            if place == ("", "gradient of output"):
+                return len(self.called)
+            return self.called.get(place[0], 0)
+
+        gradients = {place for place in places if place[1].startswith("gradient of ")}
+        return {place for place in gradients if reached(place) < position}
 
     @contextmanager
     def watching(self, module: nn.Module) -> Iterator[None]:
@@ -179,12 +205,12 @@ class Rounding(TorchDispatchMode):
         if not isinstance(x, Tensor) or not x.is_floating_point() or func.is_view:
             return func(*args, **kwargs)
         kind = func._schema.name.removeprefix("aten::").removesuffix("_")
-        if kind in _KINKS:
+        if kind in _KINKS and x.requires_grad:
             kinks = _KINKS[kind](*args[1:])
             self._note(kind, x.detach().clone(), sum((x > kink).byte() for kink in kinks), kinks)
         changes = self._changes(func, args, kwargs) if self.signs else []
         result = func(*args, **kwargs)
-        if kind in _PLANES:
+        if kind in _PLANES and x.requires_grad:
             self._note(kind, x.detach(), result[1], [], _PLANES[kind])
         for value, change in zip(tree_leaves(result), changes, strict=False):
             if change is not None:
@@ -192,12 +218,7 @@ class Rounding(TorchDispatchMode):
         return result
 
     def _note(self, kind: str, *choice: Any) -> None:
-        if self._stack:
-            name, composed = self._stack[-1]
-        elif torch.is_grad_enabled():
-            name, composed = "the loss", False
-        else:
-            return  # going back, nothing is chosen
+        name, composed = self._stack[-1] if self._stack else ("the loss", False)
         if composed:
             name = f"{kind.removesuffix('_with_indices')} after {self._last}"
         position = len(self.called) + (not self._stack)
@@ -206,7 +227,7 @@ class Rounding(TorchDispatchMode):
     def _changes(self, func: Any, args: Any, kwargs: Any) -> list[Tensor | None]:
         """Return by how much each result of an operation moves, None for one that is exact."""
         assert self.signs is not None
-        single = tree_map(_single, (args, kwargs))
+        single = tree_map(partial(_single, generator=self._jitter), (args, kwargs))
         double = tree_map(_double, single)
         low, high = (tree_leaves(func(*a, **k)) for a, k in (single, double))
         changes: list[Tensor | None] = []
@@ -221,10 +242,12 @@ class Rounding(TorchDispatchMode):
         return changes
 
 
-def _single(value: Any) -> Any:
+def _single(value: Any, generator: torch.Generator) -> Any:
     if not isinstance(value, Tensor):
         return value
-    return value.float() if value.dtype == torch.float64 else value.clone()
+    if value.dtype != torch.float64:
+        return value.clone()
+    return (value * (1 + _JITTER * torch.rand(value.shape, generator=generator))).float()
 
 
 def _double(value: Any) -> Any:
@@ -244,10 +267,10 @@ class Leeway:
     """
 
     decisions: list[Decision]
-    movement: dict[tuple[str, str], float]
-    hanging: set[tuple[str, str]]
+    movement: dict[Place, float]
+    hanging: set[Place]
 
-    def budget(self, place: tuple[str, str]) -> float:
+    def budget(self, place: Place) -> float:
         """Return what is granted to a tensor besides the budget of `parity.tolerance`.
 
         Each operation is moved by all that is granted to it, but a few experiments see only some
@@ -257,37 +280,32 @@ class Leeway:
         return self.movement[place] * (FACTOR if place in self.hanging else 1)
 
 
-def leeway(run: Callable[[Rounding], Tensors], epsilon: float) -> Leeway:
+def leeway(
+    run: Callable[[Rounding], Tensors], watched: Sequence[tuple[Tensors, Rounding]], epsilon: float
+) -> Leeway:
     """Make the experiments.
 
     Args:
         run: runs the float64 reference.
+        watched: runs made before: the reference first, then others to be counted as experiments.
         epsilon: machine epsilon of the tested dtype.
     """
-    still = Rounding(epsilon)
-    reference = run(still)
-    moved = [Rounding(epsilon, signs) for signs in experiments()]
-    trials = [run(rounding) for rounding in moved]
+    (reference, still), *others = watched
+    for signs in experiments():
+        rounding = Rounding(epsilon, signs)
+        others.append((run(rounding), rounding))
     found = (
-        choice.decision(others)
-        for choice, *others in zip(still.choices, *(m.choices for m in moved), strict=True)
+        choice.decision(choices)
+        for choice, *choices in zip(still.choices, *(r.choices for _, r in others), strict=True)
     )
     decisions = [decision for decision in found if decision]
-    last = max((decision.position for decision in decisions), default=0)
-
-    def position(place: tuple[str, str]) -> int:
-        if place == ("", "gradient of output"):
-            return len(still.called)
-        return still.called.get(place[0], 0)
-
     return Leeway(
         decisions,
-        {p: max(movement(trial[p], value) for trial in trials) for p, value in reference.items()},
         {
-            place
-            for place in reference
-            if place[1].startswith("gradient of ") and position(place) < last
+            p: max(movement(other[p], value) for other, _ in others)
+            for p, value in reference.items()
         },
+        still.hanging(max((decision.position for decision in decisions), default=0), reference),
     )
 
 

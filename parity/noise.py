@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class InnerDimensions(NamedTuple):
-    """The longest sum of a layer going forward and going backward."""
+    """The longest sum of a layer going forward, 0 where it only selects, and going backward."""
 
     forward: int
     backward: int
@@ -145,6 +145,12 @@ def _inner_dimensions(layer: nn.Module, args: tuple[Any, ...], y: Any) -> InnerD
     fan_out = max((p.numel() // p.shape[1] for p in weights), default=1)
     positions = max((y.numel() // p.shape[0] for p in parameters), default=1)
     return InnerDimensions(
-        forward=max(fan_in, window, statistics),
+        forward=0 if _selects(x, y) else max(fan_in, window, statistics),
         backward=max(fan_out, positions, window, statistics),
     )
+
+
+def _selects(x: Tensor, y: Tensor) -> bool:
+    """Return whether y holds nothing but elements of x up to their sign, and zeros."""
+    selected = torch.isin(y.detach().abs(), x.detach().abs()) | (y == 0)
+    return bool(selected.all() and y.any())  # of zeros alone nothing can be told

@@ -150,7 +150,7 @@ def _tensors(layer: str, module: nn.Module, network: Network, task: Task) -> lis
     The verdict is the harness's own; the passes are made once more for the numbers behind it.
     """
     checks = hold("", module, network, task).checks
-    own, reference, _ = references(module, task, probes=0)
+    own, reference, *_ = references(module, task, probes=0)
     to_numpy(module, network)
     try:
         run_numpy(network, shuffled(task))
