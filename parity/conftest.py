@@ -15,19 +15,11 @@ __all__ = ["assert_parity"]  # pytest finds the fixture here where the plugin is
 
 
 @pytest.fixture(autouse=True, scope="session")
-<<<<<<< HEAD
 def _torch_threads() -> Iterator[None]:
-    """Give torch as many threads as OMP_NUM_THREADS says, more than the cores too; one without it.
+    """Give torch as many threads as OMP_NUM_THREADS says, one without it: the tensors are small.
 
-    The tensors are small and the machine may be shared.
+    By itself torch takes no more than there are cores, which would hide what more threads do.
     """
-=======
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread, unless told otherwise: the tensors are small."""
-    if "OMP_NUM_THREADS" in os.environ:
-        yield
-        return
->>>>>>> p1
     before = torch.get_num_threads()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0]))
     yield
