@@ -5,20 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from parity import tape
+from parity import shared_masks
 from parity.comparison import Comparison, hold
 from parity.localisation import members_of
-from parity.noise import layers_of
+from parity.perturbation import layers_of
 from parity.protocol import Network, ParityError, set_mode
 from parity.runs import (
+    Setting,
     Task,
     Tensors,
-    clone,
     run_forward,
     run_numpy,
     shuffled,
@@ -30,32 +31,18 @@ from parity.transfer import to_numpy
 Finding = tuple[str, str]
 
 
-def explain(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray,
-    targets: np.ndarray | None,
-    comparison: Comparison,
-    *,
-    layers: Mapping[str, Any] | None = None,
-    train: bool = True,
-    **options: Any,
-) -> Finding | None:
-    """Return the name of what is wrong in the assembly and a sentence on it, None if unknown.
-
-    Takes the arguments of `parity.assertions.accuse`.
-    """
-    network, layers = copy.deepcopy((numpy_network, layers))
-    module = clone(torch_module, torch_dtype(inputs), train)
+def explain(setting: Setting, comparison: Comparison) -> Finding | None:
+    """Return the name of what is wrong in the assembly and a sentence on it, None if unknown."""
+    module, train = setting.module, setting.task.train
+    network, layers = copy.deepcopy((setting.network, setting.layers))
     members = members_of(module, network, layers)
-    task = with_upstream(module, Task(inputs, train=train, seed=options.get("seed", 0)))
-    losses = options.get("torch_criterion"), options.get("numpy_criterion")
-    with_loss = Task(inputs, task.upstream, targets, *losses, train, task.seed)
+    plain = Task(setting.task.inputs, train=train, seed=setting.task.seed)  # without the loss
+    task = with_upstream(module, plain)
     to_numpy(module, network)
     return (
         _misplaced(network, members, task)
         or _mode(network, train)
-        or _threads(module, network, with_loss)
+        or _threads(replace(setting, network=network))
         or _calls(module, network, members, task)
         or _single(comparison)
         or _carried_over(module, network, task)
@@ -119,7 +106,7 @@ def _torch_order(module: nn.Module, task: Task) -> list[str]:
     module, order = copy.deepcopy(module), list[str]()
     for name, layer in layers_of(module).items():
         layer.register_forward_hook(lambda *_, name=name: order.append(name))
-    with tape.on_torch(module, task.seed):
+    with shared_masks.on_torch(module, task.seed):
         run_forward(module, task, torch_dtype(task.inputs))
     return order
 
@@ -153,12 +140,13 @@ def _carried_over(module: nn.Module, network: Network, task: Task) -> Finding | 
     return None
 
 
-def _threads(module: nn.Module, network: Any, task: Task) -> Finding | None:
+def _threads(setting: Setting) -> Finding | None:
+    network = setting.network
     if getattr(network, "threads", 1) == 1:
         return None
     # The copy stays with one thread, in which the order of calls can be looked at.
     count, network.threads = network.threads, 1
-    if not hold("", module, network, task).passed:
+    if not hold(setting).passed:
         return None
     return "threads", f"threads: all is right with one, and wrong with {count}"
 
