@@ -1,6 +1,7 @@
 """Pure-NumPy layers with hand-written backward passes, and the five networks built of them."""
 
 from numpy_models.activations import Flatten, ReLU, SiLU, Tanh
+from numpy_models.avgpool import AvgPool2d
 from numpy_models.batchnorm import BatchNorm2d
 from numpy_models.conv import Conv2d
 from numpy_models.deepcnn21 import DeepCNN21
@@ -14,12 +15,14 @@ from numpy_models.lenet5_tanh import LeNet5Tanh
 from numpy_models.lenet5_variant import LeNet5Variant
 from numpy_models.linear import Linear
 from numpy_models.losses import CrossEntropyLoss, MSELoss
+from numpy_models.maxpool import MaxPool2d
+from numpy_models.microbatches import loss_and_gradients, outputs
 from numpy_models.optimizers import SGD, Adagrad, Adam
-from numpy_models.pooling import AvgPool2d, MaxPool2d
 from numpy_models.registry import build, network_class
-from numpy_models.residual import ResidualConv2d
+from numpy_models.residual import Residual
 from numpy_models.schedules import StepLR
 from numpy_models.sequential import Sequential
+from numpy_models.sync_batchnorm import SyncBatchNorm2d, convert_sync_batchnorm
 
 __all__ = [
     "SGD",
@@ -43,11 +46,15 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "ReLU",
-    "ResidualConv2d",
+    "Residual",
     "Sequential",
     "SiLU",
     "StepLR",
+    "SyncBatchNorm2d",
     "Tanh",
     "build",
+    "convert_sync_batchnorm",
+    "loss_and_gradients",
     "network_class",
+    "outputs",
 ]

@@ -1,4 +1,8 @@
-"""Element-wise activations, and the flattening of images into features."""
+"""Element-wise activations, and the flattening of images into features; none has parameters.
+
+For y = f(x), element by element, dL/dx = f'(x) · dy. Flattening only changes the order of the
+elements, so backward undoes that change.
+"""
 
 from __future__ import annotations
 
@@ -6,67 +10,59 @@ import math
 
 import numpy as np
 
-from numpy_models.bits import bit_mask, select
+from numpy_models.bits import keep_mask, select
 from numpy_models.layer import Array, Layer, Shape
 
 
 class ReLU(Layer):
-    """y = max(x, 0); the derivative at 0 is 0 and NaN passes through, as in torch."""
+    """y = max(x, 0); f' is 1 where x > 0, else 0, but NaN passes both ways, as in torch."""
 
-    def forward(self, x: Array) -> Array:
-        y = np.maximum(x, 0, out=self._output(x, x.shape))
-        blocked = np.less_equal(y, 0, out=self._kept("passed", x.shape, bool))
-        # Where the gradient passes: a byte per element instead of the whole output.
-        self._saved = bit_mask(np.logical_not(blocked, out=blocked))
+    def forward_batch_last(self, x: Array) -> Array:
+        y = np.maximum(x, 0)
+        self._saved = keep_mask(y <= 0)  # a byte per element instead of the output
         return y
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        passed = self._recall()
-        if not input_gradient:
-            return None
-        return select(dy, passed, out=self._gradient(dy, dy.shape))
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        return select(dy, self._saved, np.empty_like(dy)) if input_gradient else None
 
 
 class Tanh(Layer):
-    """y = tanh(x), with dy/dx = 1 - y²."""
+    """y = tanh(x); f' = 1 - y², a function of the output."""
 
-    def forward(self, x: Array) -> Array:
-        y = np.tanh(x, out=self._kept("y", x.shape, x.dtype))
-        self._saved = y  # the output: the derivative is a function of it
+    def forward_batch_last(self, x: Array) -> Array:
+        self._saved = y = np.tanh(x)
         return y
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        y = self._recall()
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
         if not input_gradient:
             return None
-        dx = np.multiply(y, y, out=self._gradient(dy, dy.shape))
+        dx = np.square(self._saved)
         np.subtract(1, dx, out=dx)
-        return np.multiply(dx, dy, out=dx)
+        dx *= dy
+        return dx
 
 
 class SiLU(Layer):
-    """y = x·s with s = 1 / (1 + exp(-x)), and dy/dx = s·(1 + x·(1 - s)), as in torch."""
+    """y = x·s with s = 1 / (1 + exp(-x)); s' = s·(1 - s), so f' = s·(1 + x·(1 - s))."""
 
-    saves_input = True
-
-    def forward(self, x: Array) -> Array:
-        s = np.negative(x, out=self._kept("s", x.shape, x.dtype))
-        np.exp(s, out=s)
-        s += 1
-        y = np.divide(x, s, out=self._output(x, x.shape))
+    def forward_batch_last(self, x: Array) -> Array:
+        e = np.exp(-x)
+        e += 1
+        y = x / e
         # The sigmoid as well as the input: it costs more to compute again than to keep.
-        self._saved = x, np.reciprocal(s, out=s)
+        self._saved = x, np.reciprocal(e, out=e)
         return y
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        x, s = self._recall()
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
         if not input_gradient:
             return None
-        dx = np.subtract(1, s, out=self._gradient(dy, dy.shape))
+        x, s = self._saved
+        dx = 1 - s
         dx *= x
         dx += 1
         dx *= s
-        return np.multiply(dx, dy, out=dx)
+        dx *= dy
+        return dx
 
 
 class Flatten(Layer):
@@ -75,22 +71,15 @@ class Flatten(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
 
-    def forward(self, x: Array) -> Array:
-        self._saved = x.shape  # only the shape, to fold the gradient back
-        if x.ndim == 2:
-            x = x[:, None, None]
-        height, channels, width, n = x.shape
-        y = self._output(x, (channels, height, width, n))
-        y[...] = x.transpose(1, 0, 2, 3)
-        return y.reshape(-1, n)
+    def forward_batch_last(self, x: Array) -> Array:
+        self._saved = x.shape
+        return x if x.ndim == 2 else x.swapaxes(0, 1).reshape(-1, x.shape[-1])
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        shape = self._recall()
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
         if not input_gradient:
             return None
+        shape = self._saved
         if len(shape) == 2:
             return dy
         height, channels, width, n = shape
-        dx = self._gradient(dy, shape)
-        dx[...] = dy.reshape(channels, height, width, n).transpose(1, 0, 2, 3)
-        return dx
+        return dy.reshape(channels, height, width, n).swapaxes(0, 1).copy()

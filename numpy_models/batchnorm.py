@@ -1,4 +1,17 @@
-"""Batch normalisation of images, per channel."""
+"""Batch normalisation of images, per channel (Ioffe & Szegedy 2015).
+
+Over the n values of a channel, all samples and places, with s = 1 / sqrt(var + eps):
+
+    mean = Σ x / n,   var = Σ (x - mean)² / n,   z = (x - mean) · s,   y = γ z + β.
+
+γ and β enter linearly: dL/dγ = Σ dy · z and dL/dβ = Σ dy. An x moves y by itself, through the mean
+and through the variance; with dz = γ dy and the derivatives -1/n of z·(1/s) by the mean and
+-s² (x - mean)/n of s by x,
+
+    dL/dx = s · (dz - Σ dz / n - z · Σ (dz · z) / n) = γ s · (dy - dL/dβ / n - z · dL/dγ / n).
+
+In evaluation mean and variance are constants, and only dL/dx = γ s · dy is left.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +21,7 @@ from numpy_models.geometry import require_image
 from numpy_models.layer import Array, Layer, Shape
 
 #: (count, mean per channel, sum of squared deviations per channel)
-Moments = tuple[int, Array, Array]
+Moments = tuple[float, Array, Array]
 
 
 class BatchNorm2d(Layer):
@@ -16,7 +29,8 @@ class BatchNorm2d(Layer):
 
     Training normalises with the batch's mean and *biased* variance over (N, H, W) and moves the
     running statistics towards the batch's mean and *unbiased* variance; evaluation uses the
-    running statistics (Ioffe & Szegedy 2015, with torch's conventions).
+    running statistics. Where a batch is spread over several processes, a subclass overrides
+    ``gather``: see :class:`numpy_models.SyncBatchNorm2d`.
 
     Args:
         num_features: channels C.
@@ -33,7 +47,7 @@ class BatchNorm2d(Layer):
         ValueError: for another number of channels, or for one value per channel in training.
     """
 
-    synchronises = True
+    mixes_samples = True
 
     def __init__(
         self,
@@ -48,23 +62,23 @@ class BatchNorm2d(Layer):
         if affine:
             self._add_parameter("weight", (num_features,))
             self._add_parameter("bias", (num_features,))
-            self.parameters["weight"][...] = 1
+            self._parameters["weight"][...] = 1
         if track_running_stats:
-            self.buffers["running_mean"] = np.zeros(num_features, np.float32)
-            self.buffers["running_var"] = np.ones(num_features, np.float32)
-            self.buffers["num_batches_tracked"] = np.zeros((), np.int64)
+            self._buffers["running_mean"] = np.zeros(num_features, np.float32)
+            self._buffers["running_var"] = np.ones(num_features, np.float32)
+            self._buffers["num_batches_tracked"] = np.zeros((), np.int64)
 
     def describe(self) -> str:
         return f"BatchNorm2d({self.num_features}, eps={self.eps}, momentum={self.momentum})"
 
-    def reset_parameters(self, rng: np.random.Generator) -> None:
-        if self.parameters:
-            self.parameters["weight"][...] = 1
-            self.parameters["bias"][...] = 0
-        if self.buffers:
-            self.buffers["running_mean"][...] = 0
-            self.buffers["running_var"][...] = 1
-            self.buffers["num_batches_tracked"][...] = 0
+    def reset_parameters(self, seed: int | np.random.Generator) -> None:
+        if self._parameters:
+            self._parameters["weight"][...] = 1
+            self._parameters["bias"][...] = 0
+        if self._buffers:
+            self._buffers["running_mean"][...] = 0
+            self._buffers["running_var"][...] = 1
+            self._buffers["num_batches_tracked"][...] = 0
 
     def output_shape(self, shape: Shape) -> Shape:
         channels, _, _ = require_image(shape, "BatchNorm2d")
@@ -75,78 +89,77 @@ class BatchNorm2d(Layer):
             )
         return shape
 
-    def forward(self, x: Array) -> Array:
-        batch_statistics = self.training or not self.buffers
-        normalised = self._kept("normalised", x.shape, x.dtype)
-        if batch_statistics:
-            count, mean, squares = self._batch_moments(x, normalised)
+    def gather(self, part: Array) -> list[Array]:
+        """Return the ``part`` of everybody who holds a part of the batch: here there is one."""
+        return [part]
+
+    def forward_batch_last(self, x: Array) -> Array:
+        if self.training or not self._buffers:
+            count, mean, squares = self._batch_moments(x)
             variance = squares / count
-            if self.training and self.buffers and self.primary:
+            if self.training and self._buffers:
                 self._track(mean, squares / (count - 1))
         else:
             count = None
-            mean, variance = self.buffers["running_mean"], self.buffers["running_var"]
-        scale = (1 / np.sqrt(variance + self.eps)).astype(x.dtype)[:, None, None]
-        np.subtract(x, mean.astype(x.dtype)[:, None, None], out=normalised)
+            mean, variance = self._buffers["running_mean"], self._buffers["running_var"]
+        scale = per_channel(1 / np.sqrt(variance + self.eps), x.dtype)
+        normalised = x - per_channel(mean, x.dtype)
         normalised *= scale
-        # Normalised input and 1/std give the gradients; the count says over how many values the
-        # statistics were taken (None: constants, as in evaluation).
-        self._saved = (normalised, scale, count)
-        if "weight" not in self.parameters:
+        # The count says over how many values the statistics were taken; None: constants.
+        self._saved = normalised, scale, count
+        if not self._parameters:
             return normalised
-        y = self._output(x, x.shape)
-        np.multiply(normalised, self.parameters["weight"][:, None, None], out=y)
-        y += self.parameters["bias"][:, None, None]
+        y = normalised * per_channel(self._parameters["weight"])
+        y += per_channel(self._parameters["bias"])
         return y
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        normalised, scale, count = self._recall()
-        product = self._gradient(dy, dy.shape)
-        d_bias = _sum_per_channel(dy)
-        d_weight = _sum_per_channel(np.multiply(dy, normalised, out=product))
-        if "weight" in self.gradients:
-            self.gradients["weight"][...] = d_weight
-            self.gradients["bias"][...] = d_bias
-            scale = scale * self.parameters["weight"][:, None, None]
-        if count is not None:
-            parts = self.exchange((d_bias, d_weight))
-            d_bias = sum(part[0] for part in parts)
-            d_weight = sum(part[1] for part in parts)
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        normalised, scale, count = self._saved
+        d_bias, d_weight = _sum_per_channel(dy), _sum_per_channel(dy * normalised)
+        if self._parameters:
+            self._gradients["weight"][...] = d_weight
+            self._gradients["bias"][...] = d_bias
+            scale = scale * per_channel(self._parameters["weight"])
+        if count is not None:  # everybody's turn, whether or not this one needs the result
+            d_bias, d_weight = np.sum(self.gather(np.stack([d_bias, d_weight])), axis=0)
         if not input_gradient:
             return None
         if count is None:
-            return np.multiply(dy, scale, out=product)
-        np.multiply(normalised, (-d_weight / count)[:, None, None], out=product)
-        product += dy
-        product -= (d_bias / count)[:, None, None]
-        product *= scale
-        return product
+            return dy * scale
+        dx = normalised * per_channel(-d_weight / count, dy.dtype)
+        dx += dy
+        dx -= per_channel(d_bias / count, dy.dtype)
+        dx *= scale
+        return dx
 
-    def _batch_moments(self, x: Array, scratch: Array) -> Moments:
-        """Moments of the whole batch, merged from the shards' in their fixed order."""
-        height, _, width, n = x.shape
+    def _batch_moments(self, x: Array) -> Moments:
+        """Moments of the whole batch, everybody's parts merged in their fixed order."""
+        height, channels, width, n = x.shape
         count = height * width * n
         mean = _sum_per_channel(x) / count
-        np.subtract(x, mean[:, None, None], out=scratch)
-        np.multiply(scratch, scratch, out=scratch)
-        parts = self.exchange((count, mean, _sum_per_channel(scratch)))
-        total: Moments = parts[0]
-        for part in parts[1:]:
-            total = _merge(total, part)
-        if total[0] == 1:
+        deviations = x - per_channel(mean)
+        squares = _sum_per_channel(np.multiply(deviations, deviations, out=deviations))
+        parts = self.gather(np.concatenate([[count], mean, squares]))
+        merged = _merged([(part[0], *np.split(part[1:], 2)) for part in parts])
+        if merged[0] == 1:
             raise ValueError(
                 "BatchNorm2d needs more than 1 value per channel when training, got input of "
-                f"shape {(1, x.shape[1], height, width)}; use a larger batch or eval()"
+                f"shape {(1, channels, height, width)}; use a larger batch or eval()"
             )
-        return total
+        return merged
 
     def _track(self, mean: Array, unbiased_variance: Array) -> None:
-        tracked = self.buffers["num_batches_tracked"]
+        tracked = self._buffers["num_batches_tracked"]
         tracked += 1
         new = 1 / float(tracked) if self.momentum is None else self.momentum
         for name, value in (("running_mean", mean), ("running_var", unbiased_variance)):
-            self.buffers[name] *= 1 - new
-            self.buffers[name] += new * value
+            self._buffers[name] *= 1 - new
+            self._buffers[name] += new * value
+
+
+def per_channel(values: Array, dtype: np.dtype | None = None) -> Array:
+    """Return (C,) as (C, 1, 1), which meets images (H, C, W, N)."""
+    return values.astype(dtype or values.dtype, copy=False)[:, None, None]
 
 
 def _sum_per_channel(x: Array) -> Array:
@@ -154,9 +167,12 @@ def _sum_per_channel(x: Array) -> Array:
     return x.reshape(height, channels, width * n).sum(axis=2).sum(axis=0)
 
 
-def _merge(a: Moments, b: Moments) -> Moments:
-    """Moments of two samples together (Chan, Golub & LeVeque 1979)."""
-    count = a[0] + b[0]
-    step = b[1] - a[1]
-    mean = a[1] + step * (b[0] / count)
-    return count, mean, a[2] + b[2] + step * step * (a[0] * b[0] / count)
+def _merged(parts: list[Moments]) -> Moments:
+    """Moments of several samples together (Chan, Golub & LeVeque 1979)."""
+    count, mean, squares = parts[0]
+    for other_count, other_mean, other_squares in parts[1:]:
+        total, step = count + other_count, other_mean - mean
+        mean = mean + step * (other_count / total)
+        squares = squares + other_squares + step * step * (count * other_count / total)
+        count = total
+    return count, mean, squares

@@ -23,6 +23,12 @@ def bit_mask(chosen: Array) -> Array:
     return np.negative(mask, out=mask)
 
 
+def keep_mask(dropped: Array) -> Array:
+    """Turn ``dropped``, in its own memory, from booleans into int8: 0 for True, -1 for False."""
+    mask = dropped.view(np.int8)
+    return np.subtract(mask, 1, out=mask)
+
+
 def select(values: Array, mask: Array, out: Array) -> Array:
     """Set ``out`` to ``values`` where the :func:`bit_mask` is -1 and to +0 where it is 0."""
     np.bitwise_and(as_integers(values), mask, out=as_integers(out))

@@ -1,4 +1,19 @@
-"""Two-dimensional convolution (cross-correlation, as in torch)."""
+"""Two-dimensional convolution (cross-correlation, as in torch).
+
+With x padded by p zeros and moved by stride s, per sample and for every filter f and place (r, c),
+
+    y[f, r, c] = b[f] + Σ_{ch,i,j} w[f, ch, i, j] · x[ch, r·s + i, c·s + j].
+
+Each product w · x appears once, so the chain rule gives each of its factors the other one times dy:
+
+    dL/dw[f, ch, i, j]       = Σ_{r,c}   dy[f, r, c] · x[ch, r·s + i, c·s + j],
+    dL/dx[ch, r·s + i, c·s + j] += Σ_f   w[f, ch, i, j] · dy[f, r, c]   for all i, j, r, c,
+    dL/db[f]                 = Σ_{r,c}   dy[f, r, c],
+
+summed over the batch too where the left side has no sample. For one kernel offset (i, j) each line
+is a single matrix product over all places: that is the general path below. With stride 1,
+:mod:`numpy_models.row_windows` takes a kernel's whole row, or all its rows, at once.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +27,6 @@ from numpy_models.layer import Array, Layer, Shape, uniform_fan_in
 class Conv2d(Layer):
     """Cross-correlation of images with a bank of kernels, as ``torch.nn.Conv2d``.
 
-    y[f, r, c] = bias[f] + sum over (ch, i, j) of weight[f, ch, i, j] * x[ch, r*sh + i, c*sw + j],
-    with x padded by zeros.
-
     Args:
         in_channels, out_channels: C and F.
         kernel_size, stride, padding: an integer or a (height, width) pair.
@@ -26,8 +38,6 @@ class Conv2d(Layer):
         ValueError: for sizes that are not positive, another number of channels than
             ``in_channels``, or a geometry that would give an empty output.
     """
-
-    saves_input = True
 
     def __init__(
         self,
@@ -59,9 +69,10 @@ class Conv2d(Layer):
             f"padding={p})"
         )
 
-    def reset_parameters(self, rng: np.random.Generator) -> None:
+    def reset_parameters(self, seed: int | np.random.Generator) -> None:
+        rng = np.random.default_rng(seed)
         fan_in = self.in_channels * self.windows.kernel[0] * self.windows.kernel[1]
-        for array in self.parameters.values():
+        for array in self._parameters.values():
             array[...] = uniform_fan_in(rng, array.shape, fan_in)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -77,44 +88,31 @@ class Conv2d(Layer):
         """Where the fast path is chosen; the general one goes kernel offset by kernel offset."""
         return self.windows.stride == (1, 1)
 
-    def forward(self, x: Array) -> Array:
-        self._saved = x  # the input, for the weight gradient
+    def forward_batch_last(self, x: Array) -> Array:
+        self._saved = x
+        weight, bias = self._parameters["weight"], self._parameters.get("bias")
+        if self._by_row_windows():
+            return row_windows.forward(x, weight, bias, self.windows.padding)
         height, _, width, n = x.shape
         oh, ow = self.windows.output_size(height, width, "Conv2d")
-        y = self._output(x, (oh, self.out_channels, ow, n))
-        weight, bias = self.parameters["weight"], self.parameters.get("bias")
-        if self._by_row_windows():
-            unrolled = self._unrolled(x, ow)
-            row_windows.forward(unrolled, weight, bias, self.windows.padding[0], y)
-            return y
+        y = np.empty((oh, self.out_channels, ow, n), x.dtype)
         y[...] = 0 if bias is None else bias[:, None, None]
         for i, j, window in self.windows.offsets(self._padded(x), oh, ow):
             y += np.einsum("fc,hcwn->hfwn", weight[:, :, i, j], window, optimize=True)
         return y
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        x = self._recall()
-        if "bias" in self.gradients:
-            oh, filters, ow, n = dy.shape
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        x, weight, gradient = self._saved, self._parameters["weight"], self._gradients["weight"]
+        oh, filters, ow, n = dy.shape
+        if "bias" in self._gradients:
             by_row = dy.reshape(oh * filters, ow * n) @ np.ones(ow * n, dy.dtype)
-            by_row.reshape(oh, filters).sum(axis=0, out=self.gradients["bias"])
+            by_row.reshape(oh, filters).sum(axis=0, out=self._gradients["bias"])
         if self._by_row_windows():
-            return self._backward_row_windows(x, dy, input_gradient)
-        return self._backward_offsets(x, dy, input_gradient)
-
-    def _backward_row_windows(self, x: Array, dy: Array, input_gradient: bool) -> Array | None:
-        unrolled, padding = self._unrolled(x, dy.shape[2]), self.windows.padding
-        row_windows.weight_gradient(unrolled, dy, padding[0], self.gradients["weight"])
-        if not input_gradient:
-            return None
-        dx = self._gradient(dy, x.shape)
-        row_windows.input_gradient(dy, self.parameters["weight"], padding, unrolled, dx)
-        return dx
-
-    def _backward_offsets(self, x: Array, dy: Array, input_gradient: bool) -> Array | None:
-        weight, gradient = self.parameters["weight"], self.gradients["weight"]
+            row_windows.weight_gradient(x, dy, self.windows.padding, gradient)
+            if not input_gradient:
+                return None
+            return row_windows.input_gradient(dy, weight, self.windows.padding, x.shape)
         padded = self._padded(x)
-        oh, _, ow, _ = dy.shape
         for i, j, window in self.windows.offsets(padded, oh, ow):
             gradient[:, :, i, j] = np.einsum("hfwn,hcwn->fc", dy, window, optimize=True)
         if not input_gradient:
@@ -124,14 +122,6 @@ class Conv2d(Layer):
             window += np.einsum("fc,hfwn->hcwn", weight[:, :, i, j], dy, optimize=True)
         (ph, pw), (height, _, width, _) = self.windows.padding, x.shape
         return padded[ph : ph + height, :, pw : pw + width]
-
-    def _unrolled(self, x: Array, ow: int) -> Array:
-        """Made anew in ``backward``: copying it again is cheaper than keeping it all the while."""
-        height, channels, _, n = x.shape
-        shape = (height, channels, self.windows.kernel[1], ow, n)
-        unrolled = self._scratch("unrolled", shape, x.dtype)
-        row_windows.unroll_columns(x, self.windows.padding[1], unrolled)
-        return unrolled
 
     def _padded(self, x: Array) -> Array:
         (ph, pw), (height, channels, width, n) = self.windows.padding, x.shape

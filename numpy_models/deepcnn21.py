@@ -14,7 +14,7 @@ from numpy_models.conv import Conv2d
 from numpy_models.dropout import Dropout
 from numpy_models.layer import Layer
 from numpy_models.linear import Linear
-from numpy_models.pooling import MaxPool2d, Ties
+from numpy_models.maxpool import MaxPool2d, Ties
 from numpy_models.sequential import Sequential
 
 

@@ -1,4 +1,7 @@
-"""Dropout, in the inverted kind of today's libraries and the original kind of report R2."""
+"""Dropout, in the inverted kind of today's libraries and the original kind of report R2.
+
+y = m · x, with a factor m per element that does not depend on x: so dL/dx = m · dy.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from numpy_models.layer import Array, Layer, Shape
+from numpy_models.layer import Array, Layer, Shape, batch_first, batch_last
 
 
 class Dropout(Layer):
@@ -48,8 +51,8 @@ class Dropout(Layer):
         twin._rng = copy.deepcopy(self._rng)
         return twin
 
-    def draw_uniforms(self, shape: Shape) -> Array:
-        """Return uniforms in [0, 1) for a whole batch of public shape ``shape``.
+    def uniforms(self, shape: Shape) -> Array:
+        """Return uniforms in [0, 1) for a batch of public shape ``shape``.
 
         Raises:
             ValueError: if a custom ``draw`` returns another shape.
@@ -61,21 +64,15 @@ class Dropout(Layer):
             raise ValueError(f"Dropout.draw returned shape {uniforms.shape}, expected {shape}")
         return uniforms
 
-    def forward(self, x: Array) -> Array:
-        if not self.training:
-            factor = 1 - self.p if self.kind == "original" else 1.0
-            self._saved = np.asarray(factor, x.dtype)  # the factor each element was multiplied by
-        else:
-            assert self.uniforms is not None, "uniforms are drawn by Sequential before forward"
-            keep = self._kept("keep", x.shape, x.dtype)
-            np.copyto(keep, self.uniforms > self.p)
+    def forward_batch_last(self, x: Array) -> Array:
+        if self.training:
+            keep = batch_last(self.uniforms(batch_first(x).shape)) > self.p
+            self._saved = keep.astype(x.dtype)
             if self.kind == "inverted" and self.p < 1:
-                keep /= 1 - self.p
-            self._saved = keep
-        return np.multiply(x, self._saved, out=self._output(x, x.shape))
+                self._saved /= 1 - self.p
+        else:
+            self._saved = x.dtype.type(1 - self.p if self.kind == "original" else 1)
+        return x * self._saved
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        factor = self._recall()
-        if not input_gradient:
-            return None
-        return np.multiply(dy, factor, out=self._gradient(dy, dy.shape))
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        return dy * self._saved if input_gradient else None

@@ -3,7 +3,7 @@
 from numpy_models.activations import Flatten, ReLU
 from numpy_models.batchnorm import BatchNorm2d
 from numpy_models.conv import Conv2d
-from numpy_models.pooling import MaxPool2d
+from numpy_models.maxpool import MaxPool2d
 from numpy_models.sequential import Sequential
 
 

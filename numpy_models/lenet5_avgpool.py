@@ -1,9 +1,9 @@
 """R3's LeNet: ReLU and average pooling, 61,706 parameters. Softmax is part of the loss."""
 
 from numpy_models.activations import Flatten, ReLU
+from numpy_models.avgpool import AvgPool2d
 from numpy_models.conv import Conv2d
 from numpy_models.linear import Linear
-from numpy_models.pooling import AvgPool2d
 from numpy_models.sequential import Sequential
 
 

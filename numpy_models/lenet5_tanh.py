@@ -4,9 +4,9 @@ The input is the 28x28 image *resized* to 32x32, not padded. Softmax is part of 
 """
 
 from numpy_models.activations import Flatten, Tanh
+from numpy_models.avgpool import AvgPool2d
 from numpy_models.conv import Conv2d
 from numpy_models.linear import Linear
-from numpy_models.pooling import AvgPool2d
 from numpy_models.sequential import Sequential
 
 

@@ -9,12 +9,12 @@ activations have other names.
 from typing import Literal
 
 from numpy_models.activations import Flatten, ReLU, SiLU, Tanh
+from numpy_models.avgpool import AvgPool2d
 from numpy_models.batchnorm import BatchNorm2d
 from numpy_models.conv import Conv2d
 from numpy_models.layer import Layer
 from numpy_models.linear import Linear
-from numpy_models.pooling import AvgPool2d
-from numpy_models.residual import ResidualConv2d
+from numpy_models.residual import Residual
 from numpy_models.sequential import Sequential
 
 _ACTIVATIONS: dict[str, type[Layer]] = {"tanh": Tanh, "relu": ReLU, "silu": SiLU}
@@ -48,13 +48,13 @@ class LeNet5Variant(Sequential):
             "act1": act(),
             "s2": AvgPool2d(2),  # (N, 6, 14, 14)
             "act2": act(),
-            "res2": ResidualConv2d(6) if residual else None,
+            "res2": Residual(Conv2d(6, 6, kernel_size=3, padding=1)) if residual else None,
             "c3": Conv2d(6, 16, kernel_size=5),  # (N, 16, 10, 10)
             "bn3": BatchNorm2d(16) if batch_norm else None,
             "act3": act(),
             "s4": AvgPool2d(2),  # (N, 16, 5, 5)
             "act4": act(),
-            "res4": ResidualConv2d(16) if residual else None,
+            "res4": Residual(Conv2d(16, 16, kernel_size=3, padding=1)) if residual else None,
             "c5": Conv2d(16, 120, kernel_size=5),  # (N, 120, 1, 1)
             "bn5": BatchNorm2d(120) if batch_norm else None,
             "act5": act(),

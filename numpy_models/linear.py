@@ -1,4 +1,9 @@
-"""Fully connected layer."""
+"""Fully connected layer.
+
+Per sample y = W x + b. Summed over the batch, with samples as columns,
+
+    dL/dx = Wᵀ · dy,   dL/dW = dy · xᵀ,   dL/db = the sum of dy's columns.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +14,13 @@ from numpy_models.layer import Array, Layer, Shape, uniform_fan_in
 
 
 class Linear(Layer):
-    """y = W x + b for features (F_in, N), as ``torch.nn.Linear``.
+    """y = W x + b for features, (N, in_features) to (N, out_features), as ``torch.nn.Linear``.
 
     Parameters: ``weight`` (out_features, in_features), ``bias`` (out_features,).
 
     Raises:
         ValueError: if the input is not (N, in_features).
     """
-
-    saves_input = True
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
@@ -32,8 +35,9 @@ class Linear(Layer):
     def describe(self) -> str:
         return f"Linear({self.in_features}, {self.out_features})"
 
-    def reset_parameters(self, rng: np.random.Generator) -> None:
-        for array in self.parameters.values():
+    def reset_parameters(self, seed: int | np.random.Generator) -> None:
+        rng = np.random.default_rng(seed)
+        for array in self._parameters.values():
             array[...] = uniform_fan_in(rng, array.shape, self.in_features)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -44,19 +48,16 @@ class Linear(Layer):
             )
         return (self.out_features,)
 
-    def forward(self, x: Array) -> Array:
-        self._saved = x  # the input, for the weight gradient
-        y = self._output(x, (self.out_features, x.shape[1]))
-        np.matmul(self.parameters["weight"], x, out=y)
-        if "bias" in self.parameters:
-            y += self.parameters["bias"][:, None]
+    def forward_batch_last(self, x: Array) -> Array:
+        self._saved = x
+        y = self._parameters["weight"] @ x
+        if "bias" in self._parameters:
+            y += self._parameters["bias"][:, None]
         return y
 
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        x = self._recall()
-        np.matmul(dy, x.T, out=self.gradients["weight"])
-        if "bias" in self.gradients:
-            dy.sum(axis=1, out=self.gradients["bias"])
-        if not input_gradient:
-            return None
-        return np.matmul(self.parameters["weight"].T, dy, out=self._gradient(dy, x.shape))
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        x = self._saved
+        np.matmul(dy, x.T, out=self._gradients["weight"])
+        if "bias" in self._gradients:
+            dy.sum(axis=1, out=self._gradients["bias"])
+        return self._parameters["weight"].T @ dy if input_gradient else None

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from numpy_models.layer import Array
-from numpy_models.sequential import Sequential
+from numpy_models.layer import Array, Layer
 
 EpsMode = Literal["torch", "uncorrected", "inside_root"]
 
@@ -21,7 +20,7 @@ class Optimizer:
     ``<state>.<parameter>`` such as ``exp_avg.c1.weight``.
     """
 
-    def __init__(self, net: Sequential, lr: float, weight_decay: float) -> None:
+    def __init__(self, net: Layer, lr: float, weight_decay: float) -> None:
         _require("lr", lr, 0 <= lr < math.inf, "a finite number >= 0")
         _require("weight_decay", weight_decay, weight_decay >= 0, "a number >= 0")
         self.net, self.lr, self.weight_decay = net, lr, weight_decay
@@ -94,7 +93,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        net: Sequential,
+        net: Layer,
         lr: float,
         momentum: float = 0.0,
         dampening: float = 0.0,
@@ -132,7 +131,7 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        net: Sequential,
+        net: Layer,
         lr: float = 1e-2,
         lr_decay: float = 0.0,
         weight_decay: float = 0.0,
@@ -171,7 +170,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        net: Sequential,
+        net: Layer,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

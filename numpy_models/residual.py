@@ -1,42 +1,37 @@
-"""Convolution with a shortcut around it (He et al. 2016)."""
+"""A residual connection around layers that keep their input's shape (He et al. 2016).
+
+y = x + f(x), so dL/dx = dy + (df/dx)ᵀ · dy: what f hands back, and dy itself once more. Parameters
+belong to f, and their gradients are f's.
+"""
 
 from __future__ import annotations
 
-from typing import cast
-
-from numpy_models.conv import Conv2d
-from numpy_models.layer import Array
+from numpy_models.layer import Array, Layer, Shape
+from numpy_models.sequential import Sequential
 
 
-class ResidualConv2d(Conv2d):
-    """y = x + conv(x), the convolution padded so that the image's size stays.
+class Residual(Sequential):
+    """y = x + f(x), with f the layers given, one after the other.
 
     Args:
-        channels: C, of input and output.
-        kernel_size: odd side of the kernel.
-
-    Parameters: ``weight`` (C, C, k, k), ``bias`` (C,).
+        *layers, **named_layers: as for :class:`numpy_models.Sequential`.
 
     Raises:
-        ValueError: for an even kernel, which no padding keeps in place, and as ``Conv2d``.
+        ValueError: as ``Sequential``, or for an input whose shape the layers change.
     """
 
-    def __init__(self, channels: int, kernel_size: int = 3) -> None:
-        if kernel_size % 2 == 0:
-            raise ValueError(f"ResidualConv2d needs an odd kernel_size, got {kernel_size}")
-        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2)
+    def forward_batch_last(self, x: Array) -> Array:
+        return x + super().forward_batch_last(x)
 
-    def describe(self) -> str:
-        return f"ResidualConv2d({self.in_channels}, kernel_size={self.windows.kernel[0]})"
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        dx = super().backward_batch_last(dy, input_gradient)
+        return None if dx is None else dy + dx
 
-    def forward(self, x: Array) -> Array:
-        y = super().forward(x)
-        y += x
-        return y
-
-    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        dx = super().backward(dy, input_gradient)
-        if input_gradient:
-            dx = cast(Array, dx)
-            dx += dy
-        return dx
+    def output_shapes(self, shape: Shape) -> list[tuple[str, Layer, Shape]]:
+        rows = super().output_shapes(shape)
+        if rows[-1][2] != shape:
+            raise ValueError(
+                f"Residual needs layers that keep the shape of a sample, but they turn {shape} "
+                f"into {rows[-1][2]}; choose a padding that keeps the size"
+            )
+        return rows

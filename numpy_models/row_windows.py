@@ -33,7 +33,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from numpy_models.layer import Array
+from numpy_models.geometry import Pair
+from numpy_models.layer import Array, Shape
 
 #: OpenBLAS's AVX-512 kernels multiply straight from memory, without packing, up to this many
 #: multiplications a product; with the few filters of these networks that is a third faster.
@@ -52,42 +53,49 @@ def column_span(offset: int, width: int, outputs: int) -> tuple[slice, slice]:
     return slice(first, last), slice(first + offset, last + offset)
 
 
-def unroll_columns(x: Array, padding: int, out: Array) -> None:
-    """Fill ``out`` (H, C, kw, OW, N) from ``x`` (H, C, W, N), with zeros for the padding."""
-    for j in range(out.shape[2]):
-        outputs, columns = column_span(j - padding, x.shape[2], out.shape[3])
+def unroll_columns(x: Array, kw: int, padding: int) -> Array:
+    """Return (H, C, kw, OW, N) from ``x`` (H, C, W, N), with zeros for the padding."""
+    height, channels, width, n = x.shape
+    out = np.empty((height, channels, kw, width + 2 * padding - kw + 1, n), x.dtype)
+    for j in range(kw):
+        outputs, columns = column_span(j - padding, width, out.shape[3])
         out[:, :, j, outputs] = x[:, :, columns]
         out[:, :, j, : outputs.start] = 0
         out[:, :, j, outputs.stop :] = 0
+    return out
 
 
-def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int, out: Array) -> None:
-    """Write output rows ``out`` (OH, F, OW, N) from ``unrolled`` and ``weight`` (F, C, kh, kw)."""
-    height, channels, kw, ow, n = unrolled.shape
-    filters, _, kh, _ = weight.shape
+def forward(x: Array, weight: Array, bias: Array | None, padding: Pair) -> Array:
+    """Return the output (OH, F, OW, N) for ``x`` (H, C, W, N) and ``weight`` (F, C, kh, kw)."""
+    filters, _, kh, kw = weight.shape
+    unrolled = unroll_columns(x, kw, padding[1])
+    height, channels, _, ow, n = unrolled.shape
+    oh = height + 2 * padding[0] - kh + 1
     kernel = np.ascontiguousarray(weight.transpose(0, 2, 1, 3)).reshape(filters, -1)
     rows = unrolled.reshape(height, channels * kw, ow * n)
-    flat = out.reshape(-1, filters, ow * n)
+    y = np.empty((oh, filters, ow * n), x.dtype)
     limit = min(SMALL_PRODUCT // kernel.size, CACHED // (3 * kernel.shape[1]))
     for columns in _column_blocks(ow * n, limit):
-        _slide(kernel, rows[:, :, columns], kh, padding, flat[:, :, columns])
+        _slide(kernel, rows[:, :, columns], kh, padding[0], y[:, :, columns])
     if bias is not None:
-        out += bias[:, None, None]
+        y += bias[:, None]
+    return y.reshape(oh, filters, ow, n)
 
 
-def weight_gradient(unrolled: Array, dy: Array, padding: int, out: Array) -> None:
+def weight_gradient(x: Array, dy: Array, padding: Pair, out: Array) -> None:
     """Write the gradient of the kernel, (F, C, kh, kw), into ``out``."""
-    height, channels, kw, ow, n = unrolled.shape
-    filters, _, kh, _ = out.shape
+    filters, channels, kh, kw = out.shape
+    unrolled = unroll_columns(x, kw, padding[1])
+    columns_in_all = dy.shape[2] * dy.shape[3]
     depth = channels * kw
-    rows = unrolled.reshape(height, depth, ow * n)
-    dy_rows = dy.reshape(-1, filters, ow * n)
+    rows = unrolled.reshape(len(x), depth, columns_in_all)
+    dy_rows = dy.reshape(-1, filters, columns_in_all)
     reverse = np.zeros((kh * filters, depth), dy.dtype)
-    for columns in _column_blocks(ow * n, CACHED // (kh * filters + depth)):
+    for columns in _column_blocks(columns_in_all, CACHED // (kh * filters + depth)):
         block, dy_block = rows[:, :, columns], dy_rows[:, :, columns]
-        whole, clipped = _placements(height, len(dy), kh, kh - 1 - padding)
+        whole, clipped = _placements(len(x), len(dy), kh, kh - 1 - padding[0])
         if whole:
-            meets = _windows(dy_block, whole.start - (kh - 1 - padding), len(whole), kh)
+            meets = _windows(dy_block, whole.start - (kh - 1 - padding[0]), len(whole), kh)
             products = np.matmul(meets, block[whole.start : whole.stop].transpose(0, 2, 1))
             reverse += products.sum(axis=0)
         for h, first, start, stop in clipped:
@@ -97,27 +105,27 @@ def weight_gradient(unrolled: Array, dy: Array, padding: int, out: Array) -> Non
     out[...] = by_row.transpose(1, 2, 0, 3)
 
 
-def input_gradient(
-    dy: Array, weight: Array, padding: tuple[int, int], d_unrolled: Array, out: Array
-) -> None:
-    """Write the gradient of the image (H, C, W, N) into ``out``, through ``d_unrolled``."""
-    height, channels, width, _ = out.shape
-    _, filters, ow, n = dy.shape
+def input_gradient(dy: Array, weight: Array, padding: Pair, shape: Shape) -> Array:
+    """Return the gradient of an image of ``shape`` (H, C, W, N)."""
+    height, channels, width, n = shape
+    _, filters, ow, _ = dy.shape
     _, _, kh, kw = weight.shape
     turned = weight[:, :, ::-1].transpose(1, 3, 2, 0)  # (C, kw, kh reversed, F)
     kernel = np.ascontiguousarray(turned).reshape(channels * kw, kh * filters)
     dy_rows = dy.reshape(-1, filters, ow * n)
-    _slide(
-        kernel, dy_rows, kh, kh - 1 - padding[0], d_unrolled.reshape(height, channels * kw, ow * n)
-    )
+    d_rows = np.empty((height, channels * kw, ow * n), dy.dtype)
+    _slide(kernel, dy_rows, kh, kh - 1 - padding[0], d_rows)
+    d_unrolled = d_rows.reshape(height, channels, kw, ow, n)
+    dx = np.empty(shape, dy.dtype)
     for j in range(kw):
         outputs, columns = column_span(j - padding[1], width, ow)
         if j == 0:
-            out[:, :, columns] = d_unrolled[:, :, j, outputs]
-            out[:, :, : columns.start] = 0
-            out[:, :, columns.stop :] = 0
+            dx[:, :, columns] = d_unrolled[:, :, j, outputs]
+            dx[:, :, : columns.start] = 0
+            dx[:, :, columns.stop :] = 0
         else:
-            out[:, :, columns] += d_unrolled[:, :, j, outputs]
+            dx[:, :, columns] += d_unrolled[:, :, j, outputs]
+    return dx
 
 
 def _slide(kernel: Array, rows: Array, kh: int, padding: int, out: Array) -> None:

@@ -16,60 +16,100 @@ backward 2 passes instead of 8, all through bits (see :mod:`numpy_models.bits`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from numpy_models.bits import bit_mask, select, without
 from numpy_models.geometry import Pair
-from numpy_models.layer import Array
-
-Allocate = Callable[[str, tuple[int, ...], type], Array]
+from numpy_models.layer import Array, Shape
 
 
-def column_parts(x: Array, tile: Pair) -> list[Array]:
+class Winners(NamedTuple):
+    """Bit masks of the parts that equal their maximum, the last part of each step excepted."""
+
+    columns: list[Array]
+    rows: list[Array]
+
+
+def forward_max(x: Array, tile: Pair) -> tuple[Array, Winners]:
+    """Return each tile's maximum, (OH, C, OW, N), and who won it."""
+    columns = _column_parts(x, tile)
+    by_row = reduce(np.maximum, columns)
+    rows = _row_parts(by_row, tile)
+    y = reduce(np.maximum, rows)
+    return y, Winners(_winners(columns, by_row), _winners(rows, y))
+
+
+def backward_max(dy: Array, winners: Winners, tile: Pair, shape: Shape) -> Array:
+    """Return the gradient of an image of ``shape``: each dy where its tile's maximum was."""
+    dx = np.empty(shape, dy.dtype)
+    _clear_rest(dx, tile)
+    parts = _column_parts(dx, tile)
+    by_row = np.empty(parts[0].shape, dy.dtype)
+    _route(dy, winners.rows, _row_parts(by_row, tile))
+    _route(by_row, winners.columns, parts)
+    return dx
+
+
+def forward_mean(x: Array, tile: Pair) -> Array:
+    """Return each tile's mean, (OH, C, OW, N)."""
+    by_row = reduce(np.add, _column_parts(x, tile))
+    y = reduce(np.add, _row_parts(by_row, tile))
+    y /= tile[0] * tile[1]
+    return y
+
+
+def backward_mean(dy: Array, tile: Pair, shape: Shape) -> Array:
+    """Return the gradient of an image of ``shape``: an equal share of dy all over each tile."""
+    share = dy / (tile[0] * tile[1])
+    dx = np.empty(shape, dy.dtype)
+    _clear_rest(dx, tile)
+    for column in _column_parts(dx, tile):
+        for part in _row_parts(column, tile):
+            part[...] = share
+    return dx
+
+
+def reduce(operation: np.ufunc, parts: list[Array]) -> Array:
+    """Return a new array, the operation over all parts."""
+    if len(parts) == 1:
+        return parts[0].copy()
+    out = operation(parts[0], parts[1])
+    for part in parts[2:]:
+        operation(out, part, out=out)
+    return out
+
+
+def _column_parts(x: Array, tile: Pair) -> list[Array]:
     """Return the columns 0, 1, .. kw-1 of every tile: views (rows of tiles * kh, C, OW, N)."""
     (kh, kw), (height, _, width, _) = tile, x.shape
     rows, columns = height // kh * kh, width // kw
     return [x[:rows, :, j : columns * kw : kw] for j in range(kw)]
 
 
-def row_parts(x: Array, tile: Pair) -> list[Array]:
+def _row_parts(x: Array, tile: Pair) -> list[Array]:
     """Return the rows 0, 1, .. kh-1 of every tile of column results: views (OH, C, OW, N)."""
     return [x[i :: tile[0]] for i in range(tile[0])]
 
 
-def clear_rest(x: Array, tile: Pair) -> None:
+def _clear_rest(x: Array, tile: Pair) -> None:
     """Put zeros into the rows and columns that no tile covers."""
     (kh, kw), (height, _, width, _) = tile, x.shape
     x[height // kh * kh :] = 0
     x[:, :, width // kw * kw :] = 0
 
 
-def reduce(operation: np.ufunc, parts: list[Array], out: Array) -> Array:
-    """Return ``out``, the operation over all parts."""
-    if len(parts) == 1:
-        out[...] = parts[0]
-        return out
-    operation(parts[0], parts[1], out=out)
-    for part in parts[2:]:
-        operation(out, part, out=out)
-    return out
+def _winners(parts: list[Array], maximum: Array) -> list[Array]:
+    return [bit_mask(part == maximum) for part in parts[:-1]]
 
 
-def winners(parts: list[Array], maximum: Array, kept: Allocate, name: str) -> list[Array]:
-    """Return bit masks of the parts, the last one excepted, that equal the maximum."""
-    return [
-        bit_mask(np.equal(part, maximum, out=kept(f"{name} {i}", maximum.shape, bool)))
-        for i, part in enumerate(parts[:-1])
-    ]
-
-
-def route(gradient: Array, won: list[Array], outs: list[Array], scratch: Array) -> None:
+def _route(gradient: Array, won: list[Array], outs: list[Array]) -> None:
     """Give ``gradient`` to the first part that won, +0 to the others, and the rest to the last."""
     left = gradient
     for mask, out in zip(won, outs[:-1], strict=True):
         select(left, mask, out=out)
-        left = without(left, out, out=outs[-1] if mask is won[-1] else scratch)
+        rest = outs[-1] if mask is won[-1] else np.empty_like(gradient)
+        left = without(left, out, out=rest)
     if not won:
         outs[0][...] = gradient

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from parity import tape
-from parity.comparison import Comparison, compare
+from parity.comparison import Comparison
 from parity.localisation import members_of
 from parity.noise import layers_of
 from parity.protocol import Network, ParityError, set_mode
@@ -53,7 +53,6 @@ def explain(
     return (
         _misplaced(network, members, task)
         or _mode(network, train)
-        or _threads(torch_module, network, inputs, targets, {"train": train, **options})
         or _calls(module, network, members, task)
         or _single(comparison)
         or _carried_over(module, network, task)
@@ -123,6 +122,8 @@ def _torch_order(module: nn.Module, task: Task) -> list[str]:
 
 
 def _record(layer: Any, method: str, name: str, names: list[str]) -> None:
+    if hasattr(layer, f"{method}_batch_last"):  # by which numpy_models' layers call each other
+        method = f"{method}_batch_last"
     original = getattr(layer, method)
 
     def recording(*arguments: Any, **options: Any) -> Any:
@@ -149,22 +150,6 @@ def _carried_over(module: nn.Module, network: Network, task: Task) -> Finding | 
             tensor = " of ".join(filter(None, [place[1], place[0]]))
             return "calls", f"calls, of which one changes the next one's {tensor}"
     return None
-
-
-def _threads(
-    module: nn.Module,
-    network: Any,
-    inputs: np.ndarray,
-    targets: np.ndarray | None,
-    options: dict[str, Any],
-) -> Finding | None:
-    if getattr(network, "threads", 1) == 1:
-        return None
-    # The copy stays with one thread, in which the order of calls can be looked at.
-    count, network.threads = network.threads, 1
-    if not compare(module, network, inputs, targets, **options).passed:
-        return None
-    return "threads", f"threads: all is right with one, and wrong with {count}"
 
 
 def _single(comparison: Comparison) -> Finding | None:

@@ -62,8 +62,7 @@ def localise(
 
     Args:
         layers: NumPy layer by torch's attribute name; by default ``numpy_network.layers``, or the
-            network's attributes of those names. Each is an object of `parity.protocol.Network`, or
-            a layer of `numpy_models`.
+            network's attributes of those names. Each is an object of `parity.protocol.Network`.
 
     The other arguments and the errors are those of `parity.comparison.compare`.
 
@@ -97,12 +96,12 @@ def parts(
         if layer not in members:
             continue
         module = torch_module.get_submodule(layer)
-        network, wrapped = _alone(members[layer], task.inputs.dtype)
+        check_network(members[layer])
+        network = copy.deepcopy(members[layer])
         alone = replace(
             task, inputs=x, upstream=dy, targets=None, torch_criterion=None, numpy_criterion=None
         )
-        pair = nn.Sequential(module) if wrapped else module
-        yield Part(layer, type(module).__name__, pair, network, alone)
+        yield Part(layer, type(module).__name__, module, network, alone)
     if task.torch_criterion is not None:
         kind = type(task.numpy_criterion).__name__
         yield Part("loss", kind, nn.Identity(), Identity(), replace(task, inputs=output))
@@ -191,16 +190,6 @@ def members_of(
             "names, so no layer can be run alone: pass layers="
         )
     return members
-
-
-def _alone(layer: Any, dtype: np.dtype) -> tuple[Any, bool]:
-    """Return a copy of a layer as a network, and whether it had to be wrapped in a Sequential."""
-    from numpy_models import Layer, Sequential
-
-    if isinstance(layer, Layer):
-        return Sequential(layer.copy()).to(dtype), True
-    check_network(layer)
-    return copy.deepcopy(layer), False
 
 
 def _traffic(

@@ -41,7 +41,7 @@ class LayerCase:
     def torch(self, rng: np.random.Generator) -> nn.Module:
         """Return the layer in an nn.Sequential, its parameters and statistics drawn at random."""
         home = torch_models if hasattr(torch_models, self.kind) else nn
-        module = nn.Sequential(getattr(home, self.kind)(**self.arguments)).double()
+        module = nn.Sequential(self._layer(home, nn)).double()
         with torch.no_grad():
             for name, tensor in module.state_dict().items():
                 if name.endswith("running_var"):
@@ -52,8 +52,12 @@ class LayerCase:
 
     def numpy(self, dtype: Any) -> numpy_models.Sequential:
         """Return the layer in a NumPy Sequential of a dtype."""
-        layer = getattr(numpy_models, self.kind)(**self.arguments)
-        return numpy_models.Sequential(layer).to(dtype)
+        return numpy_models.Sequential(self._layer(numpy_models, numpy_models)).to(dtype)
+
+    def _layer(self, home: Any, convolutions: Any) -> Any:
+        if self.kind == "Residual":  # around a convolution, whose arguments it is given
+            return home.Residual(convolutions.Conv2d(**self.arguments))
+        return getattr(home, self.kind)(**self.arguments)
 
     def inputs(self, rng: np.random.Generator, dtype: Any) -> np.ndarray:
         """Return inputs of the case's shape and kind of data."""
@@ -67,6 +71,15 @@ class LayerCase:
             places = rng.choice(x.size, 3, replace=False)
             x.flat[places] = np.inf, -np.inf, np.nan
         return x.astype(dtype)
+
+
+def _kept_size(channels: int, kernel: int) -> dict[str, Any]:
+    return {
+        "in_channels": channels,
+        "out_channels": channels,
+        "kernel_size": kernel,
+        "padding": kernel // 2,
+    }
 
 
 Rows = list[tuple[tuple[int, ...], dict[str, Any]]]
@@ -165,8 +178,8 @@ SIMPLE = [
     LayerCase("Tanh", (2, 9), data="integers"),
     LayerCase("SiLU", (3, 4, 5, 6)),
     LayerCase("SiLU", (2, 9), data="integers"),
-    LayerCase("ResidualConv2d", (3, 4, 6, 5), {"channels": 4}),
-    LayerCase("ResidualConv2d", (1, 1, 7, 7), {"channels": 1, "kernel_size": 5}),
+    LayerCase("Residual", (3, 4, 6, 5), _kept_size(4, 3)),
+    LayerCase("Residual", (1, 1, 7, 7), _kept_size(1, 5)),
     LayerCase("Flatten", (3, 4, 5, 6)),
     LayerCase("Flatten", (1, 4, 1, 1)),
     LayerCase("Flatten", (3, 8)),
@@ -187,7 +200,7 @@ _ANY: list[tuple[str, dict[str, Any]]] = [
     ("ReLU", {}),
     ("Tanh", {}),
     ("SiLU", {}),
-    ("ResidualConv2d", {"channels": 2}),
+    ("Residual", _kept_size(2, 3)),
     ("Flatten", {}),
 ]
 NON_FINITE = [LayerCase(kind, (3, 2, 6, 6), options, "non-finite") for kind, options in _ANY]

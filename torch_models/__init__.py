@@ -12,7 +12,7 @@ from torch_models.lenet5_tanh import LeNet5Tanh
 from torch_models.lenet5_variant import LeNet5Variant
 from torch_models.pooling import MaxPool2d
 from torch_models.registry import build, names
-from torch_models.residual import ResidualConv2d
+from torch_models.residual import Residual
 
 __all__ = [
     "Adagrad",
@@ -26,7 +26,7 @@ __all__ = [
     "LeNet5Tanh",
     "LeNet5Variant",
     "MaxPool2d",
-    "ResidualConv2d",
+    "Residual",
     "build",
     "names",
 ]

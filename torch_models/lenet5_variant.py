@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from torch_models.residual import ResidualConv2d
+from torch_models.residual import Residual
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
 
@@ -45,13 +45,13 @@ class LeNet5Variant(nn.Module):
         self.act1 = act()
         self.s2 = nn.AvgPool2d(2)
         self.act2 = act()
-        self.res2 = ResidualConv2d(6) if residual else None
+        self.res2 = Residual(nn.Conv2d(6, 6, 3, padding=1)) if residual else None
         self.c3 = nn.Conv2d(6, 16, 5)
         self.bn3 = nn.BatchNorm2d(16) if batch_norm else None
         self.act3 = act()
         self.s4 = nn.AvgPool2d(2)
         self.act4 = act()
-        self.res4 = ResidualConv2d(16) if residual else None
+        self.res4 = Residual(nn.Conv2d(16, 16, 3, padding=1)) if residual else None
         self.c5 = nn.Conv2d(16, 120, 5)
         self.bn5 = nn.BatchNorm2d(120) if batch_norm else None
         self.act5 = act()

@@ -1,25 +1,22 @@
-"""A convolution with a residual connection around it (He et al., 2016, identity shortcut)."""
+"""A residual connection around modules that keep their input's shape (He et al., 2016)."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 
-class ResidualConv2d(nn.Conv2d):
-    """y = x + conv(x): (N, C, H, W) to the same shape; parameters as ``torch.nn.Conv2d``.
-
-    Args:
-        channels: C.
-        kernel_size: side of the kernel; padded so that the size stays.
+class Residual(nn.Sequential):
+    """y = x + f(x), with f the modules given, one after the other; shapes as f's, which keeps x's.
 
     Raises:
-        ValueError: if kernel_size is even, which no padding keeps in place.
+        ValueError: for an input whose shape f changes.
     """
 
-    def __init__(self, channels: int, kernel_size: int = 3) -> None:
-        if kernel_size % 2 == 0:
-            raise ValueError(f"ResidualConv2d needs an odd kernel_size, got {kernel_size}")
-        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2)
-
     def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)
+        y = super().forward(x)
+        if y.shape != x.shape:
+            raise ValueError(
+                f"Residual needs modules that keep the shape, but they turn {tuple(x.shape)} into "
+                f"{tuple(y.shape)}; choose a padding that keeps the size"
+            )
+        return x + y

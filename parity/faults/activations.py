@@ -11,43 +11,43 @@ from parity.faults.record import Fault, become, scaled
 class SlopeAtZero(ReLU):
     """Derivative 1 at exactly 0."""
 
-    def forward(self, x):
+    def forward_batch_last(self, x):
         self.zero = x == 0
-        return super().forward(x)
+        return super().forward_batch_last(x)
 
-    def backward(self, dy, input_gradient=True):
-        return super().backward(dy, input_gradient) + dy * self.zero
+    def backward_batch_last(self, dy, input_gradient=True):
+        return super().backward_batch_last(dy, input_gradient) + dy * self.zero
 
 
 class LeakyBackward(ReLU):
-    def backward(self, dy, input_gradient=True):
-        return super().backward(dy, input_gradient) + dy.dtype.type(1e-4) * dy
+    def backward_batch_last(self, dy, input_gradient=True):
+        return super().backward_batch_last(dy, input_gradient) + dy.dtype.type(1e-4) * dy
 
 
 class GatedByGradient(ReLU):
     """Passes positive gradients instead of gradients where the input was positive."""
 
-    def backward(self, dy, input_gradient=True):
-        return np.maximum(dy, 0) + 0 * super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        return np.maximum(dy, 0) + 0 * super().backward_batch_last(dy, input_gradient)
 
 
 class Clipped(ReLU):
     """ReLU1: a ceiling that ordinary inputs seldom reach."""
 
-    def forward(self, x):
-        return np.minimum(super().forward(x), 1)
+    def forward_batch_last(self, x):
+        return np.minimum(super().forward_batch_last(x), 1)
 
 
 class LeakyForward(ReLU):
-    def forward(self, x):
-        return super().forward(x) + x.dtype.type(1e-4) * np.minimum(x, 0)
+    def forward_batch_last(self, x):
+        return super().forward_batch_last(x) + x.dtype.type(1e-4) * np.minimum(x, 0)
 
 
 class StaleGate(ReLU):
     """Backward's mask is that of the first batch."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         first = self.__dict__.setdefault("first", self._saved.copy())
         if first.shape == self._saved.shape:
             self._saved = first
@@ -55,52 +55,54 @@ class StaleGate(ReLU):
 
 
 class NotSquared(Tanh):
-    def backward(self, dy, input_gradient=True):
-        return dy * (1 - self._saved) + 0 * super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        return dy * (1 - self._saved) + 0 * super().backward_batch_last(dy, input_gradient)
 
 
 class DerivativeOfOutput(Tanh):
     """1 − tanh(y)², the derivative taken at the output."""
 
-    def backward(self, dy, input_gradient=True):
-        return dy * (1 - np.tanh(self._saved) ** 2) + 0 * super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        return dy * (1 - np.tanh(self._saved) ** 2) + 0 * super().backward_batch_last(
+            dy, input_gradient
+        )
 
 
 class LeCunsTanh(Tanh):
     """1.7159 tanh(2x/3), which the 1998 paper uses."""
 
-    def forward(self, x):
-        return x.dtype.type(1.7159) * super().forward(x * x.dtype.type(2 / 3))
+    def forward_batch_last(self, x):
+        return x.dtype.type(1.7159) * super().forward_batch_last(x * x.dtype.type(2 / 3))
 
 
 class Rational(Tanh):
     """A fraction that approximates tanh."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         y[...] = np.clip(x * (27 + x * x) / (27 + 9 * x * x), -1, 1)
         return y
 
 
 class ChannelsLast(Flatten):
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         height, channels, width, _ = x.shape
         order = np.arange(channels * height * width).reshape(channels, height, width)
         return y[order.transpose(1, 2, 0).ravel()]
 
 
 class BackwardOrder(Flatten):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         return dy.reshape(dx.shape[1], dx.shape[2], dx.shape[0], -1).transpose(2, 0, 1, 3)
 
 
 class BatchOrder(Flatten):
     """Reshaped without bringing the batch to the front, which mixes the samples."""
 
-    def forward(self, x):
-        return super().forward(x)[:, ::-1]
+    def forward_batch_last(self, x):
+        return super().forward_batch_last(x)[:, ::-1]
 
 
 def _fault(name: str, kind: type, layer: str, scene: str) -> Fault:

@@ -13,63 +13,63 @@ def _per_channel(values: np.ndarray) -> np.ndarray:
 
 
 class BiasedRunningVariance(BatchNorm2d):
-    def forward(self, x):
+    def forward_batch_last(self, x):
         self.samples = x.shape[0] * x.shape[2] * x.shape[3]
-        return super().forward(x)
+        return super().forward_batch_last(x)
 
     def _track(self, mean, unbiased_variance):
         super()._track(mean, unbiased_variance * np.float32((self.samples - 1) / self.samples))
 
 
 class UnbiasedNormalisation(BatchNorm2d):
-    def _batch_moments(self, x, scratch):
-        count, mean, squares = super()._batch_moments(x, scratch)
+    def _batch_moments(self, x):
+        count, mean, squares = super()._batch_moments(x)
         return count, mean, squares * np.float32(count / (count - 1))
 
 
 class EpsilonOutsideTheRoot(BatchNorm2d):
-    def _batch_moments(self, x, scratch):
-        count, mean, squares = super()._batch_moments(x, scratch)
+    def _batch_moments(self, x):
+        count, mean, squares = super()._batch_moments(x)
         deviation = np.sqrt(squares / count) + self.eps
         return count, mean, (deviation**2 - self.eps) * count
 
 
 class NoEpsilon(BatchNorm2d):
-    def _batch_moments(self, x, scratch):
-        count, mean, squares = super()._batch_moments(x, scratch)
+    def _batch_moments(self, x):
+        count, mean, squares = super()._batch_moments(x)
         return count, mean, squares - np.float32(self.eps * count)
 
 
 class StatisticsAsConstants(BatchNorm2d):
     """Mean and variance taken for constants in backward."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         _, scale, _ = self._saved
-        return dy * scale * _per_channel(self.parameters["weight"]) + np.zeros_like(dx)
+        return dy * scale * _per_channel(self._parameters["weight"]) + np.zeros_like(dx)
 
 
 class MeanAsConstant(BatchNorm2d):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         _, scale, _ = self._saved
-        factor = scale * _per_channel(self.parameters["weight"])
+        factor = scale * _per_channel(self._parameters["weight"])
         return dx + _per_channel(dy.mean(axis=(0, 2, 3))) * factor
 
 
 class VarianceAsConstant(BatchNorm2d):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         normalised, scale, _ = self._saved
-        factor = scale * _per_channel(self.parameters["weight"])
+        factor = scale * _per_channel(self._parameters["weight"])
         return dx + normalised * _per_channel((dy * normalised).mean(axis=(0, 2, 3))) * factor
 
 
 class PerSample(BatchNorm2d):
     """Statistics of each image, which is another normalisation."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         if self.training:
             mean, variance = x.mean(axis=(0, 2)), x.var(axis=(0, 2))
             y[...] = (x - mean[:, None]) / np.sqrt(variance + self.eps)[:, None]
@@ -77,32 +77,32 @@ class PerSample(BatchNorm2d):
 
 
 class AlwaysBatchStatistics(BatchNorm2d):
-    def forward(self, x):
+    def forward_batch_last(self, x):
         was, self.training = self.training, True
-        buffers = {name: value.copy() for name, value in self.buffers.items()}
-        y = super().forward(x)
+        buffers = {name: value.copy() for name, value in self._buffers.items()}
+        y = super().forward_batch_last(x)
         self.training = was
         if not was:
             for name, value in buffers.items():
-                self.buffers[name][...] = value
+                self._buffers[name][...] = value
         return y
 
 
 class AlwaysRunningStatistics(BatchNorm2d):
-    def forward(self, x):
-        super().forward(x)
+    def forward_batch_last(self, x):
+        super().forward_batch_last(x)
         was, self.training = self.training, False
-        y = super().forward(x)
+        y = super().forward_batch_last(x)
         self.training = was
         return y
 
 
 class TracksInEvaluation(BatchNorm2d):
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         if not self.training:
             y = y.copy()
-            _, mean, squares = super()._batch_moments(x, np.empty_like(x))
+            _, mean, squares = super()._batch_moments(x)
             self._track(mean, squares / (x.size / x.shape[1] - 1))
         return y
 
@@ -115,7 +115,7 @@ class NothingTracked(BatchNorm2d):
 class BatchesNotCounted(BatchNorm2d):
     def _track(self, mean, unbiased_variance):
         super()._track(mean, unbiased_variance)
-        self.buffers["num_batches_tracked"] -= 1
+        self._buffers["num_batches_tracked"] -= 1
 
 
 class DeviationTracked(BatchNorm2d):
@@ -124,26 +124,26 @@ class DeviationTracked(BatchNorm2d):
 
 
 class GammaGradientOfRawInput(BatchNorm2d):
-    def forward(self, x):
+    def forward_batch_last(self, x):
         self.seen = x.copy()
-        return super().forward(x)
+        return super().forward_batch_last(x)
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["weight"][...] = (dy * self.seen).sum(axis=(0, 2, 3))
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["weight"][...] = (dy * self.seen).sum(axis=(0, 2, 3))
         return dx
 
 
 class MeanBetaGradient(BatchNorm2d):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["bias"] /= dy.shape[3]
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["bias"] /= dy.shape[3]
         return dx
 
 
 class TrainingBackwardInEvaluation(BatchNorm2d):
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         normalised, scale, _ = self._saved
         self._saved = normalised, scale, x.size // x.shape[1]
         return y
@@ -152,9 +152,9 @@ class TrainingBackwardInEvaluation(BatchNorm2d):
 class GammaForgotten(BatchNorm2d):
     """The input gradient misses the factor γ."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        return dx / _per_channel(self.parameters["weight"])
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        return dx / _per_channel(self._parameters["weight"])
 
 
 def _fault(

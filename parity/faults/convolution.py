@@ -14,7 +14,7 @@ from parity.faults.record import Fault, become, scaled
 @contextmanager
 def kernel(layer: Conv2d, change: Callable[[np.ndarray], np.ndarray]) -> Iterator[None]:
     """Let a layer compute with another kernel for a moment."""
-    weight = layer.parameters["weight"]
+    weight = layer._parameters["weight"]
     before = weight.copy()
     weight[...] = change(before)
     try:
@@ -27,9 +27,9 @@ def forward_with(change: Callable[[np.ndarray], np.ndarray]) -> type[Conv2d]:
     """Return a convolution whose forward uses a changed kernel."""
 
     class Changed(Conv2d):
-        def forward(self, x):
+        def forward_batch_last(self, x):
             with kernel(self, change):
-                return super().forward(x)
+                return super().forward_batch_last(x)
 
     return Changed
 
@@ -38,9 +38,9 @@ def backward_with(change: Callable[[np.ndarray], np.ndarray]) -> type[Conv2d]:
     """Return a convolution whose input gradient uses a changed kernel."""
 
     class Changed(Conv2d):
-        def backward(self, dy, input_gradient=True):
+        def backward_batch_last(self, dy, input_gradient=True):
             with kernel(self, change):
-                return super().backward(dy, input_gradient)
+                return super().backward_batch_last(dy, input_gradient)
 
     return Changed
 
@@ -49,98 +49,98 @@ def gradient_with(change: Callable[[np.ndarray], np.ndarray], name: str = "weigh
     """Return a convolution whose weight or bias gradient is changed at the end."""
 
     class Changed(Conv2d):
-        def backward(self, dy, input_gradient=True):
-            dx = super().backward(dy, input_gradient)
-            self.gradients[name][...] = change(self.gradients[name].copy())
+        def backward_batch_last(self, dy, input_gradient=True):
+            dx = super().backward_batch_last(dy, input_gradient)
+            self._gradients[name][...] = change(self._gradients[name].copy())
             return dx
 
     return Changed
 
 
 class ShiftedWindow(Conv2d):
-    def forward(self, x):
-        return super().forward(np.roll(x, (1, 1), axis=(0, 2)))
+    def forward_batch_last(self, x):
+        return super().forward_batch_last(np.roll(x, (1, 1), axis=(0, 2)))
 
 
 class OneSidedPadding(Conv2d):
     """All padding above and to the left, as if padded once and cut to size."""
 
-    def forward(self, x):
+    def forward_batch_last(self, x):
         (ph, pw), (height, _, width, _) = self.windows.padding, x.shape
         moved = np.zeros_like(x)
         moved[ph:, :, pw:] = x[: height - ph, :, : width - pw]
-        return super().forward(moved)
+        return super().forward_batch_last(moved)
 
 
 class EdgePadding(Conv2d):
-    def forward(self, x):
+    def forward_batch_last(self, x):
         (ph, pw), (height, _, width, _) = self.windows.padding, x.shape
-        y = super().forward(x).copy()
+        y = super().forward_batch_last(x).copy()
         framed = np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0)), mode="edge")
         inner = framed.copy()
         inner[ph : ph + height, :, pw : pw + width] = 0
         for i, j, window in self.windows.offsets(inner, y.shape[0], y.shape[2]):
-            y += np.einsum("fc,hcwn->hfwn", self.parameters["weight"][:, :, i, j], window)
+            y += np.einsum("fc,hcwn->hfwn", self._parameters["weight"][:, :, i, j], window)
         return y
 
 
 class NoBias(Conv2d):
-    def forward(self, x):
-        return super().forward(x) - self.parameters["bias"][:, None, None]
+    def forward_batch_last(self, x):
+        return super().forward_batch_last(x) - self._parameters["bias"][:, None, None]
 
 
 class BiasOfTheFirstFilter(Conv2d):
-    def forward(self, x):
-        bias = self.parameters["bias"]
-        return super().forward(x) + (bias[0] - bias)[:, None, None]
+    def forward_batch_last(self, x):
+        bias = self._parameters["bias"]
+        return super().forward_batch_last(x) + (bias[0] - bias)[:, None, None]
 
 
 class MeanBiasGradient(Conv2d):
     """The bias gradient averaged over positions instead of summed."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["bias"] /= dy.shape[0] * dy.shape[2]
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["bias"] /= dy.shape[0] * dy.shape[2]
         return dx
 
 
 class BiasGradientOverBatch(Conv2d):
     """The bias gradient divided by the batch size once more."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["bias"] /= dy.shape[3]
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["bias"] /= dy.shape[3]
         return dx
 
 
 class LastSampleOnly(Conv2d):
     """`=` for `+=` in the loop over samples: the weight gradient of the last one stays."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient).copy()
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient).copy()
         last = np.zeros_like(dy)
         last[..., -1] = dy[..., -1]
-        super().backward(last, input_gradient)
+        super().backward_batch_last(last, input_gradient)
         return dx
 
 
 class LastOffsetOnly(Conv2d):
     """`=` for `+=` where windows overlap in the input gradient."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         (ph, pw), (height, channels, width, n) = self.windows.padding, dx.shape
         frame = np.zeros((height + 2 * ph, channels, width + 2 * pw, n), dx.dtype)
         for i, j, window in self.windows.offsets(frame, dy.shape[0], dy.shape[2]):
-            window[...] = np.einsum("fc,hfwn->hcwn", self.parameters["weight"][:, :, i, j], dy)
+            window[...] = np.einsum("fc,hfwn->hcwn", self._parameters["weight"][:, :, i, j], dy)
         return frame[ph : ph + height, :, pw : pw + width]
 
 
 class PaddingLeftOn(Conv2d):
     """The padded gradient cut from its corner instead of from its middle."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         (ph, pw), moved = self.windows.padding, np.zeros_like(dx)
         moved[ph:, :, pw:] = dx[: dx.shape[0] - ph, :, : dx.shape[2] - pw]
         return moved
@@ -149,12 +149,12 @@ class PaddingLeftOn(Conv2d):
 class StrideForgotten(Conv2d):
     """No zeros inserted between the upstream gradient's elements for a stride above 1."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         wrong = np.zeros_like(dx)
         for i in range(self.windows.kernel[0]):
             for j in range(self.windows.kernel[1]):
-                part = np.einsum("fc,hfwn->hcwn", self.parameters["weight"][:, :, i, j], dy)
+                part = np.einsum("fc,hfwn->hcwn", self._parameters["weight"][:, :, i, j], dy)
                 wrong[i : i + dy.shape[0], :, j : j + dy.shape[2]] += part
         return wrong
 
@@ -162,8 +162,8 @@ class StrideForgotten(Conv2d):
 class StaleCache(Conv2d):
     """Backward reads the input of the first batch it ever saw."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         first = self.__dict__.setdefault("first", x.copy())
         if first.shape == x.shape:
             self._saved = first
@@ -173,38 +173,38 @@ class StaleCache(Conv2d):
 class Accumulating(Conv2d):
     """Gradients are added to those of the call before."""
 
-    def backward(self, dy, input_gradient=True):
-        before = self.gradients["weight"].copy()
-        dx = super().backward(dy, input_gradient)
-        self.gradients["weight"] += before
+    def backward_batch_last(self, dy, input_gradient=True):
+        before = self._gradients["weight"].copy()
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["weight"] += before
         return dx
 
 
 class UpdatingInBackward(Conv2d):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.parameters["weight"] -= np.float32(1e-4) * self.gradients["weight"]
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._parameters["weight"] -= np.float32(1e-4) * self._gradients["weight"]
         return dx
 
 
 class HalfPrecision(Conv2d):
     """The product is taken in float16."""
 
-    def forward(self, x):
+    def forward_batch_last(self, x):
         with kernel(self, lambda weight: weight.astype(np.float16)):
-            return super().forward(x)
+            return super().forward_batch_last(x)
 
 
 class LastFilterForgotten(Conv2d):
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         y[:, -1] = 0
         return y
 
 
 class UpstreamOfTheWrongSign(Conv2d):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         return -dx
 
 

@@ -11,15 +11,15 @@ from parity.faults.record import Fault, become, scaled, set_attributes
 class Unscaled(Dropout):
     """The inverted kind without its factor 1 / (1 − p)."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         self._saved = np.sign(self._saved)
         return y * x.dtype.type(1 - self.p) if self.training else y
 
 
 class ScaledByP(Dropout):
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         if not self.training:
             return y
         factor = x.dtype.type((1 - self.p) / self.p)
@@ -28,17 +28,15 @@ class ScaledByP(Dropout):
 
 
 class KeptWithP(Dropout):
-    def forward(self, x):
-        if self.training:
-            self.uniforms = 1 - self.uniforms
-        return super().forward(x)
+    def uniforms(self, shape):
+        return 1 - super().uniforms(shape)
 
 
 class NotScaledInEvaluation(Dropout):
     """The original kind without its factor 1 − p."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         if self.training:
             return y
         self._saved = np.ones_like(self._saved)
@@ -48,43 +46,41 @@ class NotScaledInEvaluation(Dropout):
 class ScaledTwice(Dropout):
     """Rescaled in training and in evaluation."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         return y if self.training else y * x.dtype.type(1 - self.p)
 
 
 class DropsInEvaluation(Dropout):
-    def forward(self, x):
+    def forward_batch_last(self, x):
         if self.training:
-            return super().forward(x)
+            return super().forward_batch_last(x)
         uniforms = np.random.default_rng(0).random(x.shape, np.float32)
         self._saved = (uniforms > self.p).astype(x.dtype)
         return x * self._saved
 
 
 class NoMaskInBackward(Dropout):
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         return dy.copy()
 
 
 class NewMaskInBackward(Dropout):
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         if self.training:
             self._saved = np.roll(self._saved, 1, axis=-1)
-        return super().backward(dy, input_gradient)
+        return super().backward_batch_last(dy, input_gradient)
 
 
 class OneMaskForTheBatch(Dropout):
-    def forward(self, x):
-        if self.training:
-            self.uniforms = np.broadcast_to(self.uniforms[..., :1], x.shape)
-        return super().forward(x)
+    def uniforms(self, shape):
+        return np.broadcast_to(super().uniforms(shape)[:1], shape)
 
 
 class NotScaledInBackward(Dropout):
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         self._saved = np.sign(self._saved)
-        return super().backward(dy, input_gradient)
+        return super().backward_batch_last(dy, input_gradient)
 
 
 def _fault(name: str, kind: type[Dropout], layer: str = "drop1", scene: str = "dropout") -> Fault:

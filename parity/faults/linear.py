@@ -11,81 +11,81 @@ from parity.faults.record import Fault, become, scaled
 class Transposed(Linear):
     """x @ W for x @ Wᵀ, which a square matrix does not refuse."""
 
-    def forward(self, x):
-        y = super().forward(x)
-        bias = self.parameters["bias"][:, None]
-        return self.parameters["weight"].T @ x + bias + np.zeros_like(y)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
+        bias = self._parameters["bias"][:, None]
+        return self._parameters["weight"].T @ x + bias + np.zeros_like(y)
 
 
 class TransposedBackward(Linear):
-    def backward(self, dy, input_gradient=True):
-        super().backward(dy, input_gradient)
-        return self.parameters["weight"] @ dy
+    def backward_batch_last(self, dy, input_gradient=True):
+        super().backward_batch_last(dy, input_gradient)
+        return self._parameters["weight"] @ dy
 
 
 class TransposedGradient(Linear):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["weight"][...] = self.gradients["weight"].T.copy()
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["weight"][...] = self._gradients["weight"].T.copy()
         return dx
 
 
 class BiasTwice(Linear):
-    def forward(self, x):
-        return super().forward(x) + self.parameters["bias"][:, None]
+    def forward_batch_last(self, x):
+        return super().forward_batch_last(x) + self._parameters["bias"][:, None]
 
 
 class AveragedAgain(Linear):
     """The gradient divided by the batch size although the loss has already done so."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["weight"] /= dy.shape[1]
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["weight"] /= dy.shape[1]
         return dx
 
 
 class MeanBias(Linear):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["bias"][...] = dy.mean(axis=1)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["bias"][...] = dy.mean(axis=1)
         return dx
 
 
 class LastSampleBias(Linear):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["bias"][...] = dy[:, -1]
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["bias"][...] = dy[:, -1]
         return dx
 
 
 class HiddenWeightDecay(Linear):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["weight"] += np.float32(1e-4) * self.parameters["weight"]
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["weight"] += np.float32(1e-4) * self._parameters["weight"]
         return dx
 
 
 class ThroughUpdatedWeights(Linear):
     """The input gradient taken through the weights after a step of descent."""
 
-    def backward(self, dy, input_gradient=True):
-        super().backward(dy, input_gradient)
-        moved = self.parameters["weight"] - np.float32(0.01) * self.gradients["weight"]
+    def backward_batch_last(self, dy, input_gradient=True):
+        super().backward_batch_last(dy, input_gradient)
+        moved = self._parameters["weight"] - np.float32(0.01) * self._gradients["weight"]
         return moved.T @ dy
 
 
 class NoBiasGradient(Linear):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["bias"][...] = 0
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["bias"][...] = 0
         return dx
 
 
 class SavedView(Linear):
     """Backward's input is kept as a view of memory that is used again."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         self._saved = x[:, ::-1]
         return y
 

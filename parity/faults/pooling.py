@@ -21,9 +21,9 @@ def _views(layer: MaxPool2d | AvgPool2d, image: np.ndarray, fill: float) -> list
 class Remembering(MaxPool2d):
     """Keeps its input for the faulty backward passes below."""
 
-    def forward(self, x):
+    def forward_batch_last(self, x):
         self.seen = x.copy()
-        return super().forward(x)
+        return super().forward_batch_last(x)
 
     def routed(self, dy, receives, add=True):
         """Send dy to where each kernel offset receives it."""
@@ -43,7 +43,7 @@ class Remembering(MaxPool2d):
 
 
 class LastTie(Remembering):
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         receives, taken = [], np.zeros(dy.shape, bool)
         for wins in reversed(self.winners()):
             receives.append(wins & ~taken)
@@ -52,7 +52,7 @@ class LastTie(Remembering):
 
 
 class SharedTie(Remembering):
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         wins = self.winners()
         count = np.sum(wins, axis=0).astype(dy.dtype)
         return self.routed(dy, [win / count for win in wins])
@@ -61,17 +61,17 @@ class SharedTie(Remembering):
 class Assigned(Remembering):
     """`=` for `+=`: of two windows that share a maximum the later one counts."""
 
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         return self.routed(dy, self.winners(), add=False)
 
 
 class ToEveryElement(Remembering):
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         return self.routed(dy, [np.ones(dy.shape, dy.dtype)] * len(self.winners()))
 
 
 class ToTheMinimum(Remembering):
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         views = _views(self, self.seen, np.inf)
         return self.routed(dy, [view == np.min(views, axis=0) for view in views])
 
@@ -79,38 +79,40 @@ class ToTheMinimum(Remembering):
 class ZeroPadding(MaxPool2d):
     """Padded with zeros, which beat every negative value."""
 
-    def forward(self, x):
-        super().forward(x)
+    def forward_batch_last(self, x):
+        super().forward_batch_last(x)
         return np.max(_views(self, x, 0.0), axis=0)
 
 
 class StaleWinners(MaxPool2d):
     """Backward sends gradients to the maxima of the first batch."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         if self.__dict__.setdefault("first", (x.shape, x.copy()))[0] == x.shape:
             kept = y.copy()
-            super().forward(self.first[1])
+            super().forward_batch_last(self.first[1])
             return kept
         return y
 
 
 class KernelSideAsArea(AvgPool2d):
-    def forward(self, x):
-        return super().forward(x) * x.dtype.type(self.windows.kernel[0])
+    def forward_batch_last(self, x):
+        return super().forward_batch_last(x) * x.dtype.type(self.windows.kernel[0])
 
 
 class NotDivided(AvgPool2d):
-    def backward(self, dy, input_gradient=True):
-        return super().backward(dy, input_gradient) * dy.dtype.type(np.prod(self.windows.kernel))
+    def backward_batch_last(self, dy, input_gradient=True):
+        return super().backward_batch_last(dy, input_gradient) * dy.dtype.type(
+            np.prod(self.windows.kernel)
+        )
 
 
 class ToTheCorner(AvgPool2d):
     """The whole gradient to a window's first element."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = np.zeros_like(super().backward(dy, input_gradient))
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = np.zeros_like(super().backward_batch_last(dy, input_gradient))
         (sh, sw), (oh, _, ow, _) = self.windows.stride, dy.shape
         dx[: sh * oh : sh, :, : sw * ow : sw] = dy
         return dx
@@ -119,8 +121,8 @@ class ToTheCorner(AvgPool2d):
 class AveragesAssigned(AvgPool2d):
     """`=` for `+=` where windows overlap."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         (ph, pw), (height, channels, width, n) = self.windows.padding, dx.shape
         rows, columns = self._framed_size(height, width)
         frame = np.zeros((rows, channels, columns, n), dx.dtype)
@@ -132,15 +134,15 @@ class AveragesAssigned(AvgPool2d):
 class RestTakesPart(MaxPool2d):
     """Rows that no window covers receive the gradient of the row above."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient).copy()
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient).copy()
         dx[-1] = dx[-2]
         return dx
 
 
 class TransposedWindows(AvgPool2d):
-    def backward(self, dy, input_gradient=True):
-        return super().backward(dy.swapaxes(0, 2).reshape(dy.shape), input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        return super().backward_batch_last(dy.swapaxes(0, 2).reshape(dy.shape), input_gradient)
 
 
 def _fault(name: str, kind: type, layer: str = "s2", scene: str = "lenet5_relu") -> Fault:

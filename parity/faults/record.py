@@ -125,11 +125,11 @@ def scaled(layer: str, tensor: str, factor: float) -> Plant:
         target = scene.network.layers[layer]
 
         class Scaled(type(target)):  # type: ignore[misc]
-            def backward(self, dy: np.ndarray, input_gradient: bool = True) -> Any:
-                dx = super().backward(dy, input_gradient)
+            def backward_batch_last(self, dy: np.ndarray, input_gradient: bool = True) -> Any:
+                dx = super().backward_batch_last(dy, input_gradient)
                 if tensor == "input":
                     return None if dx is None else dx * dx.dtype.type(factor)
-                self.gradients[tensor] *= factor
+                self._gradients[tensor] *= factor
                 return dx
 
         target.__class__ = Scaled

@@ -21,20 +21,11 @@ from numpy_models import (
     Tanh,
 )
 from parity.faults.optimizers import instead
-from parity.faults.record import Plant, Rewrite, Scene, become_all, sequence, with_loss
+from parity.faults.record import Rewrite, Scene, become_all, sequence, with_loss
 
 
 def unchanged(scene: Scene) -> None:
     """Plant nothing."""
-
-
-def threads(count: int) -> Plant:
-    """Split every batch over threads."""
-
-    def plant(scene: Scene) -> None:
-        scene.network.threads = count
-
-    return plant
 
 
 class OffsetByOffset(Conv2d):
@@ -47,67 +38,67 @@ class OffsetByOffset(Conv2d):
 class Columns(Conv2d):
     """im2col, summed from the last column to the first."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         padded, (oh, _, ow, n) = self._padded(x), y.shape
         windows = [window for _, _, window in self.windows.offsets(padded, oh, ow)]
         columns = np.stack(windows, axis=2).transpose(1, 2, 0, 3, 4).reshape(-1, oh * ow * n)
-        weight = self.parameters["weight"].reshape(len(self.parameters["weight"]), -1)
+        weight = self._parameters["weight"].reshape(len(self._parameters["weight"]), -1)
         product = weight[:, ::-1] @ columns[::-1]
         y[...] = product.reshape(-1, oh, ow, n).swapaxes(0, 1)
-        y += self.parameters["bias"][:, None, None]
+        y += self._parameters["bias"][:, None, None]
         return y
 
 
 class SampleBySample(Conv2d):
     """Gradients summed one sample at a time, the last one first."""
 
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         dy = dy.copy()  # the calls below use its memory
-        dx = super().backward(dy, input_gradient).copy()
-        sums = {name: np.zeros_like(value) for name, value in self.gradients.items()}
+        dx = super().backward_batch_last(dy, input_gradient).copy()
+        sums = {name: np.zeros_like(value) for name, value in self._gradients.items()}
         for sample in reversed(range(dy.shape[3])):
             alone = np.zeros_like(dy)
             alone[..., sample] = dy[..., sample]
-            super().backward(alone, input_gradient)
-            for name, value in self.gradients.items():
+            super().backward_batch_last(alone, input_gradient)
+            for name, value in self._gradients.items():
                 sums[name] += value
         for name, value in sums.items():
-            self.gradients[name][...] = value
+            self._gradients[name][...] = value
         return dx
 
 
 class SplitProduct(Linear):
     """Products taken over two halves of the inner dimension."""
 
-    def forward(self, x):
-        y, weight = super().forward(x), self.parameters["weight"]
+    def forward_batch_last(self, x):
+        y, weight = super().forward_batch_last(x), self._parameters["weight"]
         half = x.shape[0] // 2
-        y[...] = weight[:, half:] @ x[half:] + self.parameters["bias"][:, None]
+        y[...] = weight[:, half:] @ x[half:] + self._parameters["bias"][:, None]
         y += weight[:, :half] @ x[:half]
         return y
 
-    def backward(self, dy, input_gradient=True):
-        dx, x = super().backward(dy, input_gradient), self._saved
-        self.gradients["weight"][...] = np.einsum("fn,cn->fc", dy[:, ::-1], x[:, ::-1])
-        self.gradients["bias"][...] = dy[:, ::-1].sum(axis=1)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx, x = super().backward_batch_last(dy, input_gradient), self._saved
+        self._gradients["weight"][...] = np.einsum("fn,cn->fc", dy[:, ::-1], x[:, ::-1])
+        self._gradients["bias"][...] = dy[:, ::-1].sum(axis=1)
         return dx
 
 
 class Textbook(BatchNorm2d):
     """Each derivative on its own line: through the variance, the mean and x."""
 
-    def forward(self, x):
+    def forward_batch_last(self, x):
         self.seen = x.copy()
-        return super().forward(x)
+        return super().forward_batch_last(x)
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         _, scale, count = self._saved
         if count is None:
             return dx
         centred = self.seen - self.seen.mean(axis=(0, 2, 3))[:, None, None]
-        normalised = dy * self.parameters["weight"][:, None, None]
+        normalised = dy * self._parameters["weight"][:, None, None]
         axes = {"axis": (0, 2, 3), "keepdims": True}
         variance = (normalised * centred).sum(**axes) * scale**3 / -2
         mean = -(normalised * scale).sum(**axes) - 2 * variance * centred.mean(**axes)
@@ -117,8 +108,8 @@ class Textbook(BatchNorm2d):
 class ByArgmax(MaxPool2d):
     """Windows laid side by side and reduced at once."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         oh, _, ow, _ = y.shape
         framed = self._framed(x, -np.inf)
         views = [view for _, _, view in self.windows.offsets(framed, oh, ow)]
@@ -129,8 +120,8 @@ class ByArgmax(MaxPool2d):
 class ByMean(AvgPool2d):
     """Shares multiplied by 1/area before they are added, in reverse."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         if not self._tiles():
             return y
         oh, _, ow, _ = y.shape
@@ -142,8 +133,8 @@ class ByMean(AvgPool2d):
 
 
 class ReluByProduct(ReLU):
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         y[...] = x * (x > 0)
         return y
 
@@ -151,14 +142,14 @@ class ReluByProduct(ReLU):
 class TanhByProduct(Tanh):
     """(1 − y)(1 + y) for 1 − y²."""
 
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         y = self._saved
-        return super().backward(dy, input_gradient) * 0 + dy * (1 - y) * (1 + y)
+        return super().backward_batch_last(dy, input_gradient) * 0 + dy * (1 - y) * (1 + y)
 
 
 class DropoutByWhere(Dropout):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
         return np.where(self._saved != 0, dx, 0)
 
 
@@ -232,8 +223,6 @@ REWRITES = [
     _layers("tanh's derivative as a product", TanhByProduct, scene="lenet5_tanh"),
     _layers("dropout by selection", DropoutByWhere, scene="deepcnn21"),
     Rewrite("loss through probabilities", "lenet5_relu", with_loss(ThroughProbabilities)),
-    Rewrite("two threads", "lenet5_relu", threads(2)),
-    Rewrite("three threads with batch norm", "lenet5_bn", threads(3)),
     Rewrite("SGD in one expression", "momentum", instead(PlainSGD)),
     Rewrite("AdaGrad in one expression", "Adagrad", instead(TextbookAdagrad)),
     Rewrite("Adam as the paper prints it", "Adam", instead(TextbookAdam)),

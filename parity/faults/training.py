@@ -1,4 +1,4 @@
-"""Mistakes in the stack of layers, its modes and threads, and what one call leaves to the next."""
+"""Mistakes in the stack of layers, its modes, and what one call leaves to the next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numpy_models import Sequential
-from parity.faults.record import Fault, Scene, network_becomes, sequence
+from parity.faults.record import Fault, Scene, network_becomes
 
 
 def without(layer: str, forward: bool, backward: bool) -> type[Sequential]:
@@ -15,7 +15,7 @@ def without(layer: str, forward: bool, backward: bool) -> type[Sequential]:
 
     class Skipping(Sequential):
         def _run(self, method: str, value: np.ndarray, skip: bool) -> Any:
-            stack = self._shards._stacks[0].layers
+            stack = self.layers
             kept = dict(stack)
             if skip:
                 del stack[layer]
@@ -25,11 +25,11 @@ def without(layer: str, forward: bool, backward: bool) -> type[Sequential]:
                 stack.clear()
                 stack.update(kept)
 
-        def forward(self, x):
-            return self._run("forward", x, forward)
+        def forward_batch_last(self, x):
+            return self._run("forward_batch_last", x, forward)
 
-        def backward(self, dy, input_gradient=True):
-            return self._run("backward", dy, backward)
+        def backward_batch_last(self, dy, input_gradient=True):
+            return self._run("backward_batch_last", dy, backward)
 
     return Skipping
 
@@ -94,19 +94,6 @@ class DoubleOutput(Sequential):
         return super().forward(x).astype(np.float64)
 
 
-class SecondShardLost(Sequential):
-    """Gradients of the second thread's part of the batch are not added."""
-
-    def _make_shards(self):
-        super()._make_shards()
-        self._shards.add_up_gradients = lambda: None
-
-
-def two_threads(scene: Scene) -> None:
-    """Plant nothing wrong: split every batch in two."""
-    scene.network.threads = 2
-
-
 def _fault(name: str, culprit: str, kind: type[Sequential], scene: str = "lenet5_relu") -> Fault:
     return Fault(name, "training", culprit, scene, network_becomes(kind))
 
@@ -128,11 +115,4 @@ FAULTS = [
     _fault("first batch answered for ever", "calls", FirstBatchForever),
     _fault("no gradient for the input", "NoInputGradient.backward", NoInputGradient, "perceptron"),
     _fault("output in double precision", "output", DoubleOutput, "lenet5_tanh"),
-    Fault(
-        "second thread's gradients lost",
-        "training",
-        "threads",
-        "lenet5_relu",
-        sequence(network_becomes(SecondShardLost), two_threads),
-    ),
 ]

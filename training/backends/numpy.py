@@ -1,7 +1,8 @@
-"""The NumPy side of training: the batch is split over threads, BLAS keeps to one."""
+"""The NumPy side of training: a process for each core, BLAS keeps to one thread."""
 
 from __future__ import annotations
 
+import math
 import os
 
 import numpy as np
@@ -9,23 +10,42 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 import numpy_models
-from numpy_models import CrossEntropyLoss, Dropout, Sequential, StepLR
+from numpy_models import (
+    CrossEntropyLoss,
+    Dropout,
+    Layer,
+    StepLR,
+    convert_sync_batchnorm,
+    loss_and_gradients,
+    outputs,
+)
 from training.backends.initialisation import initial_weights
 from training.backends.models import build_network
 from training.backends.protocol import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
+from training.backends.ranks import ALONE, Ranks
 from training.backends.streams import stream
 from training.config.schema import AdagradConfig, AdamConfig, Config, OptimizerConfig, SGDConfig
 from training.data import Dataset, flip_images
 from training.environment import available_cores
 from training.errors import ConfigError
 
-EVALUATION_BATCH = 1000
+#: Numbers a rank should compute in a step, so that exchanging the parameters' gradients costs
+#: little beside it: see `worthwhile_ranks`.
+NUMBERS_PER_PARAMETER = 1
+NUMBERS_AT_LEAST = 100_000
 
 Optimizer = numpy_models.Adam | numpy_models.SGD | numpy_models.Adagrad
 
 
 class NumpyBackend:
     """A `training.backends.protocol.Backend` on numpy_models; float32 throughout.
+
+    Every rank keeps its own parameters and updates them with the same sum of gradients, so that
+    they stay equal to the last bit.
+
+    Args:
+        config: the run's.
+        ranks: those that share it; each has such a backend and makes the same calls.
 
     Raises:
         ConfigError: if the network cannot be built.
@@ -35,21 +55,21 @@ class NumpyBackend:
     device = "cpu"
     steps_per_call = 1
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, ranks: Ranks = ALONE) -> None:
         if "OPENBLAS_NUM_THREADS" not in os.environ:
             threadpool_limits(1, user_api="blas")
-        self.notes: tuple[str, ...] = ()
+        self._ranks, self.threads = ranks, ranks.world
+        self.notes: tuple[str, ...] = (ranks.note,) if ranks.note else ()
         self._seed = config.seed
         self._scale, self._shift = pixel_scale(config.data.scaling)
-        self._net = build_network(numpy_models.build, "numpy_models", config.model)
+        self._net: Layer = build_network(numpy_models.build, "numpy_models", config.model)
+        if ranks.world > 1:
+            self._net = convert_sync_batchnorm(self._net, self._gather)
         parameters = self._net.parameters()
         shapes = {name: array.shape for name, array in parameters.items()}
         for name, values in initial_weights(shapes, config.init, config.seed).items():
             parameters[name][...] = values
         self._image_shape = (1, config.model.image_size, config.model.image_size)
-        self._batch_shape = (config.trainer.batch_size, *self._image_shape)
-        self._threads_asked = config.backend.threads
-        self.threads = self._threads_asked or available_cores()
         self._criterion = CrossEntropyLoss()
         self._optimizer = _optimizer(self._net, config.optimizer)
         step_size = config.scheduler.step_size
@@ -57,15 +77,13 @@ class NumpyBackend:
             StepLR(self._optimizer, step_size, config.scheduler.gamma) if step_size else None
         )
         self._epoch = 0
-        self._dropouts = [la for la in self._net.layers.values() if isinstance(la, Dropout)]
+        leaves = self._net.leaves().values()
+        self._dropouts = [leaf for leaf in leaves if isinstance(leaf, Dropout)]
+        self._shared = False
 
     def place(self, dataset: Dataset) -> None:
-        """Keep the data set's own arrays; settle on the number of threads."""
+        """Keep the data set's own arrays."""
         self._dataset = dataset
-        self.threads = self._threads_asked or self._net.worthwhile_threads(
-            self._batch_shape, available_cores()
-        )
-        self._net.threads = self.threads
 
     def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
         """Take the epoch's plan and the sums so far."""
@@ -74,25 +92,11 @@ class NumpyBackend:
 
     def train(self, first: int, last: int) -> None:
         """Take the plan's steps first..last-1."""
-        plan, dataset = self._plan, self._dataset
+        plan = self._plan
         for step in range(first, last):
-            if self._dropouts:
-                self._draw_masks(plan.first_step + step)
-            batch = slice(plan.offsets[step], plan.offsets[step + 1])
-            indices = plan.indices[batch]
-            images = dataset.train_images[indices]
-            if plan.flips is not None:
-                images = flip_images(images, plan.flips[batch])
-            labels = dataset.train_labels[indices]
-            logits = self._net.forward(self._input(images))
-            loss = self._criterion.forward(logits, labels)
-            self._net.backward(self._criterion.backward(), input_gradient=False)
-            self._optimizer.step()
-            correct = int((logits.argmax(axis=1) == labels).sum())
-            seen = self._totals
-            self._totals = Totals(
-                seen.loss + loss * len(labels), seen.correct + correct, seen.images + len(labels)
-            )
+            batch = slice(*plan.offsets[step : step + 2])
+            flips = None if plan.flips is None else plan.flips[batch]
+            self._step(plan.first_step + step, plan.indices[batch], flips)
 
     def totals(self) -> Totals:
         """Return the epoch's sums so far."""
@@ -106,18 +110,16 @@ class NumpyBackend:
 
     def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
         """Return the logits of the test images, or of the first training images."""
-        self._net.eval()
         images = self._dataset.test_images
         if first_training is not None:
             images = self._dataset.train_images[:first_training]
-        logits = np.concatenate(
-            [
-                self._net.forward(self._input(images[start : start + EVALUATION_BATCH]))
-                for start in range(0, len(images), EVALUATION_BATCH)
-            ]
-        )
-        self._net.train()
-        return logits
+        part = self._part(len(images))
+        logits = outputs(self._net, self._input(images[part]))
+        if not self._shared:
+            return logits
+        whole = np.zeros((len(images), *logits.shape[1:]), np.float32)
+        whole[part] = logits
+        return self._ranks.all_reduce(whole)
 
     @property
     def lr(self) -> float:
@@ -152,24 +154,98 @@ class NumpyBackend:
     def layer_table(self) -> list[LayerRow]:
         """Return the layers with the shapes they declare."""
         return [
-            LayerRow(
-                name, type(layer).__name__, shape, sum(map(np.size, layer.parameters.values()))
-            )
+            LayerRow(name, type(layer).__name__, shape, layer.flat_parameters.size)
             for name, layer, shape in self._net.output_shapes(self._image_shape)
         ]
+
+    def _step(
+        self, number: int, indices: NDArray[np.int64], flips: NDArray[np.bool_] | None
+    ) -> None:
+        """Train on one batch, of which each rank has a part."""
+        size = len(indices)
+        part = self._part(size)
+        images, labels = (
+            array[indices[part]]
+            for array in (self._dataset.train_images, self._dataset.train_labels)
+        )
+        if flips is not None:
+            images = flip_images(images, flips[part])
+        self._draw_masks(number, size, part)
+        criterion = _Share(self._criterion, len(labels) / size)
+        loss, logits = loss_and_gradients(self._net, criterion, self._input(images), labels)
+        sums = np.array([loss * size, (logits.argmax(axis=1) == labels).sum()])
+        if self._shared:
+            self._ranks.all_reduce(self._net.flat_gradients)
+            self._ranks.all_reduce(sums)
+        self._optimizer.step()
+        seen = self._totals
+        loss, correct = sums.tolist()
+        self._totals = Totals(seen.loss + loss, seen.correct + int(correct), seen.images + size)
+
+    def _part(self, size: int) -> slice:
+        """Return this rank's part of `size` images, and note whether there are others.
+
+        Fewer images than ranks are every rank's: all compute the same, and exchange nothing.
+        """
+        self._shared = size >= self._ranks.world > 1
+        return self._ranks.part(size) if self._shared else slice(size)
+
+    def _gather(self, moments: NDArray) -> list[NDArray]:
+        """Return the moments of all parts of the batch, for batch normalisation."""
+        return self._ranks.all_gather(moments) if self._shared else [moments]
 
     def _input(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         scaled = np.multiply(images[:, None], self._scale, dtype=np.float32)
         scaled += self._shift
         return scaled
 
-    def _draw_masks(self, step: int) -> None:
-        generator = stream(self._seed, "dropout", step)
-        for layer in self._dropouts:
-            layer.draw = lambda shape: generator.random(shape, np.float32)
+    def _draw_masks(self, step: int, size: int, part: slice) -> None:
+        """Have the dropout layers take their part of what is drawn for the whole batch."""
+        if self._dropouts:
+            generator = stream(self._seed, "dropout", step)
+            for layer in self._dropouts:
+                layer.draw = lambda shape: generator.random((size, *shape[1:]), np.float32)[part]
 
 
-def _optimizer(net: Sequential, config: OptimizerConfig) -> Optimizer:
+class _Share:
+    """What a part of a batch adds to the batch's mean loss: the part's own mean times its share."""
+
+    def __init__(self, criterion: CrossEntropyLoss, share: float) -> None:
+        self._criterion, self._share = criterion, share
+
+    def forward(self, logits: NDArray, labels: NDArray) -> float:
+        return self._share * self._criterion.forward(logits, labels)
+
+    def backward(self) -> NDArray:
+        # Scaled here and not in the end: batch normalisation adds up the parts' gradients.
+        gradient = self._criterion.backward()
+        gradient *= gradient.dtype.type(self._share)
+        return gradient
+
+
+def worthwhile_ranks(config: Config) -> int:
+    """Return how many processes train: as many as asked for, or as many cores as pay off.
+
+    A step's work is taken to be proportional to its activations and what it exchanges to the
+    parameters, so that the same settings give the same number of ranks on the same cores, and
+    with it the same bits, every time; a measurement would not.
+
+    Raises:
+        ConfigError: if the network cannot be built.
+        ValueError: if it cannot take images of this size.
+    """
+    cores, batch = available_cores(), config.trainer.batch_size
+    if config.backend.threads or cores == 1:
+        return config.backend.threads or 1
+    net = build_network(numpy_models.build, "numpy_models", config.model)
+    side = config.model.image_size
+    shapes = [shape for _, _, shape in net.output_shapes((1, side, side))]
+    numbers = batch * sum(math.prod(shape) for shape in shapes)
+    least = NUMBERS_AT_LEAST + NUMBERS_PER_PARAMETER * net.flat_parameters.size
+    return max(1, min(cores, batch, numbers // least))
+
+
+def _optimizer(net: Layer, config: OptimizerConfig) -> Optimizer:
     lr, weight_decay = config.lr, config.weight_decay
     match config:
         case AdamConfig(betas=betas, eps=eps, eps_mode=mode):

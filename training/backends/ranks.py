@@ -11,16 +11,23 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+#: Bytes of a text that is exchanged.
+TEXT = 2000
+
 
 class Ranks(Protocol):
     """One rank's view of all of them.
 
-    Every method but `part` is collective: all ranks call it at the same point. Arrays are NumPy's
-    or torch's, as the backend uses; their shapes and dtypes are the same on all ranks.
+    Every method but `part` and `leave` is collective: all ranks call it at the same point. Arrays
+    are NumPy's or torch's, as the backend uses; shapes and dtypes are the same on all ranks.
 
     Attributes:
         rank: this one's number; 0 alone prints and writes.
         world: how many there are.
+        note: how many and how they came about, for the run's record; empty for one.
 
     Raises:
         ProcessError: by every collective method, if another rank is gone.
@@ -28,6 +35,7 @@ class Ranks(Protocol):
 
     rank: int
     world: int
+    note: str
 
     def part(self, size: int) -> slice:
         """Return which of `size` rows are this rank's; parts differ by one row at most."""
@@ -37,6 +45,9 @@ class Ranks(Protocol):
 
     def broadcast_bytes(self, content: bytes) -> bytes:
         """Return rank 0's content."""
+
+    def all_gather_text(self, text: str) -> list[str]:
+        """Return every rank's text, cut to TEXT bytes, in rank order."""
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
@@ -50,10 +61,23 @@ class Ranks(Protocol):
     def broadcast(self, array: Any) -> None:
         """Overwrite the array with rank 0's."""
 
+    def leave(self) -> None:
+        """Exchange nothing more, because this rank alone has failed; the others notice."""
+
 
 def part(size: int, rank: int, world: int) -> slice:
     """Return the rows of a rank, as `Ranks.part`."""
     return slice(size * rank // world, size * (rank + 1) // world)
+
+
+def text_to_array(text: str) -> NDArray[np.uint8]:
+    """Return a text as uint8 (TEXT,), in which form it can be exchanged."""
+    return np.frombuffer(text.encode(errors="replace")[:TEXT].ljust(TEXT, b"\0"), np.uint8).copy()
+
+
+def array_to_text(array: NDArray[np.uint8]) -> str:
+    """Return the text that an array holds."""
+    return array.tobytes().rstrip(b"\0").decode(errors="replace")
 
 
 class Alone:
@@ -61,6 +85,7 @@ class Alone:
 
     rank = 0
     world = 1
+    note = ""
 
     def part(self, size: int) -> slice:
         """Return all rows."""
@@ -74,6 +99,10 @@ class Alone:
         """Return the content."""
         return content
 
+    def all_gather_text(self, text: str) -> list[str]:
+        """Return the text as the only one."""
+        return [text]
+
     def barrier(self) -> None:
         """Do nothing."""
 
@@ -86,6 +115,9 @@ class Alone:
         return [array]
 
     def broadcast(self, array: Any) -> None:
+        """Do nothing."""
+
+    def leave(self) -> None:
         """Do nothing."""
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.backends.protocol import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
-from training.backends.torch.collectives import ALONE, OneProcess
+from training.backends.ranks import ALONE, Ranks
+from training.backends.torch.batch_norm import convert_batchnorm
 from training.backends.torch.devices import prepare
 from training.backends.torch.masks import DropoutMasks
 from training.backends.torch.networks import copied, image_shape, layer_table, open_network
@@ -29,7 +30,7 @@ class TorchBackend:
 
     Args:
         config: the run's.
-        processes: those that share it; each has such a backend and makes the same calls.
+        ranks: those that share it; each has such a backend and makes the same calls.
 
     Raises:
         ConfigError: if the network, the device or a setting cannot be had.
@@ -37,17 +38,20 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, config: Config, processes: OneProcess = ALONE) -> None:
-        self._processes, world = processes, processes.shard.world
+    def __init__(self, config: Config, ranks: Ranks = ALONE) -> None:
+        self._ranks, world = ranks, ranks.world
         self._execution = execution = prepare(config, world)
         self.device, self.threads = execution.device, execution.threads
         self.steps_per_call = STEPS_PER_CALL[self.device]
         if world > 1:
             self.steps_per_call = max(self.steps_per_call, SHARED_STEPS_PER_CALL)
         self._net = open_network(config, self.device)
-        assert isinstance(config.backend, TorchBackendConfig)
-        processes.exchange_batch_norm(self._net, config.backend.batch_norm)
-        self.notes = (*execution.notes, *processes.notes(self._net))
+        self.notes = execution.notes
+        if world > 1:
+            assert isinstance(config.backend, TorchBackendConfig)
+            kind = config.backend.batch_norm
+            convert_batchnorm(self._net, kind, ranks.all_reduce)
+            self.notes = (*execution.notes, _note(ranks, self.device, self._net, kind))
         self._image_shape = image_shape(config)
         captured = execution.captured
         self._optimizer = make_optimizer(self._net.parameters(), config.optimizer, captured)
@@ -56,7 +60,7 @@ class TorchBackend:
         self._taken = 0
         masks = DropoutMasks(self._net, config.seed, self.device, self._image_shape)
         self._pixels = Pixels(*map(float, pixel_scale(config.data.scaling)))
-        self._steps = Steps(self._net, self._optimizer, masks, self._pixels, execution, processes)
+        self._steps = Steps(self._net, self._optimizer, masks, self._pixels, execution, ranks)
 
     def place(self, dataset: Dataset) -> None:
         """Copy images and labels to the device once."""
@@ -67,7 +71,7 @@ class TorchBackend:
     def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
         """Copy the plan to the device and start the sums there."""
         self._plan, self._images_seen = plan, totals.images
-        before = totals if self._processes.shard.rank == 0 else Totals()
+        before = totals if self._ranks.rank == 0 else Totals()
         loss, correct = np.asarray(before.loss, np.float64), np.asarray(before.correct, np.int64)
         self._steps.begin(plan.indices, plan.flips, loss, correct)
         self._net.train()
@@ -81,7 +85,7 @@ class TorchBackend:
 
     def totals(self) -> Totals:
         """Return the epoch's sums so far."""
-        loss, correct = map(self._processes.sum, self._steps.sums())
+        loss, correct = (self._ranks.all_reduce(part.clone()) for part in self._steps.sums())
         return Totals(loss.item(), int(correct.item()), self._images_seen)
 
     def end_epoch(self) -> None:
@@ -92,19 +96,23 @@ class TorchBackend:
     @torch.inference_mode()
     def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
         """Return the logits of the test images, or of the first training images."""
-        self._processes.agree(self._net)
+        for buffer in self._net.buffers():  # of local batch normalisation, rank 0's are kept
+            self._ranks.broadcast(buffer)
         self._net.eval()
         images = (
             self._test_images if first_training is None else self._steps.images[:first_training]
         )
-        count, part = len(images), self._processes.shard.part(len(images))
+        part = self._ranks.part(len(images))
         with self._execution.autocast():
             parts = [
                 self._net(self._pixels(batch))
                 for batch in images[part].split(EVALUATION_BATCH[self.device])
             ]
         self._net.train()
-        return self._processes.gather(torch.cat(parts).float(), count).cpu().numpy()
+        logits = torch.cat(parts).float()
+        whole = logits.new_zeros(len(images), *logits.shape[1:])
+        whole[part] = logits
+        return self._ranks.all_reduce(whole).cpu().numpy()
 
     @property
     def lr(self) -> float:
@@ -149,3 +157,13 @@ class TorchBackend:
     def _on_device(self, array: NDArray) -> Tensor:
         # torch warns when it is lent a read-only array, so it gets its own copy.
         return torch.tensor(array, device=self.device)
+
+
+def _note(ranks: Ranks, device: str, net: nn.Module, kind: str) -> str:
+    """Say how many ranks there are, how they speak, and what batch normalisation sees."""
+    through = {"cpu": "gloo", "cuda": "NCCL"}[device]
+    batch_norm = ""
+    if any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
+        kept = ", rank 0's statistics are kept" if kind == "local" else ""
+        batch_norm = f"; batch normalisation {kind}{kept}"
+    return f"{ranks.note}, {through}{batch_norm}"

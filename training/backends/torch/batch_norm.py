@@ -1,7 +1,7 @@
-"""Batch normalisation where each of several processes sees a part of the batch.
+"""Batch normalisation where each of several ranks sees a part of the batch.
 
-torch's SyncBatchNorm takes CUDA tensors only, so this is written with one sum over the processes
-for each of torch's statistics; it works on any device. A part may be empty.
+torch's SyncBatchNorm takes CUDA tensors only, so this is written with one sum over the ranks for
+each of torch's statistics; it works on any device. A part may be empty.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from torch import Tensor, nn
 Sum = Callable[[Tensor], Tensor]
 
 
-def exchange(net: nn.Module, kind: str, total: Sum) -> None:
+def convert_batchnorm(net: nn.Module, kind: str, total: Sum) -> None:
     """Replace every nn.BatchNorm2d within net, keeping its parameters, buffers and their names.
 
     Args:
         net: the network; its parameters stay the same objects.
-        kind: "synchronised" (`SynchronisedBatchNorm2d`) or "local" (`LocalBatchNorm2d`).
-        total: returns a tensor's sum over the processes; with "local" it is not called.
+        kind: "synchronised" (`SyncBatchNorm2d`) or "local" (`LocalBatchNorm2d`).
+        total: replaces a tensor by its sum over the ranks and returns it; with "local" it is not
+            called.
     """
     for parent in list(net.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.BatchNorm2d:
-                setattr(parent, name, _exchanged(child, kind, total))
+                setattr(parent, name, _converted(child, kind, total))
 
 
-def _exchanged(old: nn.BatchNorm2d, kind: str, total: Sum) -> nn.BatchNorm2d:
+def _converted(old: nn.BatchNorm2d, kind: str, total: Sum) -> nn.BatchNorm2d:
     arguments = (
         old.num_features,
         old.eps,
@@ -41,7 +42,7 @@ def _exchanged(old: nn.BatchNorm2d, kind: str, total: Sum) -> nn.BatchNorm2d:
     if kind == "local":
         new = LocalBatchNorm2d(*arguments)
     else:
-        new = SynchronisedBatchNorm2d(*arguments, total=total)
+        new = SyncBatchNorm2d(*arguments, total=total)
     tensors = [*old.named_parameters(recurse=False), *old.named_buffers(recurse=False)]
     for name, tensor in tensors:
         setattr(new, name, tensor)
@@ -49,7 +50,7 @@ def _exchanged(old: nn.BatchNorm2d, kind: str, total: Sum) -> nn.BatchNorm2d:
 
 
 class LocalBatchNorm2d(nn.BatchNorm2d):
-    """Each process normalises with the statistics of its own part of the batch."""
+    """Each rank normalises with the statistics of its own part of the batch."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, (N, C, H, W), normalised; an empty part leaves the running statistics alone."""
@@ -58,15 +59,15 @@ class LocalBatchNorm2d(nn.BatchNorm2d):
         return super().forward(x)
 
 
-class SynchronisedBatchNorm2d(nn.BatchNorm2d):
-    """All processes normalise with the whole batch's statistics, as one process would.
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """All ranks normalise with the whole batch's statistics, as one process would.
 
     With n values of a channel in all parts together, the mean is Σx/n, the variance Σ(x − mean)²/n,
     and the running variance that times n/(n − 1), in float32 at least.
 
     Args:
         arguments: those of nn.BatchNorm2d, in its order.
-        total: returns a tensor's sum over the processes.
+        total: replaces a tensor by its sum over the ranks and returns it.
     """
 
     def __init__(self, *arguments: Any, total: Sum) -> None:
@@ -102,16 +103,17 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
 
 
 class _Sum(torch.autograd.Function):
-    """A sum over the processes, whose gradient is the sum of their gradients."""
+    """A sum over the ranks, whose gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, total: Sum) -> Tensor:
         ctx.total = total
-        return total(part)
+        return total(part.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.total(gradients[0]), None
+        whole = gradients[0].clone(memory_format=torch.contiguous_format)
+        return ctx.total(whole), None
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

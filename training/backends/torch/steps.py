@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.backends.ranks import ALONE, Ranks
 from training.backends.torch.capture import CapturedCalls
-from training.backends.torch.collectives import ALONE, OneProcess
 from training.backends.torch.devices import Execution
 from training.backends.torch.masks import DropoutMasks
 
@@ -45,7 +45,7 @@ class Steps:
         masks: feeds its dropout layers.
         pixels: the scaling.
         execution: where and how.
-        processes: those that share each batch.
+        ranks: those that share each batch.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Steps:
         masks: DropoutMasks,
         pixels: Pixels,
         execution: Execution,
-        processes: OneProcess = ALONE,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._network, self._optimizer, self._masks = network, optimizer, masks
-        self._pixels, self._execution, self._processes = pixels, execution, processes
+        self._pixels, self._execution, self._ranks = pixels, execution, ranks
         self._losses = self._compute_losses
         if execution.compile:
             self._losses = torch.compile(self._compute_losses, dynamic=False)
@@ -112,7 +112,7 @@ class Steps:
             self._position.fill_(offsets[0])
             for step, (start, stop) in enumerate(pairwise(offsets), first_step):
                 size = stop - start
-                self._masks.draw(step, size, self._processes.shard.part(size))
+                self._masks.draw(step, size, self._ranks.part(size))
                 self._calls(size)
 
     def sums(self) -> tuple[Tensor, Tensor]:
@@ -120,17 +120,32 @@ class Steps:
         return self._loss, self._correct
 
     def _step(self, size: int) -> None:
-        rows = self._position + self._range[self._processes.shard.part(size)]
+        rows = self._position + self._range[self._ranks.part(size)]
         assert self._order is not None
         indices = self._order[..., rows]
         self._optimizer.zero_grad(set_to_none=True)
         losses, correct = self._losses(self._images[indices], self._labels[indices])
         losses.backward(torch.full_like(losses, 1 / size))
-        self._processes.add_gradients(self._optimizer.param_groups[0]["params"])
+        if self._ranks.world > 1:
+            self._add_gradients()
         self._optimizer.step()
         self._loss.add_(losses.detach())
         self._correct.add_(correct)
         self._position.add_(size)
+
+    def _add_gradients(self) -> None:
+        """Add up the ranks' gradients, which travel as one vector.
+
+        DistributedDataParallel, whose overlap with the backward pass does not pay off for so few
+        parameters, regroups them after its first step: with more than two ranks a resumed run
+        would not be the same to the last bit.
+        """
+        parameters = self._optimizer.param_groups[0]["params"]
+        vector = torch.cat([p.grad.flatten() for p in parameters])
+        self._ranks.all_reduce(vector)
+        parts = vector.split([p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
 
     def _add_mirrored(self) -> None:
         """Have each image a second time behind the last, left and right exchanged."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.training.op_recorder import OpRecorder
+from tests.backends.torch.op_recorder import OpRecorder
 from tests.training.support import compose, few_digits
-from training.backends.protocol import Totals, open_backend
+from training.backends.opening import open_backend
+from training.backends.protocol import Totals
 from training.backends.torch import TorchBackend, optimizers
 from training.backends.torch.capture import RECORDERS, WARM_UP, CapturedCalls
 from training.errors import ConfigError
-from training.trainer.loop import plan_epoch
+from training.trainer.plan import plan_epoch
 
 torch = pytest.importorskip("torch")
 

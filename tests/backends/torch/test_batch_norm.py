@@ -12,8 +12,8 @@ from torch import Tensor, nn  # noqa: E402
 
 from training.backends.torch.batch_norm import (  # noqa: E402
     LocalBatchNorm2d,
-    SynchronisedBatchNorm2d,
-    exchange,
+    SyncBatchNorm2d,
+    convert_batchnorm,
 )
 
 PARTS = {"even": (4, 4), "uneven": (5, 3), "an-empty-part": (3, 0), "one-image": (0, 1, 0)}
@@ -90,8 +90,8 @@ def test_synchronised_is_the_whole_batch(sizes, affine, momentum):
     team, nets, found = Team(len(sizes)), [], {}
     for _ in sizes:
         net = network(momentum, affine)
-        exchange(net, "synchronised", team.total)
-        assert type(net[0]) is SynchronisedBatchNorm2d
+        convert_batchnorm(net, "synchronised", team.total)
+        assert type(net[0]) is SyncBatchNorm2d
         nets.append(net)
 
     def work(rank: int) -> None:
@@ -118,7 +118,7 @@ def test_synchronised_is_the_whole_batch(sizes, affine, momentum):
 def test_a_parts_own_statistics_are_another_result():
     (x, upstream), *_ = batches((4, 4))
     whole, local = network(), network()
-    exchange(local, "local", lambda part: pytest.fail("local statistics need no one else"))
+    convert_batchnorm(local, "local", lambda part: pytest.fail("local statistics need no one else"))
     difference = step(local, x[:4], upstream[:4])[0] - step(whole, x, upstream)[0][:4]
     assert difference.abs().max() > 0.01
 
@@ -126,7 +126,7 @@ def test_a_parts_own_statistics_are_another_result():
 def test_local_is_torchs_own_and_passes_over_an_empty_part():
     sizes = (5, 0, 3)
     whole, local = network(), network()
-    exchange(local, "local", lambda part: pytest.fail("local statistics need no one else"))
+    convert_batchnorm(local, "local", lambda part: pytest.fail("local statistics need no one else"))
     assert type(local[0]) is LocalBatchNorm2d
     for size in sizes:
         x, upstream = (tensor[:size] for tensor in batches((5,))[0])
@@ -142,10 +142,10 @@ def test_local_is_torchs_own_and_passes_over_an_empty_part():
 
 
 @pytest.mark.parametrize("kind", ["local", "synchronised"])
-def test_an_exchange_keeps_names_and_objects(kind):
+def test_a_conversion_keeps_names_and_objects(kind):
     net = nn.ModuleDict({"inner": network().eval(), "other": nn.Conv2d(1, 3, 1)})
     before = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    exchange(net, kind, lambda part: part)
+    convert_batchnorm(net, kind, lambda part: part)
     after = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     assert list(before) == list(after)
     assert all(after[name] is tensor for name, tensor in before.items())
@@ -155,7 +155,7 @@ def test_an_exchange_keeps_names_and_objects(kind):
 
 def test_half_precision_keeps_statistics_in_single():
     net = network().float()
-    exchange(net, "synchronised", lambda part: part)
+    convert_batchnorm(net, "synchronised", lambda part: part)
     whole = network().float()
     x = batches((4,))[0][0].bfloat16()
     assert net(x).dtype == torch.bfloat16

@@ -47,7 +47,7 @@ class Launch:
     """A command that torchrun runs in two processes, each thought to be on a machine if apart."""
 
     def __init__(self, cwd: Path, *arguments: str, fault: str | None = None, apart: bool = False):
-        program = ROOT / ("tests/training/faulty_rank.py" if fault else "train.py")
+        program = ROOT / ("tests/backends/faulty_rank.py" if fault else "train.py")
         environment = os.environ | {"FAULT": fault or ""}
         where: tuple[str, ...] = ("--standalone", "--nproc_per_node=2")
         if apart:
@@ -189,7 +189,7 @@ def test_a_failing_process_gives_its_reason(alone, place):
     assert reason == "train.py: rank 1: ValueError: the fault"
     assert "or told its reason itself; the last checkpoint is good" in sentence
     summary = json.loads((place / "failed/summary.json").read_text())
-    assert "batch normalisation local, the first process's statistics" in summary["notes"][0]
+    assert "batch normalisation local, rank 0's statistics" in summary["notes"][0]
     # The first process, whose statistics are kept, has no image in the fifth step.
     state = load_checkpoint(place / "failed/checkpoint.safetensors").state
     assert state["model.bn2.num_batches_tracked"] == 4
@@ -262,19 +262,8 @@ def test_more_processes_than_devices(monkeypatch):
         prepare(compose("backend=torch", "device=cuda"), processes=2)
 
 
-@pytest.mark.parametrize("world", [2, 3, 7])
-def test_every_image_is_one_processs(world):
-    from training.backends.torch.collectives import Shard
-
-    for size in (1, 2, 5, 6, 128):
-        images = list(range(size))
-        parts = [images[Shard(rank, world).part(size)] for rank in range(world)]
-        assert [image for part in parts for image in part] == images
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
 def test_what_a_failed_exchange_means():
-    from training.backends.torch.processes import explain
+    from training.backends.torch.distributed import explain
 
     silent = RuntimeError("[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 600000ms")
     assert explain(silent, 4) == "another of the 4 processes has not answered for 10 minutes"

@@ -7,22 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.training.support import MODELS, compose, few_digits
+from tests.training.support import MODELS, compose
 from training.backends.initialisation import initial_weights
-from training.backends.protocol import Backend, Totals, open_backend
+from training.backends.opening import open_backend
+from training.backends.protocol import Backend, Totals
 from training.backends.streams import stream
 from training.config.schema import InitConfig, NormalInitConfig
 from training.data import Dataset, load_dataset
 from training.storage.checkpoint import load_checkpoint, save_checkpoint
 from training.trainer.evaluation import score
-from training.trainer.loop import (
-    Progress,
-    finish,
-    finish_epoch,
-    plan_epoch,
-    train_epoch,
-    train_steps,
-)
+from training.trainer.plan import plan_epoch
 
 BACKENDS = ("numpy", "torch")
 # ε is far above the gradients' rounding: with the usual 1e-8, Adam and AdaGrad would make whole
@@ -161,25 +155,19 @@ def test_a_state_continues_on_either_backend(writer, reader, optimizer, tmp_path
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_resuming_inside_an_epoch_changes_nothing(name):
-    config = compose(f"backend={name}", "trainer.batch_size=20", "model=deepcnn21")
-    straight, dataset = opened(f"backend={name}", "model=deepcnn21")
-    whole = Progress()
-    train_epoch(straight, plan_epoch(config, 100, 0), whole, lambda _: None)
-
-    stopped, _ = opened(f"backend={name}", "model=deepcnn21")
-    stopped.begin_epoch(plan_epoch(config, 100, 0), Totals())
+    overrides = (f"backend={name}", "trainer.batch_size=20", "model=deepcnn21")
+    plan = plan_epoch(compose(*overrides), 100, 0)
+    straight, stopped, resumed = (opened(*overrides)[0] for _ in range(3))
+    straight.begin_epoch(plan, Totals())
+    straight.train(0, plan.steps)
+    stopped.begin_epoch(plan, Totals())
     stopped.train(0, 2)
-    part = Progress(step=2, totals=stopped.totals())
-    part = Progress.from_record(part.to_record(), part.table())
-    resumed, _ = opened(f"backend={name}", "model=deepcnn21")
     resumed.load_state(stopped.state())
-    train_epoch(resumed, plan_epoch(config, 100, 0), part, lambda _: None)
-
-    assert part.totals == whole.totals
-    finish_epoch(straight, dataset, whole)
-    finish_epoch(resumed, dataset, part)
+    resumed.begin_epoch(plan, stopped.totals())
+    resumed.train(2, plan.steps)
+    assert resumed.totals() == straight.totals()
     assert_same_state(resumed.state(), straight.state(), tolerance=0)
-    assert part.rows[0].test_loss == whole.rows[0].test_loss
+    np.testing.assert_array_equal(resumed.evaluate(), straight.evaluate())
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -295,41 +283,3 @@ def test_streams_depend_on_all_their_arguments():
     }
     assert len(draws) == 4
     assert tuple(stream(0, "order", 0).random(3)) in draws
-
-
-def begun(batch_size: int) -> tuple[Backend, int]:
-    """A backend at the start of an epoch of 96 images, and the epoch's steps."""
-    backend = open_backend(compose("backend=numpy", "model=linear_baseline"))
-    backend.place(few_digits())
-    plan = plan_epoch(compose(f"trainer.batch_size={batch_size}"), 96, 0)
-    backend.begin_epoch(plan, Totals())
-    return backend, plan.steps
-
-
-def test_steps_are_looked_at_where_it_is_asked_for():
-    """However many steps the backend takes in a call, as on a device."""
-    backend, steps = begun(batch_size=8)
-    backend.steps_per_call = 64
-    seen: list[int] = []
-    look = [5, 5, 5, 5, 5, 10, 10, 10, 10, 10, 15, 15].__getitem__
-    finish(train_steps(backend, Progress(), steps, seen.append, look=look))
-    assert seen == [5, 10, 12]
-
-
-def test_what_is_not_training_is_not_charged():
-    backend, steps = begun(batch_size=48)
-    progress = Progress()
-    finish(train_steps(backend, progress, steps, lambda _: -1000.0))
-    assert 2000 < progress.seconds < 2010
-
-
-def test_the_seconds_are_those_of_the_steps():
-    """A run is charged what its steps took in a pause, not how long the pause was."""
-    backend, steps = begun(batch_size=48)
-    progress = Progress()
-    rounds = train_steps(backend, progress, steps, lambda _: None)
-    assert rounds.send(None) is progress
-    rounds.send(1000.0)
-    with pytest.raises(StopIteration):
-        rounds.send(3000.0)
-    assert 4000 < progress.seconds < 4010

@@ -1,0 +1,132 @@
+"""A batch worked through in micro-batches, small enough that a layer finds in the cache what the
+layer before it left there.
+
+Losses are means over the batch. With n of N samples in a micro-batch,
+
+    L = Σ n/N · L_n   and   dL/dw = Σ n/N · dL_n/dw,
+
+so the sum of the micro-batches' gradients, each with its dy scaled by n/N, is the whole batch's.
+It is always taken in the same order: the same batch gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+
+from numpy_models.dropout import Dropout
+from numpy_models.layer import Array, Layer, Shape
+
+#: Bytes of activations that a micro-batch should have, and the fewest samples that still make
+#: efficient matrix products.
+ACTIVATIONS = 4 * 1024 * 1024
+FEWEST = 32
+
+
+class Criterion(Protocol):
+    """A loss that is a mean over the batch, such as :class:`numpy_models.CrossEntropyLoss`."""
+
+    def forward(self, outputs: Array, targets: Array, /) -> float:
+        """Return the loss."""
+        ...
+
+    def backward(self) -> Array:
+        """Return the gradient of the last loss with respect to the outputs."""
+        ...
+
+
+def loss_and_gradients(
+    net: Layer, criterion: Criterion, x: Array, targets: Array, size: int | None = None
+) -> tuple[float, Array]:
+    """Return the mean loss of a batch and the outputs (N, ...); leave its gradients in ``net``.
+
+    Args:
+        net: a network; where a layer in training mixes samples, it gets the batch in one piece.
+        criterion: the loss.
+        x: the batch, (N, C, H, W) or (N, F).
+        targets: one for each sample, as the loss takes them.
+        size: samples in a micro-batch; by default as many as the cache has room for.
+
+    Raises:
+        ValueError: as ``net.forward`` and the loss.
+    """
+    bounds = _bounds(net, x, size)
+    if len(bounds) == 1:
+        y = net.forward(x)
+        loss = criterion.forward(y, targets)
+        net.backward(criterion.backward(), input_gradient=False)
+        return loss, y
+    loss, parts, gradients = 0.0, [], np.zeros_like(net.flat_gradients)
+    with _masks_of_the_whole_batch(net, x.shape):
+        for part in bounds:
+            y = net.forward(x[part])
+            share = len(y) / len(x)
+            loss += share * criterion.forward(y, targets[part])
+            dy = criterion.backward()
+            net.backward(dy * dy.dtype.type(share), input_gradient=False)
+            gradients += net.flat_gradients
+            parts.append(y)
+    net.flat_gradients[...] = gradients
+    return loss, np.concatenate(parts)
+
+
+def outputs(net: Layer, x: Array, size: int | None = None) -> Array:
+    """Return the outputs (N, ...) for ``x`` in evaluation mode, a micro-batch at a time."""
+    was_training = net.training
+    net.eval()
+    try:
+        return np.concatenate([net.forward(x[part]) for part in _bounds(net, x, size)])
+    finally:
+        net.train(was_training)
+
+
+def microbatch_size(net: Layer, shape: Shape) -> int:
+    """Return how many samples of ``shape`` fit: see ``ACTIVATIONS`` and ``FEWEST``."""
+    numbers = math.prod(shape) + sum(math.prod(out) for _, _, out in net.output_shapes(shape))
+    return max(FEWEST, ACTIVATIONS // (numbers * net.dtype.itemsize))
+
+
+def _bounds(net: Layer, x: Array, size: int | None) -> list[slice]:
+    """Micro-batches of nearly equal size that make up the batch, in order."""
+    samples = len(x)
+    whole = any(leaf.mixes_samples and leaf.training for leaf in net.leaves().values())
+    if size is None:
+        size = samples if whole else microbatch_size(net, x.shape[1:])
+    count = max(1, round(samples / size))
+    edges = [samples * i // count for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+@contextmanager
+def _masks_of_the_whole_batch(net: Layer, shape: Shape) -> Iterator[None]:
+    """Have dropout draw for the whole batch at once, so that no mask depends on how it is split."""
+    dropouts = [
+        (leaf, (shape[0], *out))
+        for _, leaf, out in net.output_shapes(shape[1:])
+        if isinstance(leaf, Dropout) and leaf.training
+    ]
+    before = [leaf.draw for leaf, _ in dropouts]
+    for leaf, whole in dropouts:
+        leaf.draw = _in_turn(leaf.uniforms(whole))
+    try:
+        yield
+    finally:
+        for (leaf, _), draw in zip(dropouts, before, strict=True):
+            leaf.draw = draw
+
+
+def _in_turn(uniforms: Array) -> Callable[[Shape], Array]:
+    """Return a ``draw`` that gives the next rows of ``uniforms`` at each call."""
+    taken = 0
+
+    def draw(shape: Shape) -> Array:
+        nonlocal taken
+        taken += shape[0]
+        return uniforms[taken - shape[0] : taken]
+
+    return draw
