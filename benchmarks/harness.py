@@ -37,17 +37,24 @@ class Implementation:
         package: what has to be installed, and whose version is recorded.
         blas: threads of NumPy's BLAS: "one", "all" of the worker's threads, or "default" to leave
             BLAS as it is.
+        arguments: of the class, beside those of `Worker`.
+        processes: whether each core has a process of its own instead of a thread: the task is then
+            made and called in all of them alike, and shares its work by its `ranks`.
         pinned: whether the process is confined to as many cores as it has threads, for libraries
             that have no setting for it.
         keeps_memory: whether the C library keeps freed memory, where it can be told to.
+        optional: whether it may fail to start, and is then reported as not measured.
     """
 
     name: str
     target: str
     package: str
     blas: Literal["one", "all", "default"] = "default"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    processes: bool = False
     pinned: bool = False
     keeps_memory: bool = False
+    optional: bool = False
 
     @property
     def installed(self) -> bool:
@@ -68,7 +75,7 @@ class Worker:
 
     Args:
         implementation: what to run.
-        threads: threads it may use.
+        threads: threads, or processes, it may use.
         arguments: of the target's class, JSON values.
 
     Raises:
@@ -90,10 +97,11 @@ class Worker:
                 {
                     "target": implementation.target,
                     "blas": implementation.blas,
+                    "processes": implementation.processes,
                     "pinned": implementation.pinned,
                     "keeps_memory": implementation.keeps_memory,
                     "threads": threads,
-                    "arguments": arguments,
+                    "arguments": {**implementation.arguments, **arguments},
                 }
             )
         except BaseException:
@@ -137,13 +145,30 @@ class Worker:
 
 
 def start_workers(
-    stack: ExitStack, implementations: Sequence[Implementation], threads: int, **arguments: Any
+    stack: ExitStack,
+    implementations: Sequence[Implementation],
+    threads: int,
+    absent: dict[str, str] | None = None,
+    **arguments: Any,
 ) -> dict[str, Worker]:
-    """Start a worker per implementation, by name; they end with the stack."""
-    return {
-        implementation.name: stack.enter_context(Worker(implementation, threads, **arguments))
-        for implementation in implementations
-    }
+    """Start a worker per implementation, by name; they end with the stack.
+
+    Args:
+        stack: closes them.
+        implementations: which.
+        threads: threads, or processes, of each.
+        absent: takes the reasons of the optional ones that did not start.
+        arguments: of the tasks.
+    """
+    workers = {}
+    for one in implementations:
+        try:
+            workers[one.name] = stack.enter_context(Worker(one, threads, **arguments))
+        except BenchmarkError as error:
+            if not one.optional or absent is None:
+                raise
+            absent[one.name] = str(error)
+    return workers
 
 
 def interleaved(
@@ -172,7 +197,7 @@ def measure(
             run each, of something long that has run before.
     """
     counts = {
-        name: 1 if seconds is None else worker.call("calibrate", kind=kind, seconds=seconds)
+        name: 1 if seconds is None else warm_up(worker, kind, seconds)
         for name, worker in workers.items()
     }
 
@@ -180,6 +205,16 @@ def measure(
         return lambda: workers[name].call("seconds", kind=kind, count=counts[name])
 
     return interleaved({name: measurement(name) for name in workers}, rounds)
+
+
+def warm_up(worker: Worker, kind: str, seconds: float) -> int:
+    """Run for at least that long; return how many runs then last about as long."""
+    worker.call("seconds", kind=kind, count=1)
+    spent, count = 0.0, 0
+    while spent < seconds:
+        spent += worker.call("seconds", kind=kind, count=1)
+        count += 1
+    return count
 
 
 @dataclass(frozen=True)
@@ -205,11 +240,12 @@ class Statistics:
         )
         return cls(median, lower, upper, min(values), max(values), list(values))
 
-    def to_record(self) -> dict[str, Any]:
-        """Return the same as JSON values."""
-        return asdict(self)
-
 
 def ratios(values: Sequence[float], reference: Sequence[float]) -> Statistics:
     """Return the summary of value / reference, round by round."""
     return Statistics.of([a / b for a, b in zip(values, reference, strict=True)])
+
+
+def summaries(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Return each sample's summary as JSON values."""
+    return {name: asdict(Statistics.of(values)) for name, values in samples.items()}

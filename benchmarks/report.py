@@ -1,0 +1,207 @@
+"""Results as Markdown tables, several processors side by side.
+
+Everything here takes what the JSON files hold, so that a table of a measurement just made and one
+of files from elsewhere are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.harness import Statistics, ratios
+
+Content = dict[str, Any]
+#: What a row is called and its samples by implementation.
+Row = tuple[tuple[str, ...], dict[str, Any]]
+
+#: PyTorch's settings; the faster one is what NumPy is compared with.
+PEERS = ("torch", "torch-kept")
+COMPILED = "torch-compiled"
+LIBRARIES = {"mygrad": "MyGrad", "jax": "JAX, jitted"}
+SERIES = {
+    "workers": "processes or threads",
+    "batch": "batch",
+    "channels": "channels",
+    "size": "image size",
+}
+
+
+def sections(contents: Sequence[Content]) -> dict[str, str]:
+    """Return the tables that these files can fill, by name."""
+    of = {
+        kind: [c for c in contents if c["benchmark"] == kind]
+        for kind in ("step", "scaling", "run", "epoch")
+    }
+    found = {"measured": "\n".join(f"* {heading(content)}" for content in contents)}
+    for kind in ("step", "inference"):
+        name = "network (batch)" if kind == "step" else "network"
+        found[kind] = comparison((name, "cores"), of["step"], lambda c, kind=kind: _steps(c, kind))
+    found["libraries"] = _libraries(of["step"])
+    for series, name in SERIES.items():
+        found[series] = comparison((name,), of["scaling"], lambda c, s=series: _points(c, s))
+    network = ("network (batch)",)
+    found["run"] = comparison(network, of["run"], lambda c: _runs(c, "seconds"), "s")
+    found["memory"] = comparison(network, of["run"], lambda c: _runs(c, "peaks"), "MiB")
+    found["epoch"] = "\n\n".join(map(_epochs, of["epoch"]))
+    return {name: text for name, text in found.items() if text}
+
+
+def comparison(
+    header: Sequence[str],
+    contents: Sequence[Content],
+    rows_of: Callable[[Content], Iterable[Row]],
+    unit: str = "ms",
+) -> str:
+    """Return NumPy's figures beside those of PyTorch, in the faster of its settings.
+
+    Args:
+        header: of the columns that say what a row is.
+        contents: the files; each has its own columns.
+        rows_of: gives a file's rows; their union is shown.
+        unit: of the samples, which are seconds with "ms", too.
+    """
+    rows: dict[tuple[str, ...], list[list[str]]] = {}
+    head = list(header)
+    for number, content in enumerate(contents):
+        found = list(rows_of(content))
+        compiled = any(COMPILED in samples for _, samples in found)
+        name = processor(content)
+        columns = [f"{name}: NumPy, {unit}", f"PyTorch, {unit}", "NumPy ÷ PyTorch (range)"]
+        columns += ["÷ compiled (range)"] * compiled
+        head += columns
+        for labels, samples in found:
+            cells = rows.setdefault(labels, [["–"] * len(columns)] * number)
+            cells.append(_compared(samples, unit, compiled))
+        for cells in rows.values():
+            cells += [["–"] * len(columns)] * (number + 1 - len(cells))
+    return table(head, [[*labels, *sum(cells, [])] for labels, cells in rows.items()])
+
+
+def _compared(samples: dict[str, Any], unit: str, compiled: bool) -> list[str]:
+    show = in_milliseconds if unit == "ms" else _plain
+    peer = faster(samples)
+    cells = [show(samples[name]["median"]) for name in ("numpy", peer)]
+    cells.append(ratio(compared(samples, "numpy", peer)))
+    if compiled:
+        known = COMPILED in samples
+        cells.append(ratio(compared(samples, "numpy", COMPILED)) if known else "–")
+    return cells
+
+
+def faster(samples: dict[str, Any]) -> str:
+    """Return the faster of PyTorch's settings."""
+    return min((p for p in PEERS if p in samples), key=lambda name: samples[name]["median"])
+
+
+def compared(samples: dict[str, Any], name: str, other: str) -> Statistics:
+    """Return the summary of one's figure over the other's, round by round."""
+    return ratios(samples[name]["values"], samples[other]["values"])
+
+
+def _network(result: dict[str, Any]) -> str:
+    return f"`{result['network']}` ({result['batch']})"
+
+
+def _steps(content: Content, kind: str) -> Iterable[Row]:
+    for result in content["results"]:
+        if result["kind"] == kind:
+            name = _network(result) if kind == "step" else f"`{result['network']}`"
+            yield (name, str(result["threads"])), result["seconds"]
+
+
+def _points(content: Content, series: str) -> Iterable[Row]:
+    for point in content["points"]:
+        if point["series"] == series:
+            over = series == "workers" and point["value"] > content["environment"]["cores"]
+            yield (f"{point['value']}{' (more than cores)' if over else ''}",), point["seconds"]
+
+
+def _runs(content: Content, what: str) -> Iterable[Row]:
+    for result in content["results"]:
+        if what in result:
+            yield (_network(result),), result[what]
+    if what == "peaks":
+        imports = content["imports"].items()
+        yield ("imports alone",), {name: asdict(Statistics.of([v])) for name, v in imports}
+
+
+def _libraries(contents: Sequence[Content]) -> str:
+    rows: dict[tuple[str, str], list[str]] = {}
+    for number, content in enumerate(contents):
+        for result in content["results"]:
+            for name in LIBRARIES.keys() & result["seconds"].keys():
+                cells = rows.setdefault((name, str(result["threads"])), ["–"] * number)
+                cells.append(ratio(compared(result["seconds"], name, "numpy")))
+        for cells in rows.values():
+            cells += ["–"] * (number + 1 - len(cells))
+    shown = [[LIBRARIES[name], cores, *cells] for (name, cores), cells in sorted(rows.items())]
+    return table(["library", "cores", *(f"{processor(c)}: ÷ NumPy (range)" for c in contents)], shown)
+
+
+def _epochs(content: Content) -> str:
+    """Return the loops of one file, and below them what was not measured, and why."""
+    recipe, rows = content["settings"]["recipe"], []
+    for result in content["results"]:
+        cells = [f"{result['line']} ({result['device']})", _plain(result["seconds"]["median"])]
+        share = result["ratio"]
+        cells.append(ratio(Statistics.of(share["values"])) if share else "–")
+        rows.append([*cells, f"{result['start_up']:.2f}"])
+    header = [f"{processor(content)}, {recipe}", "s per epoch", "÷ first (range)", "start-up, s"]
+    by_reason: dict[str, list[str]] = {}
+    for key, reason in content["not_measured"].items():
+        by_reason.setdefault(reason, []).append(key)
+    missing = [f"* {reason}: {', '.join(keys)}" for reason, keys in by_reason.items()]
+    verdicts = [f"* parity, {key}: {words}" for key, words in content["parity"].items()]
+    return "\n".join([table(header, rows), "", *missing, *verdicts])
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with aligned columns, or nothing without rows."""
+    if not rows:
+        return ""
+    lines = [list(header), *map(list, rows)]
+    assert all(len(line) == len(header) for line in lines)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines
+    )
+
+
+def in_milliseconds(seconds: float) -> str:
+    """Return a time in ms with about three digits, without its unit."""
+    return _plain(1e3 * seconds)
+
+
+def ratio(sample: Statistics) -> str:
+    """Return "median (least to greatest)" of a ratio."""
+    digits = 2 if sample.median < 10 else 1
+    return f"{sample.median:.{digits}f} ({sample.least:.{digits}f}–{sample.greatest:.{digits}f})"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def processor(content: Content) -> str:
+    """Return the processor's name without the ornaments."""
+    name = content["environment"]["processor"].replace("(R)", "").replace("(TM)", "")
+    return " ".join(name.removesuffix("Processor").split())
+
+
+def heading(content: Content) -> str:
+    """Return in a line what was measured, and where."""
+    record, settings = content["environment"], content["settings"]
+    known = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
+    others = record.get("cores_used_by_others")
+    busy = f" ({others} used by others)" if others is not None else ""
+    device = record.get("cuda")
+    cuda = f"; {device['name']}, CUDA {device['cuda']}" if device else ""
+    parallel = f"; NumPy on several cores: {settings['numpy']}" if "numpy" in settings else ""
+    return (
+        f"{content['benchmark']}: {processor(content)}, {record['cores']} cores{busy}{cuda}, "
+        f"{record['date'][:10]}; Python {record['python']}, {known}{library}{parallel}"
+    )
