@@ -25,26 +25,26 @@ QUIET = 0.1
 
 
 def parser(
-    name: str, description: str | None, rounds: int, seconds: float | None = None
+    name: str, description: str | None, rounds: int | None = None, seconds: float | None = None
 ) -> argparse.ArgumentParser:
-    """Return a parser with the options of every benchmark; seconds None: none for a length."""
+    """Return a parser with the options of every benchmark, and of those that it has a default for.
+
+    Args:
+        name: of the module.
+        description: the module's; its first line is shown.
+        rounds: the default number of interleaved rounds.
+        seconds: the default length of one measurement.
+    """
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}", description=(description or "").partition("\n")[0]
     )
-    made.add_argument(
-        "--rounds",
-        type=positive,
-        default=rounds,
-        help="interleaved rounds (default: %(default)s)",
-    )
     made.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    if rounds is not None:
+        words = "interleaved rounds (default: %(default)s)"
+        made.add_argument("--rounds", type=positive, default=rounds, help=words)
     if seconds is not None:
-        made.add_argument(
-            "--seconds",
-            type=positive_seconds,
-            default=seconds,
-            help="about how long one measurement lasts (default: %(default)s)",
-        )
+        words = "about how long one measurement lasts (default: %(default)s)"
+        made.add_argument("--seconds", type=positive_seconds, default=seconds, help=words)
     return made
 
 

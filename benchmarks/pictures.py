@@ -22,7 +22,7 @@ from benchmarks.harness import Statistics
 from benchmarks.memory import Peak
 from benchmarks.scaling import CONVOLUTION, Limit, Point
 from benchmarks.step import Result as StepResult
-from training.trainer import plots
+from training.trainer import pictures as plots
 
 #: Distinguishable also without colour vision and in grey (Okabe and Ito).
 COLOURS = {

@@ -18,8 +18,8 @@ from numpy_models import Conv2d
 from training.backends.opening import open_backend
 from training.backends.protocol import EpochPlan, Totals
 from training.backends.ranks import ALONE, Ranks
-from training.cli.plan import make_plan, parse_arguments
-from training.config.schema import Config, register
+from training.config.composition import configuration
+from training.config.schema import Config
 from training.data import Dataset
 from training.data.resize import resize_bilinear
 from training.trainer.plan import plan_epoch
@@ -30,10 +30,8 @@ os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
 
 def compose(backend: str, threads: int, *settings: str) -> Config:
     """Return the configuration of a run on a backend."""
-    register()
-    arguments = [f"backend={backend}", f"backend.threads={threads}", f"seed={SEED}", *settings]
-    (config,) = make_plan(parse_arguments(arguments)).jobs
-    return config
+    side = f"backend={backend}", f"backend.threads={threads}"
+    return configuration(*side, f"seed={SEED}", *settings)
 
 
 class ProjectStep(StepTask):

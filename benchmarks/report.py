@@ -32,7 +32,7 @@ def sections(contents: Sequence[Content]) -> dict[str, str]:
     """Return the tables that these files can fill, by name."""
     of = {
         kind: [c for c in contents if c["benchmark"] == kind]
-        for kind in ("step", "scaling", "run", "epoch")
+        for kind in ("step", "scaling", "run", "epoch", "soak")
     }
     found = {"measured": "\n".join(f"* {heading(content)}" for content in contents)}
     for kind in ("step", "inference"):
@@ -45,6 +45,7 @@ def sections(contents: Sequence[Content]) -> dict[str, str]:
     found["run"] = comparison(network, of["run"], lambda c: _runs(c, "seconds"), "s")
     found["memory"] = comparison(network, of["run"], lambda c: _runs(c, "peaks"), "MiB")
     found["epoch"] = "\n\n".join(map(_epochs, of["epoch"]))
+    found["soak"] = "\n\n".join(map(_soak, of["soak"]))
     return {name: text for name, text in found.items() if text}
 
 
@@ -155,6 +156,17 @@ def _epochs(content: Content) -> str:
     missing = [f"* {reason}: {', '.join(keys)}" for reason, keys in by_reason.items()]
     verdicts = [f"* parity, {key}: {words}" for key, words in content["parity"].items()]
     return "\n".join([table(header, rows), "", *missing, *verdicts])
+
+
+def _soak(content: Content) -> str:
+    rows = []
+    for name, run in content["runs"].items():
+        samples = run["samples"]
+        (_, before, files), (steps, after, last) = samples[len(samples) // 5], samples[-1]
+        memory = f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}"
+        rows.append([name, f"{steps:,}", f"{run['seconds'] / 60:.1f}", *memory, f"{files} → {last}"])
+    header = ["backend", "steps", "minutes", "MiB after 1/5", "MiB at the end", "growth", "files"]
+    return table(header, rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

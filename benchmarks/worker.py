@@ -54,8 +54,8 @@ def share(program: Any, world: int) -> None:
     from training.backends.shared_memory import run_on_cores
     from training.data import Dataset
 
-    nothing = np.zeros(0, np.uint8)
-    run_on_cores(program, Dataset("mnist", nothing, nothing, nothing, nothing, source=""), world)
+    nothing = np.zeros((0, 0, 0), np.uint8), np.zeros(0, np.int64)
+    run_on_cores(program, Dataset("mnist", *nothing, *nothing, source=""), world)
 
 
 def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:

@@ -6,11 +6,15 @@ input, which is the dy of the layer before it, and so on down to the first.
 
 from __future__ import annotations
 
+import numpy as np
+
 from numpy_models.layer import Array, Layer, Shape, joined
 
 
 class Sequential(Layer):
     """A stack of layers, itself a layer, as ``torch.nn.Sequential``.
+
+    Where some of them are float64, all become so.
 
     Args:
         *layers: layers named "0", "1", ... as torch names them.
@@ -34,7 +38,7 @@ class Sequential(Layer):
                     "give this one layer.copy()"
                 )
         self.layers = named
-        self._pack(self.dtype)
+        self._pack(np.result_type(*(layer.dtype for layer in named.values())))
 
     def forward_batch_last(self, x: Array) -> Array:
         for layer in self.layers.values():

@@ -180,7 +180,7 @@ def members_of(
     """Return the NumPy network's layers by torch's names."""
     members = getattr(network, "layers", None) if layers is None else layers
     if isinstance(members, Mapping):
-        return members
+        return _leaves(members)
     names = [name for name in layers_of(module) if name and "." not in name]
     members = {name: getattr(network, name, None) for name in names}
     members = {name: layer for name, layer in members.items() if hasattr(layer, "forward")}
@@ -190,6 +190,18 @@ def members_of(
             "names, so no layer can be run alone: pass layers="
         )
     return members
+
+
+def _leaves(members: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the members, those that have layers of their own replaced by them, as torch does."""
+    found: dict[str, Any] = {}
+    for name, layer in members.items():
+        inner = getattr(layer, "layers", None)
+        if isinstance(inner, Mapping) and inner:
+            found |= {f"{name}.{leaf}": member for leaf, member in _leaves(inner).items()}
+        else:
+            found[name] = layer
+    return found
 
 
 def _traffic(

@@ -54,11 +54,16 @@ def on_torch(module: nn.Module, seed: int) -> Iterator[None]:
 @contextmanager
 def on_numpy(network: Any, seed: int) -> Iterator[None]:
     """Let the network's dropout layers, those with an attribute ``draw``, read a fresh tape."""
-    members = getattr(network, "layers", None)
-    candidates = [network, *(members.values() if isinstance(members, Mapping) else ())]
-    layers = [layer for layer in candidates if hasattr(layer, "draw")]
+    layers = [layer for layer in _with_inner(network) if hasattr(layer, "draw")]
     with _drawing(layers, [tape(seed, k) for k in range(len(layers))]):
         yield
+
+
+def _with_inner(network: Any) -> Iterator[Any]:
+    yield network
+    members = getattr(network, "layers", None)
+    for layer in members.values() if isinstance(members, Mapping) else ():
+        yield from _with_inner(layer)
 
 
 @contextmanager

@@ -28,24 +28,24 @@ def replace_class(network, layer: str, kind: type) -> None:
 
 
 class FlippedKernel(Conv2d):
-    def forward(self, x):
-        self.parameters["weight"][...] = self.parameters["weight"][:, :, ::-1, ::-1].copy()
-        y = super().forward(x)
-        self.parameters["weight"][...] = self.parameters["weight"][:, :, ::-1, ::-1].copy()
+    def forward_batch_last(self, x):
+        self._parameters["weight"][...] = self._parameters["weight"][:, :, ::-1, ::-1].copy()
+        y = super().forward_batch_last(x)
+        self._parameters["weight"][...] = self._parameters["weight"][:, :, ::-1, ::-1].copy()
         return y
 
 
 class Accumulating(Linear):
-    def backward(self, dy, input_gradient=True):
-        before = self.gradients["weight"].copy()
-        dx = super().backward(dy, input_gradient)
-        self.gradients["weight"] += before
+    def backward_batch_last(self, dy, input_gradient=True):
+        before = self._gradients["weight"].copy()
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["weight"] += before
         return dx
 
 
 class LeakyReLU(ReLU):
-    def backward(self, dy, input_gradient=True):
-        return super().backward(dy, input_gradient) + dy.dtype.type(1e-3) * dy
+    def backward_batch_last(self, dy, input_gradient=True):
+        return super().backward_batch_last(dy, input_gradient) + dy.dtype.type(1e-3) * dy
 
 
 class BiasedRunningVariance(BatchNorm2d):
@@ -54,9 +54,9 @@ class BiasedRunningVariance(BatchNorm2d):
 
 
 class Updating(Linear):
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.parameters["bias"] -= 0.01
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._parameters["bias"] -= 0.01
         return dx
 
 

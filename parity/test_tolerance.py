@@ -73,16 +73,16 @@ def scaled(kind: type, tensor: str, factor: float) -> type:
     """Return a layer class whose result or gradient is off by a factor."""
 
     class Faulty(kind):  # type: ignore[misc, valid-type]
-        def forward(self, x):
-            y = super().forward(x)
+        def forward_batch_last(self, x):
+            y = super().forward_batch_last(x)
             return y * y.dtype.type(factor) if tensor == "output" else y
 
-        def backward(self, dy, input_gradient=True):
-            dx = super().backward(dy, input_gradient)
+        def backward_batch_last(self, dy, input_gradient=True):
+            dx = super().backward_batch_last(dy, input_gradient)
             if tensor == "input":
                 return dx * dx.dtype.type(factor)
-            if tensor in self.gradients:
-                self.gradients[tensor] *= factor
+            if tensor in self._gradients:
+                self._gradients[tensor] *= factor
             return dx
 
     return Faulty

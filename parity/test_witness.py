@@ -38,9 +38,7 @@ def test_torch(witness: Witness) -> None:
 def test_numpy(witness: Witness) -> None:
     network = numpy_models.build(witness.network, **witness.arguments)
     rows = [
-        Row(
-            name, type(layer).__name__, tuple(shape), sum(p.size for p in layer.parameters.values())
-        )
+        Row(name, type(layer).__name__, tuple(shape), layer.flat_parameters.size)
         for name, layer, shape in network.output_shapes(witness.input)
     ]
     assert rows == witness.layers

@@ -13,6 +13,12 @@ Rule = Literal["close", "at least", "at most", "between", "falling"]
 LAST = -1
 
 
+def report_of(experiment: str) -> str:
+    """Return the report that an experiment repeats: R0 to R4, or "own" for none."""
+    name = experiment.partition("_")[0].upper()
+    return name if name[1:].isdigit() else "own"
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Figures in a run's record.
@@ -33,6 +39,11 @@ class Measurement:
     source: str = "metrics"
     at: tuple[int, ...] = (LAST,)
     window: int = 1
+
+    @property
+    def report(self) -> str:
+        """The report that says so: R0 to R4, or "own" for what none does."""
+        return report_of(self.experiment)
 
     def concerns(self, record: Record) -> bool:
         """Return whether the record is a run of what is measured.
@@ -76,28 +87,29 @@ class Claim(Measurement):
     """One figure, or one row of figures, of a report.
 
     Attributes:
-        report: R0 to R4, or "own" for what no report claims.
         text: what the figure is.
         claimed: the report's figures, one for each entry of `at`; the two limits for "between";
             none for "falling".
         tolerance: how far a measured mean may be from the figure; see docs/results.md.
         rule: what makes the claim true: each figure "close" to the report's, "at least" or
             "at most" it, "between" two of them, or the figures "falling" from one to the next.
-        percent: whether to write shares as percentages.
-        note: what is known about the claim, for the reader of the result, as a format string.
+        note: what explains the result, in sentences, as a format string.
         readings: the measured figures that the note's fields stand for, shares as percentages;
             where one of them has no record, there is no note.
     """
 
-    report: str
     text: str
     claimed: tuple[float, ...]
     _: KW_ONLY
     tolerance: float = 0.003
     rule: Rule = "close"
-    percent: bool = True
     note: str = ""
     readings: tuple[Reading, ...] = ()
+
+    @property
+    def percent(self) -> bool:
+        """Whether its figures are written as percentages: a single share is, a row of them not."""
+        return "accuracy" in self.column and len(self.at) == 1
 
 
 @dataclass(frozen=True)
@@ -107,10 +119,14 @@ class Quirk:
     Every run of the experiment counts that differs from its recipe in the key alone or not at all.
     """
 
-    report: str
     words: str
     experiment: str
     study: str
     key: str
     on: Any
     off: Any
+
+    @property
+    def report(self) -> str:
+        """The report it is of."""
+        return report_of(self.experiment)

@@ -12,11 +12,22 @@ _R0, _R1, _R2, _R3, _R4 = (
     "r3_lenet5_avgpool",
     "r4_lenet5_bn",
 )
+#: Each report's network, and what the report is about; "own" is no report's.
+REPORTS = {
+    "R0": ("lenet5_relu", "LeNet-5 in NumPy, with ReLU and max pooling"),
+    "R1": ("lenet5_tanh", "LeNet-5 in PyTorch, with tanh and average pooling"),
+    "R2": ("deepcnn21", "six convolutions in NumPy, with dropout"),
+    "R3": ("lenet5_avgpool", "LeNet-5 in a NumPy framework, with average pooling"),
+    "R4": ("lenet5_bn", "LeNet-5 in NumPy, with batch normalisation"),
+    "own": ("lenet5_bn", "A recipe of our own"),
+}
+
 _ENDS = tuple(range(234, 2341, 234))
 _EPOCHS = tuple(range(1, 9))
 _RATES = {5e-2: 0.4955, 3e-2: 0.9786, 1e-2: 0.9930, 3e-3: 0.9838, 3e-5: 0.6507, 3e-7: 0.1795}
-_RATE_NOTES = dict.fromkeys(
-    (3e-5, 3e-7), "pixels of 0 to 255 do not explain it: they give less (study r2_small_rates)"
+_SMALL_RATES = (
+    "At the two smallest learning rates the report's accuracies are far higher. Pixels of 0 to 255 "
+    "do not explain it: they give less still (study `r2_small_rates`)."
 )
 _DEPTHS = {
     6: (1.235361, 1.052538, 0.975401),
@@ -30,16 +41,14 @@ _ONE_DEPTH = Reading(
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         _R0,
-        "R0",
         "test accuracy after 10 epochs",
         (0.9885,),
-        note="with linear weights from N(0, 0.1²): the printed N(0, 1), measured under the "
-        "departures, lags far behind, and its first logits, in the thousands, overflow the printed "
-        "softmax",
+        note="The recipe draws linear weights from N(0, 0.1²). With the printed N(0, 1), measured "
+        "under the departures below, training lags far behind, and the first logits, in the "
+        "thousands, overflow the printed softmax.",
     ),
     Claim(
         _R0,
-        "R0",
         "training accuracy above 90 % within the first 200 iterations (mean of steps 191 to 200)",
         (0.9,),
         column="accuracy",
@@ -50,160 +59,139 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R0,
-        "R0",
         "accuracy of the last training batch of each epoch",
         (0.957, 0.961, 0.977, 0.992, 0.984, 1, 0.992, 0.992, 0.98, 0.996),
         tolerance=0.03,
         column="accuracy",
         source="steps",
         at=_ENDS,
-        percent=False,
-        note="the accuracy of 256 images at 98 % varies by 0.009 from batch to batch",
+        note="The accuracy of one batch of 256 images varies by 0.009 from batch to batch at 98 %, "
+        "hence the tolerance of 0.03.",
     ),
     Claim(
         _R0,
-        "R0",
         "loss of the last training batch of each epoch",
         (0.153, 0.133, 0.0763, 0.0335, 0.0325, 0.00766, 0.0541, 0.0294, 0.061, 0.00886),
         tolerance=0.1,
         column="loss",
         source="steps",
         at=_ENDS,
-        percent=False,
     ),
     Claim(
         _R0,
-        "R0",
         "seconds of training an epoch (report: about 4.5 minutes)",
         (270.0,),
         column="seconds",
         window=10,
         rule="at most",
-        percent=False,
     ),
     Claim(
         "r0_linear_baseline",
-        "R0",
         "one linear layer after 1,500 iterations",
         (0.9375,),
-        note="no reading tried exceeds {:.1f} % (study r0_baseline_readings); 93.75 % is 240 of "
-        "256 images, so it may be one training batch's accuracy",
+        note="No reading of the linear layer's recipe exceeds {:.1f} % (study "
+        "`r0_baseline_readings`). 93.75 % is 240 of 256 images, so the report may give the "
+        "accuracy of one training batch.",
         readings=(Reading("r0_linear_baseline", changes=None, of="greatest"),),
     ),
     Claim(
         _R1,
-        "R1",
         "test accuracy after 300 epochs",
         (0.974,),
-        note="halved every 20 epochs, a rate of 1e-5 adds up to that of 40 epochs and is spent "
-        "long before the end; the reading that gives the report's figure is ten times the printed "
-        "rate (study r1_readings)",
+        note="Halved every 20 epochs, a learning rate of 1e-5 adds up to that of 40 epochs and is "
+        "spent long before the end. Ten times the printed rate gives the report's figure (study "
+        "`r1_readings`).",
     ),
     Claim(
         _R2,
-        "R2",
         "final test accuracy",
         (0.9937,),
-        note="the hidden width is not stated: with 256 instead of 50 the accuracy is within the "
-        "tolerance (study r2_readings)",
+        note="The report does not state the hidden width: with 256 instead of 50 the final "
+        "accuracy is within the tolerance (study `r2_readings`).",
     ),
     Claim(
         _R2,
-        "R2",
         "training loss near 0.9 at 99 % accuracy",
         (0.9,),
         tolerance=0.1,
         column="train_loss",
-        percent=False,
     ),
     *(
         Claim(
             _R2,
-            "R2",
             f"test accuracy after 8 epochs at learning rate {rate:g}",
             (accuracy,),
             tolerance=0.003 if accuracy > 0.9 else 0.05,
             changes={} if rate == 1e-2 else {"optimizer.lr": rate},
-            note=_RATE_NOTES.get(rate, ""),
+            note=_SMALL_RATES if rate < 1e-3 else "",
         )
         for rate, accuracy in _RATES.items()
     ),
     Claim(
         _R2,
-        "R2",
         "He: mean training loss falls in every epoch",
         (),
         column="train_loss",
         at=_EPOCHS,
         rule="falling",
-        percent=False,
     ),
     Claim(
         _R2,
-        "R2",
         "Xavier: mean training loss flat at 1.9 to 2.0 after four epochs (epochs 5 to 8)",
         (1.9, 2.0),
         column="train_loss",
         at=(5, 6, 7, 8),
         changes={"init.name": "xavier"},
         rule="between",
-        percent=False,
-        note="there is no plateau: Xavier's curve lies as low as He's",
+        note="Under Xavier's initialisation there is no plateau: its training loss falls as low as "
+        "He's (study `r2_init`).",
     ),
     Claim(
         _R2,
-        "R2",
         "accuracy on 1,000 training images: after the first step, then after epochs 1 to 7",
         (0.154, 0.977, 0.989, 0.99, 0.993, 0.994, 0.995, 0.991),
         tolerance=0.01,
         column="train_accuracy",
         source="evaluations",
         at=_EPOCHS,
-        percent=False,
     ),
     Claim(
         _R2,
-        "R2",
         "accuracy on 1,000 test images: after the first step, then after epochs 1 to 7",
         (0.132, 0.976, 0.982, 0.984, 0.989, 0.986, 0.989, 0.990),
         tolerance=0.01,
         column="test_accuracy",
         source="evaluations",
         at=_EPOCHS,
-        percent=False,
     ),
     *(
         Claim(
             _R2,
-            "R2",
             f"{depth} convolutions: mean training loss in epochs 1, 2, 3",
             losses,
             tolerance=0.1,
             column="train_loss",
             at=(1, 2, 3),
             changes={} if depth == 6 else {"model.arguments.depth": depth},
-            percent=False,
             note=""
             if depth > 4
-            else "over three seeds the shallower network starts faster, "
-            "not slower; single seeds of one depth differ by {:.1f} in the first epoch",
+            else "Over three seeds the shallower network starts faster, not slower; single seeds "
+            "of one depth differ by {:.1f} in the first epoch (study `r2_depth`).",
             readings=() if depth > 4 else (_ONE_DEPTH,),
         )
         for depth, losses in _DEPTHS.items()
     ),
     Claim(
         _R3,
-        "R3",
         "test accuracy after 2 epochs",
         (0.8331,),
-        note="the rate is not stated: 3e-5 gives {:.2f} %, but then the figures at step 245 come "
-        "far later than the report's, which 1e-4 comes near to; no rate and scaling tried gives "
-        "all three (study r3_readings)",
+        note="The report does not state the learning rate. 3e-5 gives {:.2f} %, but then the "
+        "figures of step 245 come far later than in the report, to which 1e-4 comes near. No rate "
+        "and scaling tried gives all three (study `r3_readings`).",
         readings=(Reading(_R3, changes={"optimizer.lr": 3e-5}),),
     ),
     Claim(
         _R3,
-        "R3",
         "training accuracy at step 245 (33 of 64 images)",
         (0.515625,),
         tolerance=0.15,
@@ -213,31 +201,27 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R3,
-        "R3",
         "training loss at step 245",
         (1.930951,),
         tolerance=0.3,
         column="loss",
         source="steps",
         at=(245,),
-        percent=False,
     ),
     Claim(
         _R3,
-        "R3",
         "training images a second (report: 2.48 steps of 64)",
         (2.48 * 64,),
         column="images_per_second",
         rule="at least",
-        percent=False,
     ),
     Claim(
         _R4,
-        "R4",
         "test accuracy after 20 epochs",
         (0.971,),
-        note="the rate is not stated: at 1e-5 Adam gives {:.2f} % with batches of 128 and {:.2f} % "
-        "with 512, around the report's figure (study r4_readings)",
+        note="The report does not state the learning rate: at 1e-5 Adam gives {:.2f} % with "
+        "batches of 128 and {:.2f} % with 512, either side of the report's figure (study "
+        "`r4_readings`).",
         readings=(
             Reading(_R4, changes={"optimizer.lr": 1e-5}),
             Reading(_R4, changes={"optimizer.lr": 1e-5, "trainer.batch_size": 512}),
@@ -245,18 +229,15 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R4,
-        "R4",
         "seconds of training an epoch (report: over 5 minutes)",
         (300.0,),
         column="seconds",
         window=20,
         rule="at most",
-        percent=False,
     ),
     Claim(
         "ninety_nine",
-        "own",
-        "test accuracy after the four epochs of a recipe of our own",
+        "test accuracy after 4 epochs",
         (0.99,),
         rule="at least",
     ),
@@ -264,7 +245,6 @@ CLAIMS: tuple[Claim, ...] = (
 
 QUIRKS: tuple[Quirk, ...] = (
     Quirk(
-        "R0",
         "Adam adds ε to the root of the uncorrected second moment",
         _R0,
         "quirk_r0_eps",
@@ -273,7 +253,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "torch",
     ),
     Quirk(
-        "R0",
         "every tied maximum of a pooling window receives the full gradient",
         _R0,
         "quirk_r0_ties",
@@ -282,7 +261,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "first",
     ),
     Quirk(
-        "R0",
         "Linear weights start from N(0, 1); without: N(0, 0.1²), as the recipe here",
         _R0,
         "quirk_r0_init",
@@ -291,7 +269,6 @@ QUIRKS: tuple[Quirk, ...] = (
         0.1,
     ),
     Quirk(
-        "R0",
         "each step draws its 256 indices with replacement",
         _R0,
         "quirk_r0_sampling",
@@ -300,7 +277,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "shuffle",
     ),
     Quirk(
-        "R2",
         "dropout without rescaling in training, ×0.5 in evaluation, also on the logits",
         _R2,
         "quirk_r2_dropout",
@@ -309,7 +285,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "inverted",
     ),
     Quirk(
-        "R3",
         "Adam has ε inside the root",
         _R3,
         "quirk_r3_eps",
@@ -318,7 +293,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "torch",
     ),
     Quirk(
-        "R4",
         "every tied maximum of a pooling window receives the full gradient",
         _R4,
         "quirk_r4_ties",
@@ -338,12 +312,10 @@ def reported(record: Record, column: str) -> float | None:
     return None
 
 
-def reported_course(
-    record: Record, column: str, source: str = "metrics"
-) -> list[tuple[int, float]]:
+def reported_curve(record: Record, column: str, source: str = "metrics") -> list[tuple[int, float]]:
     """Return the report's (row, figure) pairs for a run's column, or [] if it gives none."""
     for claim in CLAIMS:
-        course = len(claim.at) > 1 and claim.rule == "close"
-        if course and (claim.source, claim.column) == (source, column) and claim.concerns(record):
+        curve = len(claim.at) > 1 and claim.rule == "close"
+        if curve and (claim.source, claim.column) == (source, column) and claim.concerns(record):
             return list(zip(claim.at, claim.claimed, strict=True))
     return []

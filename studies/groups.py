@@ -1,11 +1,11 @@
-"""Runs that differ in nothing but their seeds, taken together."""
+"""Runs that differ in nothing but their seeds, taken together, and studies that compare them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from studies.records import Record
 
@@ -15,15 +15,15 @@ class Spread:
     """Mean and sample standard deviation of a few numbers; the latter is None for a single one."""
 
     mean: float
-    deviation: float | None
+    std: float | None
     count: int
 
     def text(self, percent: bool = False, digits: int = 2) -> str:
         """Return "98.85 ± 0.07 %" or, without percent, "0.0123 ± 0.0004"."""
         factor = 100 if percent else 1
         words = f"{self.mean * factor:.{digits}f}"
-        if self.deviation is not None:
-            words += f" ± {self.deviation * factor:.{digits}f}"
+        if self.std is not None:
+            words += f" ± {self.std * factor:.{digits}f}"
         return f"{words} %" if percent else words
 
 
@@ -51,13 +51,58 @@ class Group:
 
     @property
     def finished(self) -> list[Record]:
-        """Return the runs that came to their end."""
+        """Return the runs that came to their end; the others take part in no mean."""
         return [record for record in self.records if record.status == "finished"]
 
     @property
     def label(self) -> str:
         """Return the values in words, with the names' last parts."""
-        return ", ".join(f"{short(k)} {show(v)}" for k, v in self.values.items()) or "all"
+        return in_words(self.values) or "all"
+
+    def finals(self, column: str) -> list[float]:
+        """Return the finished runs' figures after the last epoch, in a column of metrics.csv."""
+        return [record.last_epoch()[column] for record in self.finished]
+
+    def settings(self) -> list[str]:
+        """Return the values as one would write them."""
+        return [show(value) for value in self.values.values()]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs to be compared, and how that is shown.
+
+    Attributes:
+        title: what is varied; "" for a sweep without a study.
+        form: "table", "curves" or "evaluations".
+        column: the column of metrics.csv to compare.
+        records: the runs.
+    """
+
+    title: str
+    form: str
+    column: str
+    records: Sequence[Record]
+
+    @classmethod
+    def of(cls, jobs: Sequence[Record], beside: Sequence[Record] = ()) -> Self:
+        """Return the study that jobs belong to, with runs of other studies beside them."""
+        settings = jobs[0].config["study"]
+        records = [*jobs, *beside]
+        return cls(settings["title"] or "", settings["form"], settings["column"], records)
+
+    @property
+    def heading(self) -> str:
+        """A line that says what is compared, on which data."""
+        datasets = sorted({record.dataset for record in self.records} - {""})
+        models = sorted({str(record.setting("model.name")) for record in self.records})
+        data = " and ".join(datasets) or "no data"
+        return f"{self.title or 'Sweep'}: {', '.join(models)} on {data}"
+
+    @property
+    def groups(self) -> list[Group]:
+        """The runs by their settings."""
+        return grouped(self.records)
 
 
 def varied(records: Iterable[Record]) -> list[str]:
@@ -87,6 +132,11 @@ def grouped(records: Sequence[Record]) -> list[Group]:
 def once_per_seed(records: Iterable[Record]) -> list[Record]:
     """Return one record of each seed: several studies may have kept the same run."""
     return list({record.seed: record for record in records}.values())
+
+
+def in_words(settings: dict[str, Any]) -> str:
+    """Return settings in words, with the names' last parts."""
+    return ", ".join(f"{short(key)} {show(value)}" for key, value in settings.items())
 
 
 def short(key: str) -> str:

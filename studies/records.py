@@ -7,10 +7,9 @@ and how a run is carried out.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from training.cli.plan import make_plan, parse_arguments
-from training.config.schema import register
+from training.config.composition import configuration
 from training.config.settings import NEUTRAL, covered, flatten
 from training.errors import ConfigError
-from training.trainer.progress import Row
-from training.trainer.recorder import EVALUATIONS, STEPS
+from training.storage.tables import TABLES, read_table
 
 Table = list[dict[str, float]]
-
-#: The columns of each table, which is a CSV file of that name.
-TABLES = {"metrics": tuple(Row.columns()), "steps": STEPS, "evaluations": EVALUATIONS}
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,12 @@ class Record:
             ConfigError: if the file cannot be read or is damaged, with the line.
         """
         path = self.directory / f"{name}.csv"
-        return _read_table(path, TABLES[name]) if path.exists() else []
+        try:
+            return read_table(path, TABLES[name]) if path.exists() else []
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
     def last_epoch(self) -> dict[str, float]:
         """Return the last row of metrics.
@@ -148,12 +147,7 @@ def recipe(experiment: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: if there is no such experiment.
     """
-    register()
-    overrides = [f"experiment={experiment}"] if experiment else []
-    (job,) = make_plan(parse_arguments(overrides)).jobs
-    tree = OmegaConf.to_container(OmegaConf.structured(job))
-    assert isinstance(tree, dict)
-    return flatten(tree)
+    return flatten(asdict(configuration(*[f"experiment={experiment}"] if experiment else [])))
 
 
 def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,26 +162,6 @@ def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
         if not same and not covered(key, NEUTRAL):
             changed[key] = value
     return changed
-
-
-def _read_table(path: Path, columns: tuple[str, ...]) -> Table:
-    rows, line = [], 0
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            for cells in reader:
-                line = reader.line_num
-                if len(cells) != len(columns):
-                    raise ValueError(f"{len(cells)} values for {len(columns)} columns")
-                if line > 1:
-                    rows.append(dict(zip(columns, map(float, cells), strict=True)))
-                elif tuple(cells) != columns:
-                    raise ValueError(f"the columns must be {', '.join(columns)}")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, csv.Error) as error:
-        raise ConfigError(f"{path} is damaged at line {line}: {error}") from error
-    return rows
 
 
 def _is_run(directory: Path) -> bool:

@@ -18,6 +18,11 @@ class Judgement:
     measured: str
     verdict: str
 
+    @property
+    def holds(self) -> bool:
+        """Whether the claim is reproduced or met."""
+        return self.verdict.startswith(("reproduced", "met"))
+
 
 def says_something(claim: Claim, record: Record) -> bool:
     """Return whether a run measures a claim, or diverged where it would have."""

@@ -1,4 +1,4 @@
-"""train.py with a fault, FAULT=<kind>:<rank>:<steps>, after so many steps of one process."""
+"""train.py with a fault, FAULT=<kind>:<rank>:<steps>, after so many steps of one rank."""
 
 from __future__ import annotations
 
@@ -18,31 +18,37 @@ def fail(kind: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "raise":
         raise ValueError("the fault\nin two lines")
-    before = signal.getsignal(signal.SIGTERM)  # "stop": the launcher is asked to end the job
-    os.kill(os.getppid(), signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM)
+    if kind == "interrupt":  # Ctrl-C, which every process of the terminal gets
+        os.killpg(0, signal.SIGINT)
+    else:  # "stop": the launcher is asked to end the job
+        os.kill(os.getppid(), signal.SIGTERM)
     while signal.getsignal(signal.SIGTERM) == before:
         time.sleep(0.01)
 
 
-def plant(kind: str, after: int) -> None:
-    from training.backends.torch import TorchBackend
+def plant(kind: str, rank: int, after: int) -> None:
+    if "backend=numpy" in sys.argv:
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        from training.backends.numpy import NumpyBackend as Backend
+    else:
+        from training.backends.torch import TorchBackend as Backend
 
-    original, taken = TorchBackend.train, 0
+    original, taken = Backend.train, 0
 
     def train(self, first, last):
         nonlocal taken
-        if taken >= after:
+        if taken >= after and self._ranks.rank == rank:
             fail(kind)
         taken += last - first
         original(self, first, last)
 
-    TorchBackend.train = train
+    Backend.train = train
 
 
 if __name__ == "__main__":
     kind, rank, after = os.environ["FAULT"].split(":")
-    if os.environ["RANK"] == rank:
-        plant(kind, int(after))
+    plant(kind, int(rank), int(after))
     from training.cli.main import main
 
     main()

@@ -148,7 +148,7 @@ def test_damaged_or_incomplete_mnist_is_an_error_and_no_reason_for_digits(small,
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"choice": "minst"}, "choose auto, mnist or digits"),
+        ({"choice": "minst"}, "choose one of auto, mnist, digits"),
         ({"choice": "digits", "image_size": 0}, "choose 1 to 128"),
         ({"choice": "digits", "image_size": 4096}, "choose 1 to 128"),
     ],

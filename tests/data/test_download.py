@@ -7,13 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from training.data import DataError, download
-from training.data.download import DownloadError, Limits, fetch_parts
+from training.data.download import DownloadError, Limits, RemoteFile
 from training.data.mnist import MNIST, Place, load_mnist
 
 REPOSITORY = Path(__file__).parents[2]
@@ -21,8 +21,13 @@ LIMITS = Limits(silence=0.3, total=5)
 IMAGES = "train-images-idx3-ubyte.gz"
 
 
+def remote(small) -> list[RemoteFile]:
+    parts = small.collection.parts
+    return [RemoteFile(part.name + ".gz", part.archive_bytes, part.md5) for part in parts]
+
+
 def fetch(small, folder, *mirrors, limits=LIMITS):
-    return fetch_parts(small.collection.parts, mirrors, folder, limits=limits)
+    return download.fetch(remote(small), mirrors, folder, limits)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -98,7 +103,7 @@ MISBEHAVIOUR = {
     "404": (lambda data: None, "answered 404 Not Found for train-images"),
     "html": (lambda data: page, "sent an HTML page for train-images"),
     "hangs": (lambda data: hang, "timed out|did not answer"),
-    "stalls": (stall, "broke off (timed out)"),
+    "stalls": (stall, "broke off (timed out)|fell silent"),
     "trickles": (lambda data: trickle, "took too long"),
     "trickles headers": (lambda data: trickle_headers, "did not answer"),
     "endless": (lambda data: endless, "sent other content"),
@@ -136,7 +141,7 @@ def test_a_file_that_only_one_mirror_has_is_taken_from_it(small, make_mirror, tm
     second = make_mirror(small.archives | {IMAGES: b"<html>"})
     paths = fetch(small, tmp_path, first.url, second.url)
     assert content(tmp_path) == small.archives
-    assert [path.name for path in paths.values()] == list(small.archives)
+    assert [path.name for path in paths] == list(small.archives)
     assert IMAGES not in second.asked
 
 
@@ -204,16 +209,14 @@ def test_a_missing_file_that_cannot_be_had_is_an_error(small, make_mirror, tmp_p
 
 PROGRAM = """
 import json, pathlib, sys
-from training.data.download import fetch_parts
-from training.data.mnist import Part
-parts = [Part(**(part | {"shape": tuple(part["shape"])})) for part in json.loads(sys.argv[1])]
-fetch_parts(parts, [sys.argv[2]], pathlib.Path(sys.argv[3]))
+from training.data.download import RemoteFile, fetch
+files = [RemoteFile(*fields) for fields in json.loads(sys.argv[1])]
+fetch(files, [sys.argv[2]], pathlib.Path(sys.argv[3]))
 """
 
 
 def start_download(small, url: str, folder: Path) -> subprocess.Popen:
-    table = json.dumps([asdict(part) for part in small.collection.parts])
-    command = [sys.executable, "-c", PROGRAM, table, url, str(folder)]
+    command = [sys.executable, "-c", PROGRAM, json.dumps(remote(small)), url, str(folder)]
     return subprocess.Popen(command, cwd=REPOSITORY)
 
 
@@ -222,6 +225,16 @@ def test_processes_that_download_at_once_do_not_harm_each_other(small, make_mirr
     processes = [start_download(small, mirror.url, tmp_path / "raw") for _ in range(3)]
     assert [process.wait(timeout=30) for process in processes] == [0, 0, 0]
     assert content(tmp_path / "raw") == small.archives
+
+
+def test_what_a_killed_download_left_is_removed_when_it_is_old(small, make_mirror, tmp_path):
+    old, young = tmp_path / f".{IMAGES}.123-0a.part", tmp_path / f".{IMAGES}.0b.part"
+    for path in (old, young):
+        path.touch()
+    long_ago = time.time() - 3 * download.PATIENT.total
+    os.utime(old, (long_ago, long_ago))
+    fetch(small, tmp_path, make_mirror(small.archives).url)
+    assert content(tmp_path) == small.archives | {young.name: b""}
 
 
 @pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGINT])

@@ -15,7 +15,7 @@ from tests.training import support
 def mnist_of_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every run of this process that asks for MNIST see 96 digits under that name."""
 
-    def load(name: str, root: str | None, download: bool, size: int):
+    def load(name: str, root: str | None, download: bool, size: int, silent: bool):
         assert name == "mnist"
         return replace(support.few_digits(size), name="mnist")
 
@@ -31,7 +31,7 @@ def call_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
 @pytest.fixture(autouse=True)
 def _no_pictures_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out each run's three pictures: other tests look at them, and they take long."""
-    from training.trainer import plots
+    from training.trainer import pictures
 
     for name in ("curves", "confusion", "worst"):
-        monkeypatch.setattr(plots, name, lambda *_: None)
+        monkeypatch.setattr(pictures, name, lambda *_: None)

@@ -13,8 +13,9 @@ from tests.training.support import ROOT, compose, few_digits
 from training.backends.opening import open_backend
 from training.backends.protocol import Totals
 from training.backends.ranks import ALONE
-from training.cli.plan import make_plan, parse_arguments
-from training.config.schema import Config, NumpyBackendConfig, TorchBackendConfig, register
+from training.cli.arguments import parse
+from training.cli.jobs import read
+from training.config.schema import Config, NumpyBackendConfig, TorchBackendConfig
 from training.data import epoch_batches
 from training.trainer.plan import plan_epoch
 
@@ -57,8 +58,7 @@ REPORTS = {
 
 @lru_cache
 def jobs(*arguments: str) -> tuple[Config, ...]:
-    register()
-    return make_plan(parse_arguments(arguments)).jobs
+    return tuple(job.config for job in read(parse(arguments)).jobs)
 
 
 def take_a_step(config: Config, backend: str) -> Totals:

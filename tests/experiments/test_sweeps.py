@@ -32,7 +32,7 @@ def test_a_table_of_seeds_taken_together(call_main, tmp_path, capsys) -> None:
             with (folder / "metrics.csv").open(newline="") as file:
                 finals.append(float(list(csv.DictReader(file))[-1]["test_accuracy"]))
         assert float(row["test_accuracy"]) == pytest.approx(sum(finals) / 2, rel=1e-5)
-        assert float(row["deviation"]) == pytest.approx(abs(finals[0] - finals[1]) / 2**0.5, 1e-5)
+        assert float(row["std"]) == pytest.approx(abs(finals[0] - finals[1]) / 2**0.5, 1e-5)
         assert (row["runs"], row["failed"]) == ("2", "0")
     assert (tmp_path / "all" / "study.png").read_bytes().startswith(b"\x89PNG")
     assert "ε inside Adam's root: lenet5_avgpool on mnist" in capsys.readouterr().out

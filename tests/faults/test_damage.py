@@ -2,130 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
+from tests.storage.forgery import forged
 from tests.training.support import assert_same_run
-from training.storage.checkpoint import load_checkpoint, save_checkpoint
-from training.storage.checkpoint_file import (
-    MAX_BYTES,
-    MAX_HEADER_BYTES,
-    NAME,
-    CheckpointError,
-    RawTensor,
-    checksum,
-    newest,
-    read,
-)
+from training.storage.checkpoint import NAME, load_checkpoint, newest, read
 
-STATE = {"model.a": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.asarray(7)}
 RUN = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=3")
-
-
-def build(header: object, content: bytes = b"") -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + content
-
-
-def forged(record: object, tensors: dict[str, np.ndarray] | None = None) -> bytes:
-    """A file whose checksum is right, as an attacker would make it."""
-    tensors = tensors or {}
-    raw = {n: RawTensor(a.dtype.str, a.shape, a.tobytes()) for n, a in tensors.items()}
-    text = record if isinstance(record, str) else json.dumps(record)
-    return safetensors.numpy.save(tensors, {"record": text, "sha256": checksum(raw, text)})
-
-
-def tensor(**changes: object) -> dict[str, object]:
-    return {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} | changes
-
-
-META = {"__metadata__": {"record": "{}", "sha256": "0"}}
-FOREIGN = {
-    "empty": b"",
-    "short": b"\x01\x02",
-    "html": b"<!doctype html><html></html>",
-    "pickle": pickle.dumps({"weights": [1, 2, 3]}),
-    "zip": b"PK\x03\x04" + bytes(100),
-    "a huge header": (2**63).to_bytes(8, "little") + b"{}",
-    "a header over the limit": build(b" " * (MAX_HEADER_BYTES + 1)),
-    "no json": build(b"{"),
-    "no object": build([1]),
-    "not text": build(b"\xff\xfe"),
-    "deep": build(b"[" * 100_000),
-    "a long number": build(b'{"a": ' + b"9" * 10_000 + b"}"),
-    "no metadata": build({"a": tensor()}, bytes(4)),
-    "other safetensors": safetensors.numpy.save({"a": np.zeros(3)}),
-    "a name twice": build(b'{"a": 1, "a": 2}'),
-    "a path for a name": build({**META, "../../etc/x": tensor()}, bytes(4)),
-    "a type unknown": build({**META, "a": tensor(dtype="O")}, bytes(4)),
-    "an unhashable type": build({**META, "a": tensor(dtype=[])}, bytes(4)),
-    "a negative size": build({**META, "a": tensor(shape=[-1])}, bytes(4)),
-    "a size that is no number": build({**META, "a": tensor(shape=[True])}, bytes(4)),
-    "terabytes": build({**META, "a": tensor(shape=[2**40])}, bytes(4)),
-    "an overflowing shape": build({**META, "a": tensor(shape=[2**20] * 8)}, bytes(4)),
-    "many dimensions": build({**META, "a": tensor(shape=[1] * 9)}, bytes(4)),
-    "an overlap": build({**META, "a": tensor(), "b": tensor()}, bytes(4)),
-    "a gap": build({**META, "a": tensor(data_offsets=[4, 8])}, bytes(8)),
-    "too long": build({**META, "a": tensor()}, bytes(8)),
-    "too little": build({**META, "a": tensor()}, bytes(3)),
-    "a wrong sum": build({**META, "a": tensor()}, bytes(4)),
-    "a record that is a list": forged("[]"),
-    "a record with nan": forged('{"a": NaN}'),
-}
-
-
-@pytest.mark.parametrize("data", FOREIGN.values(), ids=FOREIGN)
-def test_foreign_files_are_refused(data, tmp_path):
-    path = tmp_path / NAME
-    path.write_bytes(data)
-    with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(path)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    assert len(message) < len(str(path)) + 300
-
-
-def test_what_is_no_file_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path, reason in (
-        (tmp_path, "not a regular file"),
-        (tmp_path / "pipe", "not a regular file"),
-        (tmp_path / "absent", "No such file"),
-    ):
-        with pytest.raises(CheckpointError, match=reason):
-            read(path)
-
-
-def test_a_file_over_the_limit_is_not_read_and_headers_take_a_stated_bound(tmp_path):
-    huge, dense = tmp_path / "huge", tmp_path / "dense"
-    with huge.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
-    entries = b"[" + b"{}," * ((MAX_HEADER_BYTES - 30) // 3) + b"{}]"
-    dense.write_bytes(build(b'{"a": ' + entries + b"}"))
-    for path, bound in ((huge, 2**20), (dense, 64 * MAX_HEADER_BYTES)):
-        tracemalloc.start()
-        with pytest.raises(CheckpointError):
-            read(path)
-        assert tracemalloc.get_traced_memory()[1] < bound
-        tracemalloc.stop()
-
-
-def test_safetensors_own_reader_finds_the_same(tmp_path):
-    save_checkpoint(tmp_path / NAME, STATE, {"epoch": 1})
-    theirs = safetensors.numpy.load_file(tmp_path / NAME)
-    ours = load_checkpoint(tmp_path / NAME).state
-    assert theirs.keys() == ours.keys()
-    for name, array in ours.items():
-        assert array.dtype == theirs[name].dtype
-        np.testing.assert_array_equal(array, theirs[name])
 
 
 def test_a_damaged_file_falls_back_and_is_never_kept_as_the_previous_one(
@@ -145,7 +31,7 @@ def test_a_damaged_file_falls_back_and_is_never_kept_as_the_previous_one(
     assert "resumed at the end of epoch 1" in output
     assert_same_run(folder, tmp_path / "whole")
     assert (folder / f"{NAME}.damaged").read_bytes() == whole[: len(whole) // 2]
-    assert newest(folder)[1] is None
+    assert newest(folder, read)[1] is None
     assert read(folder / f"{NAME}.previous").record["progress"]["epoch"] == 2
     for each in (path, folder / f"{NAME}.previous"):
         each.write_bytes(b"")

@@ -11,7 +11,7 @@ from tests.training.support import at_step, compose, few_digits, metrics
 from training.backends.opening import open_backend
 from training.backends.ranks import ALONE
 from training.errors import DivergenceError
-from training.storage.checkpoint_file import newest
+from training.storage.checkpoint import newest, read
 from training.trainer.console import Console
 from training.trainer.signals import StopRequest
 from training.trainer.trainer import Trainer
@@ -37,7 +37,7 @@ def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
     assert (summary["status"], summary["epochs"]) == ("diverged", 1)
     assert summary["reason"] in captured.err
     assert summary["test_accuracy"] == metrics(folder)[-1]["test_accuracy"]
-    content, _ = newest(folder)
+    content, _ = newest(folder, read)
     assert content.record["progress"]["epoch"] == 1
     assert call_main(f"resume={folder}", "resume_override=true", "optimizer.lr=1e-4") == 0
     assert [row["lr"] for row in metrics(folder)] == pytest.approx([1e-3, 1e-4, 1e-4])
@@ -79,7 +79,7 @@ def test_weights_that_are_not_finite_are_never_saved(
     setting = f"trainer.checkpoint_every={every}"
     assert call_main(*RUN, "backend=numpy", setting, "hydra.run.dir=run") == 3
     assert "the last good checkpoint" in capsys.readouterr().err
-    assert newest(tmp_path / "run")[0].record["progress"]["epoch"] == 1
+    assert newest(tmp_path / "run", read)[0].record["progress"]["epoch"] == 1
 
 
 def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsys):
@@ -87,7 +87,7 @@ def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsy
         if "seed=8" in (path.parent / ".hydra" / "overrides.yaml").read_text():
             raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("training.trainer.plots.curves", broken)
+    monkeypatch.setattr("training.trainer.pictures.curves", broken)
     arguments = (*RUN, "backend=numpy", "optimizer=sgd", "seed=7,8", "hydra.sweep.dir=all")
     assert call_main("--multirun", *arguments, "optimizer.lr=1e30,1e-2") == 1
     first, *lines = capsys.readouterr().err.splitlines()[-4:]

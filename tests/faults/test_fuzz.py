@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.test_damage import META, build, forged, tensor
-from training.cli.plan import make_plan, parse_arguments
-from training.config.schema import Config, register
+from tests.storage.forgery import META, build, forged, tensor
+from training.cli.arguments import parse as parse_arguments
+from training.cli.jobs import read
+from training.config.schema import Config
 from training.errors import ConfigError
-from training.storage.checkpoint import decode
-from training.storage.checkpoint_file import CheckpointError, parse
+from training.storage.checkpoint import CheckpointError, decode, parse
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is a development dependency")
 given = hypothesis.strategies
@@ -53,12 +53,13 @@ files = (
 def test_the_checkpoint_reader(data):
     try:
         content = parse(data, NAME)
+        state = decode(content).state
     except CheckpointError as error:
         told = str(error)
     else:
         told = "file"
         assert isinstance(content.record, dict)
-        assert sum(array.nbytes for array in decode(content).state.values()) <= len(data)
+        assert sum(array.nbytes for array in state.values()) <= len(data)
     assert told.startswith("file")
     assert "\n" not in told
 
@@ -85,11 +86,10 @@ ARGUMENTS = given.builds("{}{}={}".format, PREFIXES, KEYS | given.text(max_size=
 @hypothesis.settings(max_examples=80, deadline=None, database=None)
 @hypothesis.given(given.lists(ARGUMENTS, min_size=1, max_size=2))
 def test_the_command_line(arguments):
-    register()
-    told = "a plan"
+    told = "a request"
     try:
-        plan = make_plan(parse_arguments(arguments))
-        assert all(isinstance(job, Config) for job in plan.jobs)
+        request = read(parse_arguments(arguments))
+        assert all(isinstance(job.config, Config) for job in request.jobs)
     except ConfigError as error:
         told = str(error)
     assert told

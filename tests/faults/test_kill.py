@@ -16,8 +16,7 @@ import pytest
 
 from tests.faults.savers import save_for_ever, state_of
 from tests.training.support import ROOT, assert_same_run, train_py
-from training.storage.checkpoint import decode
-from training.storage.checkpoint_file import NAME, newest
+from training.storage.checkpoint import NAME, decode, newest, read
 from training.storage.files import remove_leftovers
 
 KILLS = 50
@@ -45,7 +44,7 @@ def test_fifty_kills_in_the_middle_of_saving(tmp_path):
                 confirmed = max(confirmed, receiver.recv())
             except EOFError:
                 break
-        content, passed_over = newest(tmp_path)
+        content, passed_over = newest(tmp_path, read)
         assert passed_over is None
         number = content.record["number"]
         assert number in (confirmed, confirmed + 1), "a complete save was lost"

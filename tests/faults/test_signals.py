@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import ROOT
-from training.storage.checkpoint_file import newest
+from training.storage.checkpoint import newest, read
 from training.trainer import signals
 
 ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=900", "hydra.run.dir=run")
@@ -73,7 +73,7 @@ def test_one_signal(backend, number, tmp_path):
     notice, last = [line for line in errors.splitlines() if line]
     assert notice == f"{number.name}: saving after this step; again, to leave at once"
     remedy = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
-    progress = newest(tmp_path / "run")[0].record["progress"]
+    progress = newest(tmp_path / "run", read)[0].record["progress"]
     where = f"at the end of epoch {progress['epoch']}"
     if progress["step"]:
         where = f"in epoch {progress['epoch'] + 1} after step {progress['step']}"
@@ -92,7 +92,7 @@ def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path)
         process.send_signal(number)
         process.communicate(timeout=20)
     assert process.returncode == -number  # a shell shows it as 128 + number
-    assert newest(tmp_path / "run")[0].record["progress"]["step"] == 3
+    assert newest(tmp_path / "run", read)[0].record["progress"]["step"] == 3
 
 
 def test_a_signal_the_process_was_told_to_ignore_stays_ignored():

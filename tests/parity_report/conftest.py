@@ -50,9 +50,9 @@ def report_of() -> Callable[..., Report]:
 class OffByAThousandth(Conv2d):
     """The planted fault."""
 
-    def backward(self, dy, input_gradient=True):
-        dx = super().backward(dy, input_gradient)
-        self.gradients["weight"] *= 1.001
+    def backward_batch_last(self, dy, input_gradient=True):
+        dx = super().backward_batch_last(dy, input_gradient)
+        self._gradients["weight"] *= 1.001
         return dx
 
 

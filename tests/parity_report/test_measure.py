@@ -90,7 +90,7 @@ def test_a_wrong_optimizer_is_a_culprit_of_the_training_alone(monkeypatch) -> No
 
 
 class Broken(ReLU):
-    def forward(self, x):
+    def forward_batch_last(self, x):
         raise RuntimeError("no such thing")
 
 

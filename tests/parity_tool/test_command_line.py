@@ -36,14 +36,14 @@ def test_agreement_is_status_0(capsys) -> None:
 def test_a_culprit_is_status_1_and_its_reproduction_replays(capsys) -> None:
     assert main(["check", "factories:wrong"]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("culprit: 0 (Linear), wrong by itself: the pair, 0 alone, layer 0, gra")
+    assert out.startswith("culprit: 0 (Linear), wrong by itself: the pair, 0 alone, gradient of")
     assert "parity-wrong-0.npz (0 alone, 1 sample)" in out
     found = load(Path("parity-wrong-0.npz"))
     assert found.task.inputs.shape == (1, 4)
-    assert set(found.weights) == {"0.weight", "0.bias"}
+    assert set(found.weights) == {"weight", "bias"}
     np.testing.assert_allclose(
-        found.numpy_tensors["0", "gradient of bias"],
-        2 * found.torch_tensors["0", "gradient of bias"],
+        found.numpy_tensors["", "gradient of bias"],
+        2 * found.torch_tensors["", "gradient of bias"],
         rtol=1e-6,
     )
     with np.load("parity-wrong-0.npz", allow_pickle=False) as file:

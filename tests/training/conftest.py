@@ -29,7 +29,7 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         training.trainer.dataset,
         "_load_once",
-        lambda name, root, download, size: support.few_digits(size),
+        lambda name, root, download, size, silent: support.few_digits(size),
     )
 
 
@@ -37,4 +37,4 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs make empty files for pictures, which take longer than a short training."""
     for name in ("curves", "confusion", "worst"):
-        monkeypatch.setattr(f"training.trainer.plots.{name}", lambda path, *_: path.touch())
+        monkeypatch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())

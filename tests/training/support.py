@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.cli.plan import make_plan, parse_arguments
-from training.config.schema import Config, register
+from training.config.composition import configuration
+from training.config.schema import Config
 from training.data import Dataset, load_dataset
 from training.storage.checkpoint import load_checkpoint
-from training.trainer.artefacts import load_weights
+from training.storage.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = tuple(sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))
@@ -33,10 +33,7 @@ def compose(*overrides: str) -> Config:
 
 @lru_cache
 def _compose(overrides: tuple[str, ...]) -> Config:
-    register()
-    arguments = ["data=digits", "backend.threads=1", *overrides]
-    (job,) = make_plan(parse_arguments(arguments)).jobs
-    return job
+    return configuration("data=digits", "backend.threads=1", *overrides)
 
 
 @lru_cache

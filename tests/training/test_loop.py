@@ -1,11 +1,10 @@
-"""Plans, progress, scores, folders, environment: what needs no network."""
+"""Plans, progress, environment: what needs no network."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -15,14 +14,11 @@ import pytest
 from tests.training.support import compose
 from training import environment
 from training.backends.protocol import LayerRow, Totals, pixel_scale
-from training.errors import ConfigError, did_you_mean
-from training.storage.checkpoint import load_checkpoint, save_checkpoint
-from training.storage.directories import claim
-from training.storage.files import write_atomically
+from training.errors import did_you_mean
+from training.storage.tables import Row
 from training.trainer import console
-from training.trainer.evaluation import confusion_matrix, most_confident_errors, score
 from training.trainer.plan import plan_epoch
-from training.trainer.progress import Progress, Row
+from training.trainer.progress import Progress
 
 ROW = Row(1, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
 
@@ -60,89 +56,6 @@ def test_progress_survives_json():
     assert Progress.from_record(record, progress.table()) == progress
     with pytest.raises(ValueError, match="where its run stood"):
         Progress.from_record(record, progress.table()[:1])
-
-
-def test_score():
-    logits = np.array([[2.0, 0, 0], [0, 3, 1], [1000, 0, 999]], np.float32)
-    logits = np.pad(logits, ((0, 0), (0, 7)), constant_values=-np.inf)
-    labels = np.array([0, 1, 2])
-    scores = score(logits, labels)
-    assert scores.accuracy == pytest.approx(2 / 3)
-    assert scores.predictions.tolist() == [0, 1, 0]
-    rows = np.array([[2.0, 0, 0], [0, 3, 1], [1, -999, 0]])
-    softmax = np.exp(rows) / np.exp(rows).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(scores.probabilities[:, :3], softmax, rtol=1e-6)
-    assert scores.loss == pytest.approx(-np.log(softmax[[0, 1, 2], labels]).mean())
-
-
-def test_confusion_and_errors():
-    labels = np.array([0, 1, 1, 9])
-    logits = np.zeros((4, 10), np.float32)
-    for row, (column, height) in enumerate([(0, 5), (2, 1), (3, 4), (9, 1)]):
-        logits[row, column] = height
-    scores = score(logits, labels)
-    counts = confusion_matrix(labels, scores.predictions)
-    assert counts.sum() == 4
-    assert counts[0, 0] == counts[1, 2] == counts[1, 3] == counts[9, 9] == 1
-    assert most_confident_errors(scores, labels, 5).tolist() == [2, 1]
-    assert most_confident_errors(scores, labels, 1).tolist() == [2]
-
-
-def test_no_folder_is_given_twice(tmp_path):
-    with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: claim(tmp_path / "day" / "run"), range(24)))
-    assert len(set(folders)) == 24
-    assert {f.name for f in folders} == {"run", *(f"run_{n}" for n in range(2, 25))}
-
-
-def test_claiming_an_empty_folder_and_a_file(tmp_path):
-    (tmp_path / "mine").mkdir()
-    assert claim(tmp_path / "mine") == tmp_path / "mine"
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="is a file"):
-        claim(tmp_path / "file")
-
-
-def test_checkpoint_round_trip_and_previous(tmp_path):
-    path = tmp_path / "checkpoint"
-    state = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.asarray(7)}
-    save_checkpoint(path, state, {"epoch": 1})
-    save_checkpoint(path, state, {"epoch": 2})
-    loaded, previous = load_checkpoint(path), load_checkpoint(tmp_path / "checkpoint.previous")
-    assert (previous.record["epoch"], loaded.record["epoch"]) == (1, 2)
-    assert loaded.state["b"].shape == ()
-    np.testing.assert_array_equal(loaded.state["a"], state["a"])
-    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint", "checkpoint.previous"}
-
-
-def test_every_damage_is_found(tmp_path):
-    path = tmp_path / "checkpoint"
-    save_checkpoint(path, {"a": np.arange(4, dtype=np.float32)}, {"epoch": 1})
-    whole = path.read_bytes()
-    for position in range(len(whole)):
-        damaged = bytearray(whole)
-        damaged[position] ^= 0x10
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="checkpoint"):
-            load_checkpoint(path)
-    for length in (0, 7, 100, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match="checkpoint"):
-            load_checkpoint(path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_layer_table():

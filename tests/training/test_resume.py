@@ -372,7 +372,7 @@ def test_fewer_epochs_than_there_are(stopped, call_main, capsys):
 
 
 def test_two_processes_do_not_share_a_folder(stopped, call_main, capsys):
-    from training.storage.directories import hold
+    from training.storage.run_folder import hold
 
     with hold(stopped):
         assert call_main("resume=run") == 2

@@ -18,7 +18,7 @@ from training.backends.opening import open_backend
 from training.backends.ranks import ALONE
 from training.data import load_dataset
 from training.storage.checkpoint import load_checkpoint
-from training.trainer.artefacts import load_weights
+from training.storage.weights import load_weights
 from training.trainer.console import heading
 from training.trainer.evaluation import score
 

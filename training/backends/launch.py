@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
+import multiprocessing
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TypeVar
@@ -13,14 +11,10 @@ from training import environment
 from training.backends.ranks import ALONE, Ranks
 from training.config.schema import Config
 from training.data import Dataset
-from training.errors import ConfigError, DivergenceError, ProcessError, StoppedError
 
 Result = TypeVar("Result")
 #: What every rank runs; on all but rank 0 the result is dropped.
 Program = Callable[[Config, Dataset, Ranks], Result]
-
-#: What all ranks find alike, so that none waits for one that has left.
-COMMON = (ConfigError, DivergenceError, StoppedError)
 
 
 def process_ranks() -> Ranks:
@@ -48,9 +42,8 @@ def run_on_ranks(
     Raises:
         ProcessError: if another rank fails or is killed.
     """
-    if ranks.world > 1:
-        return _as_one_of(ranks, partial(program, config, dataset, ranks))
-    if config.backend.name == "numpy":
+    startable = not multiprocessing.current_process().daemon  # it may have no children
+    if ranks.world == 1 and config.backend.name == "numpy" and startable:
         from training.backends.numpy import worthwhile_ranks
         from training.backends.shared_memory import run_on_cores
 
@@ -65,23 +58,3 @@ def _torchruns() -> Ranks:
     from training.backends.torch.distributed import DistributedRanks
 
     return DistributedRanks()
-
-
-def _as_one_of(ranks: Ranks, program: Callable[[], Result]) -> Result:
-    """Call the program; if it fails on this rank alone, break the connections to the others."""
-    try:
-        return program()
-    except BaseException as error:
-        lost = isinstance(error, ProcessError)
-        if isinstance(error, COMMON) and not lost:
-            raise
-        ranks.leave()
-        if ranks.rank == 0:
-            raise
-        if os.environ.get("HYDRA_FULL_ERROR"):
-            traceback.print_exc()
-        text = str(error).strip().partition("\n")[0]
-        sentence = text if lost else f"{type(error).__name__}: {text}"
-        print(f"train.py: rank {ranks.rank}: {sentence}", file=sys.stderr, flush=True)
-        # An ordinary exit may wait for the others, and hold up the end of the job.
-        os._exit(1)

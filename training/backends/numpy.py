@@ -26,7 +26,7 @@ from training.backends.ranks import ALONE, Ranks
 from training.backends.streams import stream
 from training.config.schema import AdagradConfig, AdamConfig, Config, OptimizerConfig, SGDConfig
 from training.data import Dataset, flip_images
-from training.environment import available_cores
+from training.environment import available_cores, keep_freed_memory
 from training.errors import ConfigError
 
 #: Numbers a rank should compute in a step, so that exchanging the parameters' gradients costs
@@ -58,6 +58,7 @@ class NumpyBackend:
     def __init__(self, config: Config, ranks: Ranks = ALONE) -> None:
         if "OPENBLAS_NUM_THREADS" not in os.environ:
             threadpool_limits(1, user_api="blas")
+        keep_freed_memory()
         self._ranks, self.threads = ranks, ranks.world
         self.notes: tuple[str, ...] = (ranks.note,) if ranks.note else ()
         self._seed = config.seed
@@ -232,14 +233,16 @@ def worthwhile_ranks(config: Config) -> int:
 
     Raises:
         ConfigError: if the network cannot be built.
-        ValueError: if it cannot take images of this size.
     """
     cores, batch = available_cores(), config.trainer.batch_size
     if config.backend.threads or cores == 1:
         return config.backend.threads or 1
     net = build_network(numpy_models.build, "numpy_models", config.model)
     side = config.model.image_size
-    shapes = [shape for _, _, shape in net.output_shapes((1, side, side))]
+    try:
+        shapes = [shape for _, _, shape in net.output_shapes((1, side, side))]
+    except ValueError:  # which is told where the backend is opened
+        return 1
     numbers = batch * sum(math.prod(shape) for shape in shapes)
     least = NUMBERS_AT_LEAST + NUMBERS_PER_PARAMETER * net.flat_parameters.size
     return max(1, min(cores, batch, numbers // least))

@@ -21,7 +21,7 @@ TEXT = 2000
 class Ranks(Protocol):
     """One rank's view of all of them.
 
-    Every method but `part` and `leave` is collective: all ranks call it at the same point. Arrays
+    Every method but `part` is collective: all ranks call it at the same point. Arrays
     are NumPy's or torch's, as the backend uses; shapes and dtypes are the same on all ranks.
 
     Attributes:
@@ -60,9 +60,6 @@ class Ranks(Protocol):
 
     def broadcast(self, array: Any) -> None:
         """Overwrite the array with rank 0's."""
-
-    def leave(self) -> None:
-        """Exchange nothing more, because this rank alone has failed; the others notice."""
 
 
 def part(size: int, rank: int, world: int) -> slice:
@@ -115,9 +112,6 @@ class Alone:
         return [array]
 
     def broadcast(self, array: Any) -> None:
-        """Do nothing."""
-
-    def leave(self) -> None:
         """Do nothing."""
 
 

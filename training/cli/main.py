@@ -1,206 +1,135 @@
-"""The command line: check everything, claim a folder, then let Hydra run the jobs.
+"""The command line: find out what is asked for, run it, and turn errors into exit statuses.
 
 A user's mistake ends with one line and status 2 before anything is written. A run that cannot go
 on ends with one line and status 1 (its results cannot be written) or 3 (it diverged), a signal
 with 130 or 143. In a sweep such a job does not stop the others: all are listed at the end, with
 status 1. Any other exception is a defect of the program and keeps its traceback, as every exception
 does with HYDRA_FULL_ERROR=1.
+
+Under torchrun every rank comes through here, on rank 0's settings; rank 0 alone speaks, unless it
+is another one alone that fails.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
+import time
+import traceback
+from typing import NoReturn
 
 from training import environment
-from training.cli import failures
-from training.cli.composer import CONFIG_DIRECTORY, CONFIG_NAME
-from training.cli.plan import Plan, make_plan, parse_arguments
-from training.config.check import check
-from training.config.schema import register
+from training.cli import jobs
+from training.cli.arguments import parse
 from training.errors import ConfigError, RunError, StoppedError, cannot_write
-from training.storage import directories
-from training.trainer.resume import quote
 
-SEQUENTIAL = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
-
-#: The folders of the jobs that this process has begun.
-_begun: list[Path] = []
+#: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
+#: with the first.
+PATIENCE = 5.0
 
 
 def main() -> None:
     """Run what sys.argv asks for; exits with a status above 0 when it cannot be done."""
-    if environment.rank():
-        from training.backends.torch.leader import follow
-
-        follow()
     show_all = bool(os.environ.get("HYDRA_FULL_ERROR"))
-    # Hydra would otherwise print an exception itself, several lines long, and end the process.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with _followers():
-            _main()
+        status = _main()
         sys.stdout.flush()
-    except (ConfigError, RunError) as error:
-        if show_all:
+    except (ConfigError, RunError, StoppedError) as error:
+        if show_all and not isinstance(error, StoppedError):
             raise
-        _end(str(error), getattr(error, "exit_status", 2))
-    except StoppedError as stop:
-        _end(str(stop), stop.exit_status)
-    except KeyboardInterrupt:
-        _end("interrupted before there was anything to save", 130)
+        _end(error, str(error), getattr(error, "exit_status", 2))
+    except KeyboardInterrupt as error:
+        _end(error, "interrupted before there was anything to save", 130)
     except OSError as error:
         message = cannot_write(error)
         if show_all or message is None:
             raise
-        _end(message, 1)
-
-
-def run_job(composed: DictConfig) -> float:
-    """Run one job in the folder Hydra has made for it; return its test accuracy.
-
-    Returns:
-        NaN for a job that failed; `failures` then knows why.
-    """
-    from training.trainer.trainer import run
-
-    hydra_config = HydraConfig.get()
-    directory = Path(hydra_config.runtime.output_dir)
-    _begun.append(directory)
-    try:
-        return run(check(composed), directory)
-    except ConfigError as error:
-        if composed.resume is None:
-            directories.release(directory)
-        failures.note(directory, error, sweep=hydra_config.mode == RunMode.MULTIRUN)
-        return float("nan")
+        _end(error, message, 1)
     except Exception as error:
-        failures.note(directory, error, sweep=hydra_config.mode == RunMode.MULTIRUN)
-        return float("nan")
+        if environment.rank() == 0:
+            raise
+        _end(error, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", 1)
+    if status:
+        sys.exit(status)
 
 
-def _main() -> None:
-    register()
-    args = parse_arguments(sys.argv[1:])
+def _main() -> int:
+    args = parse(sys.argv[1:])
     # Hydra wants all settings together, and takes one that follows --info for what to inform of.
-    options = _without(sys.argv[1:], args.overrides)
-    sys.argv[1:] = [*args.overrides, *options]
-    if args.hydra_help or args.shell_completion:
-        return _hand_over()
-    plan = make_plan(args)
-    _check_processes(plan)
-    if args.help or args.info or args.cfg:
-        return _hand_over()
-    _check_launcher(plan)
-    if plan.finished:
-        return _tell_finished(plan)
-    names = {job.backend.name for job in plan.jobs}
-    environment.prepare_blas("numpy" if "numpy" in names else "torch")
-    place, settings = _place(plan)
-    sys.argv[1:] = [*plan.overrides, *settings, *options]
-    failures.forget()
-    _run_jobs(plan)
-    if plan.multirun:
-        from studies import studies
+    options = list(sys.argv[1:])
+    for override in args.overrides:
+        options.remove(override)
+    shows = args.help or args.info or args.cfg
+    if args.hydra_help or args.shell_completion or shows:
+        from training.cli.launchers import hand_over
 
-        studies.report(place)
-    failures.report(place, plan.multirun)
-    return None
+        if environment.rank() == 0:
+            if shows:
+                jobs.read(args)
+            hand_over([*args.overrides, *options])
+        return 0
+    request = _request(args)
+    if request.finished:
+        if environment.rank() == 0:
+            _tell_finished(request)
+        return 0
+    numpy = any(job.config.backend.name == "numpy" for job in request.jobs)
+    environment.prepare_blas("numpy" if numpy else "torch")
+    if not request.plain:
+        from training.cli.launchers import launch
+
+        return launch(request, options)
+    from training.cli.running import run_single, run_sweep
+
+    if request.sweep:
+        return run_sweep(request)
+    run_single(request)
+    return 0
 
 
-def _tell_finished(plan: Plan) -> None:
-    (job,) = plan.jobs
-    epochs = job.trainer.epochs or 0
+def _request(args: argparse.Namespace) -> jobs.Request:
+    """Return what is asked for; every rank composes for itself what rank 0 has found sound."""
+    request = None
+    if environment.rank() == 0:
+        request = jobs.read(args)
+        jobs.check_resources(request)
+        if environment.processes() == 1:
+            return request
+    from training.backends.launch import process_ranks
+
+    content = process_ranks().broadcast_bytes(jobs.told(request) if request else b"")
+    return request or jobs.follow(args, content)
+
+
+def _tell_finished(request: jobs.Request) -> None:
+    epochs = request.jobs[0].config.trainer.epochs or 0
     print(
-        f"{plan.directory} already has its {epochs} epoch{'' if epochs == 1 else 's'}, nothing is "
-        "left to do: "
-        f"trainer.epochs={2 * epochs} goes on to twice as many"
+        f"{request.directory} already has its {epochs} epoch{'' if epochs == 1 else 's'}, nothing "
+        f"is left to do: trainer.epochs={2 * epochs} goes on to twice as many"
     )
 
 
-def _run_jobs(plan: Plan) -> None:
-    _begun.clear()
+def _end(error: BaseException, message: str, status: int) -> NoReturn:
+    """Say what has ended this process, as far as rank 0 does not, and end it."""
+    rank = environment.rank()
+    if rank == 0:
+        _say(message)
+        sys.exit(status)
+    if os.environ.get("HYDRA_FULL_ERROR"):
+        traceback.print_exception(error)
+    if isinstance(error, (ConfigError, RunError, KeyboardInterrupt)):
+        time.sleep(PATIENCE)
+    if not isinstance(error, KeyboardInterrupt):
+        _say(f"rank {rank}: {message}")
+    # Waiting for others, as an ordinary exit may, would hold up the end of the job.
+    os._exit(status)
+
+
+def _say(message: str) -> None:
     try:
-        _hand_over()
-    except StoppedError:
-        if plan.multirun and plan.launcher == SEQUENTIAL:
-            left = plan.settings[len(_begun) :]
-            failures.tell_not_started(len(left), left)
-        raise
-
-
-def _followers() -> AbstractContextManager:
-    """Return the block in which other processes, if there are any, may be needed."""
-    if environment.processes() == 1:
-        return nullcontext()
-    from training.backends.torch.leader import followers
-
-    return followers()
-
-
-def _check_processes(plan: Plan) -> None:
-    count = environment.processes()
-    if count == 1:
-        return
-    if any(job.backend.name == "numpy" for job in plan.jobs):
-        raise ConfigError(
-            f"backend=numpy trains in one process, not in {count}: leave torchrun out, or use "
-            "backend=torch"
-        )
-    if plan.multirun and plan.launcher != SEQUENTIAL:
-        name = plan.launcher.rpartition(".")[2].removesuffix("Launcher").lower()
-        raise ConfigError(
-            f"hydra/launcher={name} cannot use the {count} processes that torchrun has started: "
-            "leave one of them out"
-        )
-
-
-def _check_launcher(plan: Plan) -> None:
-    if plan.multirun and plan.launcher == SLURM and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
-            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
-        )
-
-
-def _place(plan: Plan) -> tuple[Path, list[str]]:
-    """Return the folder, claimed unless it is a resumed run's, and what makes Hydra use it."""
-    if plan.resumes:
-        # .hydra stays what it was when the run began; config.yaml says what it has become.
-        settings = [f"hydra.run.dir={quote(plan.directory)}", "hydra.output_subdir=null"]
-        return Path(plan.directory), settings
-    key = "hydra.sweep.dir" if plan.multirun else "hydra.run.dir"
-    claimed = directories.claim(Path(plan.directory), key)
-    return claimed, [f"{key}={quote(str(claimed))}"]
-
-
-def _hand_over() -> None:
-    hydra.main(str(CONFIG_DIRECTORY), CONFIG_NAME, version_base="1.3")(run_job)()
-
-
-def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Return the options alone."""
-    options = list(arguments)
-    for override in overrides:
-        options.remove(override)
-    return options
-
-
-def _end(message: str, status: int) -> None:
-    try:
-        print(f"train.py: {message}", file=sys.stderr)
+        print(f"train.py: {message}", file=sys.stderr, flush=True)
         sys.stdout.flush()
     except OSError:
         # What standard output still holds cannot be written: keep Python from trying again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(status)

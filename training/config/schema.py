@@ -1,20 +1,29 @@
-"""The configuration's types; `training.config.check` holds what types cannot say.
+"""The configuration's types and limits; `training.config.checks` holds a configuration to them.
 
 Each dataclass that fills a Hydra group is registered as an option of that group, so its defaults
-are the option's values; conf/config.yaml picks one option per group. This module imports neither
-NumPy nor torch: the configuration decides how they start.
+are the option's values; conf/config.yaml picks one option per group. OmegaConf sees the plain
+types, `checks` what `Annotated` adds. This module imports neither NumPy nor torch: the
+configuration decides how they start.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from training.errors import ConfigError
+from training.config.limits import (
+    Count,
+    Every,
+    Fraction,
+    Fractions,
+    Natural,
+    NonNegative,
+    OneOf,
+    Positive,
+    Range,
+)
 
 
 @dataclass
@@ -22,7 +31,7 @@ class ModelConfig:
     """A network: its file's stem, its class's arguments, the side of the images it takes."""
 
     name: str = MISSING
-    image_size: int = 28
+    image_size: Annotated[int, Range(1, 128)] = 28
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
@@ -31,7 +40,7 @@ class BackendConfig:
     """Which twin trains; `threads` null means as many cores as pay off."""
 
     name: str = MISSING
-    threads: int | None = None
+    threads: Annotated[int, Range(1, 1024)] | None = None
 
 
 @dataclass
@@ -51,19 +60,19 @@ class TorchBackendConfig(BackendConfig):
             the first process's running statistics are kept.
     """
 
-    name: str = "torch"
+    name: Annotated[str, OneOf("torch")] = "torch"
     deterministic: bool = False
-    mode: str = "auto"
+    mode: Annotated[str, OneOf("auto", "eager", "graph")] = "auto"
     compile: bool = False
-    precision: str = "float32"
-    batch_norm: str = "synchronised"
+    precision: Annotated[str, OneOf("float32", "tf32", "bf16")] = "float32"
+    batch_norm: Annotated[str, OneOf("synchronised", "local")] = "synchronised"
 
 
 @dataclass
 class NumpyBackendConfig(BackendConfig):
     """The NumPy twin, on the CPU; torch is never imported."""
 
-    name: str = "numpy"
+    name: Annotated[str, OneOf("numpy")] = "numpy"
 
 
 @dataclass
@@ -81,12 +90,12 @@ class DataConfig:
         flip: probability of mirroring a training image left to right (report R1: 0.5).
     """
 
-    name: str = MISSING
+    name: Annotated[str, OneOf("auto", "mnist", "digits")] = MISSING
     root: str | None = None
     download: bool = True
-    scaling: str = "standard"
-    sampling: str = "shuffle"
-    flip: float = 0.0
+    scaling: Annotated[str, OneOf("unit", "standard", "raw")] = "standard"
+    sampling: Annotated[str, OneOf("shuffle", "replacement")] = "shuffle"
+    flip: Fraction = 0.0
 
 
 @dataclass
@@ -94,29 +103,29 @@ class OptimizerConfig:
     """What every optimizer has."""
 
     name: str = MISSING
-    lr: float = MISSING
-    weight_decay: float = 0.0
+    lr: Positive = MISSING
+    weight_decay: NonNegative = 0.0
 
 
 @dataclass
 class AdamConfig(OptimizerConfig):
     """Adam; eps_mode is where ε stands: "torch", "uncorrected" (R0) or "inside_root" (R3)."""
 
-    name: str = "adam"
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    eps_mode: str = "torch"
+    name: Annotated[str, OneOf("adam")] = "adam"
+    lr: Positive = 1e-3
+    betas: Fractions = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    eps_mode: Annotated[str, OneOf("torch", "uncorrected", "inside_root")] = "torch"
 
 
 @dataclass
 class SGDConfig(OptimizerConfig):
     """Stochastic gradient descent with momentum as torch defines it."""
 
-    name: str = "sgd"
-    lr: float = 1e-2
-    momentum: float = 0.9
-    dampening: float = 0.0
+    name: Annotated[str, OneOf("sgd")] = "sgd"
+    lr: Positive = 1e-2
+    momentum: NonNegative = 0.9
+    dampening: NonNegative = 0.0
     nesterov: bool = False
 
 
@@ -124,41 +133,41 @@ class SGDConfig(OptimizerConfig):
 class AdagradConfig(OptimizerConfig):
     """AdaGrad (report R2 uses lr 0.01 and eps 1e-7)."""
 
-    name: str = "adagrad"
-    lr: float = 1e-2
-    lr_decay: float = 0.0
-    initial_accumulator_value: float = 0.0
-    eps: float = 1e-10
+    name: Annotated[str, OneOf("adagrad")] = "adagrad"
+    lr: Positive = 1e-2
+    lr_decay: NonNegative = 0.0
+    initial_accumulator_value: NonNegative = 0.0
+    eps: NonNegative = 1e-10
 
 
 @dataclass
 class SchedulerConfig:
     """Multiply the learning rate by gamma every step_size epochs; step_size null: never."""
 
-    step_size: int | None = None
-    gamma: float = 0.5
+    step_size: Count | None = None
+    gamma: Positive = 0.5
 
 
 @dataclass
 class StepSchedulerConfig(SchedulerConfig):
     """StepLR with report R1's values."""
 
-    step_size: int | None = 20
+    step_size: Count | None = 20
 
 
 @dataclass
 class InitConfig:
     """Initial weights: "torch", "he", "xavier" or "normal" (backends/initialisation.py)."""
 
-    name: str = MISSING
+    name: Annotated[str, OneOf("torch", "he", "xavier", "normal")] = MISSING
 
 
 @dataclass
 class NormalInitConfig(InitConfig):
     """Linear weights N(0, linear_std²), the form that report R0 prints with a scale of 1."""
 
-    name: str = "normal"
-    linear_std: float = 1.0
+    name: Annotated[str, OneOf("normal")] = "normal"
+    linear_std: Positive = 1.0
 
 
 @dataclass
@@ -177,24 +186,24 @@ class TrainerConfig:
             training and test images, in evaluation mode, to evaluations.csv; 0 for none.
     """
 
-    epochs: int | None = None
-    batch_size: int = 128
-    checkpoint_every: str = "1 epoch"
-    steps_per_epoch: int | None = None
-    log_every: int | None = None
-    evaluation_samples: int = 0
+    epochs: Count | None = None
+    batch_size: Count = 128
+    checkpoint_every: Annotated[str, Every()] = "1 epoch"
+    steps_per_epoch: Count | None = None
+    log_every: Count | None = None
+    evaluation_samples: Natural = 0
 
 
 @dataclass
 class LoggerConfig:
     """A log for live viewing besides the CSV files, which are always written."""
 
-    name: str = MISSING
+    name: Annotated[str, OneOf("csv", "tensorboard")] = MISSING
 
 
 @dataclass
 class StudyConfig:
-    """How a sweep is reported at its end (studies/studies.py).
+    """How a sweep is reported at its end (studies/sweep.py).
 
     Attributes:
         title: a line above its table and picture.
@@ -204,8 +213,10 @@ class StudyConfig:
     """
 
     title: str = ""
-    form: str = "table"
-    column: str = "test_accuracy"
+    form: Annotated[str, OneOf("table", "curves", "evaluations")] = "table"
+    column: Annotated[str, OneOf("train_loss", "train_accuracy", "test_loss", "test_accuracy")] = (
+        "test_accuracy"
+    )
 
 
 @dataclass
@@ -219,8 +230,8 @@ class Config:
 
     resume: str | None = None
     resume_override: bool = False
-    seed: int = 0
-    device: str = "auto"
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+    device: Annotated[str, OneOf("auto", "cpu", "cuda")] = "auto"
     model: ModelConfig = MISSING
     backend: BackendConfig = MISSING
     data: DataConfig = MISSING
@@ -232,47 +243,4 @@ class Config:
     study: StudyConfig = field(default_factory=StudyConfig)
 
 
-class Interval(NamedTuple):
-    """A number of steps or epochs."""
-
-    number: int
-    unit: str  # "step" or "epoch"
-
-
-def parse_interval(text: str) -> Interval:
-    """Return what "200 steps" or "1 epoch" says.
-
-    Raises:
-        ConfigError: if text is not of that form.
-    """
-    found = re.fullmatch(r"\s*([1-9][0-9]{0,11})\s*(step|epoch)s?\s*", text)
-    if not found:
-        raise ConfigError(
-            "trainer.checkpoint_every must be a whole number of at least 1 and its unit, "
-            f"as '1 epoch' or '200 steps', not {text!r}"
-        )
-    return Interval(int(found[1]), found[2])
-
-
 DEFAULT_EPOCHS = {"mnist": 10, "digits": 60}
-
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "backend": {"torch": TorchBackendConfig, "numpy": NumpyBackendConfig},
-    "data": {name: DataConfig(name=name) for name in ("auto", "mnist", "digits")},
-    "optimizer": {"adam": AdamConfig, "sgd": SGDConfig, "adagrad": AdagradConfig},
-    "scheduler": {"constant": SchedulerConfig, "step": StepSchedulerConfig},
-    "init": {
-        **{name: InitConfig(name=name) for name in ("torch", "he", "xavier")},
-        "normal": NormalInitConfig,
-    },
-    "logger": {name: LoggerConfig(name=name) for name in ("csv", "tensorboard")},
-}
-
-
-def register() -> None:
-    """Make the types known to Hydra; harmless when repeated."""
-    store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    for group, options in _OPTIONS.items():
-        for name, node in options.items():
-            store.store(group=group, name=name, node=node)

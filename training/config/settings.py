@@ -7,6 +7,8 @@ from typing import Any
 
 #: Mappings deeper than this stay whole: a damaged file's may be nested without end.
 DEPTH = 8
+#: Characters of a text in a checkpoint.
+MAX_TEXT = 500
 
 #: Never taken from another run: where data lie on this machine, and the resumption itself.
 LOCAL = ("data.root", "resume", "resume_override")

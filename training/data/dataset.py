@@ -10,7 +10,7 @@ import numpy as np
 
 from training.data.digits import load_digits
 from training.data.errors import DataError, MnistAbsentError
-from training.data.mnist import MNIST, Collection, Place, find_place, load_mnist
+from training.data.mnist import MNIST, Collection, find_place, load_mnist
 from training.data.resize import resize_bilinear
 
 CHOICES = ("auto", "mnist", "digits")
@@ -86,26 +86,30 @@ def load_dataset(
             incomplete, or asked for and not to be had.
     """
     if choice not in CHOICES:
-        raise DataError(f"data={choice}", "there are no such data", f"choose {_either(CHOICES)}")
+        raise DataError(
+            f"data={choice}", "there are no such data", f"choose one of {', '.join(CHOICES)}"
+        )
     if not 1 <= image_size <= MAX_IMAGE_SIZE:
         raise DataError(
             f"image size {image_size}", "it is out of range", f"choose 1 to {MAX_IMAGE_SIZE}"
         )
-    if choice == "digits":
-        dataset = _digits(image_size)
-    else:
-        place = find_place(root)
+    dataset = None
+    note = WARNING
+    if choice != "digits":
+        place, patient = find_place(root), choice == "mnist"
         try:
-            patient = choice == "mnist"
             arrays = load_mnist(
                 place, download=download, patient=patient, collection=collection, announce=announce
             )
-            dataset = _mnist(arrays, place, image_size)
+            dataset = _dataset("mnist", arrays, image_size, f"the MNIST files in {place.root}", "")
         except MnistAbsentError as error:
             if choice == "mnist":
                 raise
             announce(f"data: MNIST is {error.reason}: digits take its place")
-            dataset = _digits(image_size, because=f"MNIST is {error.reason}")
+            note = f"{WARNING}; MNIST is {error.reason}"
+    if dataset is None:
+        source = "scikit-learn's 8×8 digits brought to 28×28"
+        dataset = _dataset("digits", load_digits(), image_size, source, note)
     announce(
         f"data: {dataset.name}, {len(dataset.train_labels):,} training and "
         f"{len(dataset.test_labels):,} test images from {dataset.source}"
@@ -114,34 +118,18 @@ def load_dataset(
     return dataset
 
 
-def _mnist(arrays: Sequence[np.ndarray], place: Place, image_size: int) -> Dataset:
+def _dataset(name: str, arrays: Sequence[np.ndarray], size: int, source: str, note: str) -> Dataset:
     train_images, train_labels, test_images, test_labels = arrays
     return Dataset(
-        name="mnist",
-        train_images=_fit(train_images, image_size),
-        train_labels=train_labels.astype(np.int64),
-        test_images=_fit(test_images, image_size),
-        test_labels=test_labels.astype(np.int64),
-        source=f"the MNIST files in {place.root}",
-    )
-
-
-def _digits(image_size: int, because: str = "") -> Dataset:
-    train_images, train_labels, test_images, test_labels = load_digits()
-    return Dataset(
-        name="digits",
-        train_images=_fit(train_images, image_size),
-        train_labels=train_labels,
-        test_images=_fit(test_images, image_size),
-        test_labels=test_labels,
-        source="scikit-learn's 8×8 digits brought to 28×28",
-        note=f"{WARNING}; {because}" if because else WARNING,
+        name,
+        _fit(train_images, size),
+        train_labels.astype(np.int64),
+        _fit(test_images, size),
+        test_labels.astype(np.int64),
+        source,
+        note,
     )
 
 
 def _fit(images: np.ndarray, size: int) -> np.ndarray:
     return images if images.shape[1:] == (size, size) else resize_bilinear(images, size)
-
-
-def _either(choices: Sequence[str]) -> str:
-    return f"{', '.join(choices[:-1])} or {choices[-1]}"

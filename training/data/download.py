@@ -1,8 +1,8 @@
-"""Downloading archives: bounded in time and size, verified, all of them or none.
+"""Downloading files: bounded in time and size, verified, all of them or none.
 
-Each file is written under a temporary name in its own folder, checked, flushed to disk, and takes
-its real name only when every file asked for has been checked. So an interruption leaves nothing
-that looks whole, and processes that download at the same time only replace equal files.
+Nothing is written before every file asked for is there and has its MD5 sum. Each is then written
+under a temporary name, flushed to disk, and renamed. So an interruption leaves nothing that looks
+whole, and processes that download at the same time only replace equal files.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from training.data.mnist import Part
 
 _CHUNK = 2**16
 
 
-@dataclass(frozen=True)
-class Limits:
+class RemoteFile(NamedTuple):
+    """A file as every mirror has it: its name, bytes, and MD5 sum."""
+
+    name: str
+    size: int
+    md5: str
+
+
+class Limits(NamedTuple):
     """Seconds without progress after which a mirror is given up, and seconds for everything."""
 
     silence: float
@@ -48,155 +50,143 @@ class DownloadError(Exception):
 class _MirrorError(Exception):
     """One mirror failed on one file; `fatal` if there is no point in asking it for another."""
 
-    def __init__(self, reason: str, fatal: bool) -> None:
+    def __init__(self, reason: str, fatal: bool = True) -> None:
         super().__init__(reason)
         self.fatal = fatal
 
 
-def fetch_parts(
-    parts: Sequence[Part],
-    mirrors: Sequence[str],
-    folder: Path,
-    *,
-    patient: bool = True,
-    limits: Limits | None = None,
-) -> dict[Part, Path]:
-    """Download every part's archive into `folder`, trying the mirrors in turn.
+def fetch(
+    files: Sequence[RemoteFile], mirrors: Sequence[str], folder: Path, limits: Limits = PATIENT
+) -> list[Path]:
+    """Download files into `folder`, trying the mirrors in turn; return their paths.
 
     Args:
-        parts: what to fetch.
+        files: what to fetch.
         mirrors: addresses that end in a slash.
         folder: created if need be.
-        patient: `PATIENT` limits rather than `QUICK` ones.
-        limits: other limits.
-
-    Returns:
-        The path of each part's archive.
+        limits: how long to wait.
 
     Raises:
-        DownloadError: a part could not be had from any mirror, or not be written. Nothing is left
+        DownloadError: a file could not be had from any mirror, or not be written. Nothing is left
             behind.
     """
-    limits = limits or (PATIENT if patient else QUICK)
     deadline = time.monotonic() + limits.total
-    waiting, temporary = list(parts), {}
+    contents: dict[RemoteFile, bytes] = {}
     failures: dict[str, list[str]] = {}
-    try:
-        for mirror in mirrors:
-            for part in list(waiting):
-                path = folder / f".{part.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
-                temporary[part] = path
-                try:
-                    _fetch(mirror + part.name + ".gz", part, path, limits.silence, deadline)
-                    waiting.remove(part)
-                except _MirrorError as error:
-                    path.unlink(missing_ok=True)
-                    _note(failures, mirror, part, error)
-                    if error.fatal:
-                        break
-            if not waiting:
-                return _publish(temporary, folder)
-    except OSError as error:
-        raise DownloadError(f"{folder} cannot be written: {error.strerror or error}") from error
-    finally:
-        for path in temporary.values():
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+    for mirror in mirrors:
+        for file in (file for file in files if file not in contents):
+            try:
+                contents[file] = _fetch(mirror + file.name, file, limits.silence, deadline)
+            except _MirrorError as error:
+                reason = str(error) if error.fatal else f"{error} for {file.name}"
+                failures.setdefault(reason, []).append(urlsplit(mirror).netloc)
+                if error.fatal:
+                    break
+        if len(contents) == len(files):
+            try:
+                return _publish({file: contents[file] for file in files}, folder)
+            except OSError as error:
+                words = error.strerror or error
+                raise DownloadError(f"{folder} cannot be written: {words}") from error
     reasons = (f"{' and '.join(hosts)} {reason}" for reason, hosts in failures.items())
     raise DownloadError("; ".join(reasons) or "there is no mirror")
 
 
-def _note(failures: dict[str, list[str]], mirror: str, part: Part, error: _MirrorError) -> None:
-    """Add a mirror to those that failed for the same reason."""
-    reason = str(error) if error.fatal else f"{error} for {part.name}.gz"
-    failures.setdefault(reason, []).append(urlsplit(mirror).netloc)
-
-
-def _publish(temporary: dict[Part, Path], folder: Path) -> dict[Part, Path]:
-    """Give verified files their real names, and make the names outlive a power cut."""
-    result = {}
-    for part, path in temporary.items():
-        result[part] = folder / (part.name + ".gz")
-        os.replace(path, result[part])
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    return result
-
-
-def _fetch(url: str, part: Part, path: Path, silence: float, deadline: float) -> None:
-    """Write what `url` gives to `path` if it is the part's archive."""
-    digest, received, start = hashlib.md5(usedforsecurity=False), 0, b""
-    response = _open(url, min(silence, deadline - time.monotonic()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with response, path.open("xb") as file:
-        while piece := _receive(response, deadline):
-            start = start or piece[:64]
-            received += len(piece)
-            if received > part.archive_bytes:
-                break
-            digest.update(piece)
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    if digest.hexdigest() != part.md5 or received != part.archive_bytes:
-        page = "an HTML page" if start.lstrip()[:1] == b"<" else "other content"
-        short = received < part.archive_bytes and start[:2] == b"\x1f\x8b"
-        what = f"only {received:,} of {part.archive_bytes:,} bytes" if short else page
-        raise _MirrorError(f"sent {what}", fatal=False)
-
-
-def _receive(response: HTTPResponse, deadline: float) -> bytes:
-    """Return the next bytes, as few as have come: a mirror that trickles must not hide the time."""
-    if time.monotonic() > deadline:
-        raise _MirrorError("took too long", fatal=True)
+def _publish(contents: dict[RemoteFile, bytes], folder: Path) -> list[Path]:
+    """Write verified files, and then give them their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary: dict[Path, Path] = {}
     try:
-        return response.read1(_CHUNK)
-    except (OSError, HTTPException) as error:
-        raise _MirrorError(f"broke off ({_words(error)})", fatal=True) from error
+        for file, content in contents.items():
+            _remove_stale(file, folder)
+            path = temporary[folder / file.name] = (
+                folder / f".{file.name}.{secrets.token_hex(8)}.part"
+            )
+            with path.open("xb") as target:
+                target.write(content)
+                target.flush()
+                os.fsync(target.fileno())
+        for name, path in temporary.items():
+            os.replace(path, name)
+    finally:
+        for path in temporary.values():
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+    return list(temporary)
 
 
-def _open(url: str, seconds: float) -> HTTPResponse:
-    """Open `url` within a time that includes looking up its name.
+def _remove_stale(file: RemoteFile, folder: Path) -> None:
+    """Delete what processes that were killed left behind: no download takes that long."""
+    for path in folder.glob(f".{file.name}.*.part"):
+        with suppress(OSError):  # another process may do the same
+            if time.time() - path.stat().st_mtime > 2 * PATIENT.total:
+                path.unlink()
 
-    The system's name lookup and a server that sends its headers byte by byte know no timeout, so
-    the request runs in a thread that is left behind when the time is over.
+
+def _fetch(url: str, file: RemoteFile, silence: float, deadline: float) -> bytes:
+    """Return what `url` gives if it is the file."""
+    content = b"".join(_pieces(url, file.size, silence, deadline))
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() == file.md5:
+        return content
+    page = "an HTML page" if content.lstrip()[:1] == b"<" else "other content"
+    short = len(content) < file.size and content[:2] == b"\x1f\x8b"
+    what = f"only {len(content):,} of {file.size:,} bytes" if short else page
+    raise _MirrorError(f"sent {what}", fatal=False)
+
+
+def _pieces(url: str, size: int, silence: float, deadline: float) -> Iterator[bytes]:
+    """Yield what `url` gives, piece by piece as it comes, until there is more than `size`.
+
+    A thread does the waiting, because neither the look-up of a name nor headers that trickle in
+    know a timeout. It is left behind when its time is over.
     """
-    if seconds <= 0:
-        raise _MirrorError("was not asked, the time being over", fatal=True)
-    answer: queue.Queue[HTTPResponse | Exception] = queue.Queue()
+    if time.monotonic() >= deadline:
+        raise _MirrorError("was not asked, the time being over")
+    answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
     given_up = threading.Event()
 
-    def request() -> None:
+    def read() -> None:
+        received = 0
         try:
-            response = urllib.request.urlopen(url, timeout=seconds)
+            with urllib.request.urlopen(url, timeout=silence) as response:
+                while received <= size and not given_up.is_set():
+                    piece = response.read1(_CHUNK)
+                    received += len(piece)
+                    answers.put(piece)
+                    if not piece:
+                        return
+            answers.put(b"")
         except Exception as error:
-            answer.put(error)
-            return
-        answer.put(response)
-        if given_up.is_set():
-            response.close()
+            answers.put(error)
 
-    threading.Thread(target=request, daemon=True).start()
+    threading.Thread(target=read, daemon=True).start()
+    answered = False
     try:
-        result = answer.get(timeout=seconds + 0.1)
-    except queue.Empty:
+        while True:
+            left = min(silence + 0.1, deadline - time.monotonic())
+            try:
+                answer = answers.get(timeout=max(left, 0))
+            except queue.Empty:
+                if time.monotonic() >= deadline:
+                    raise _MirrorError("took too long") from None
+                silent = "fell silent" if answered else f"did not answer within {silence:g} s"
+                raise _MirrorError(silent) from None
+            if isinstance(answer, Exception):
+                raise _refusal(answer, answered) from answer
+            if not answer:
+                return
+            answered = True
+            yield answer
+    finally:
         given_up.set()
-        raise _MirrorError(f"did not answer within {seconds:.0f} s", fatal=True) from None
-    if isinstance(result, urllib.error.HTTPError):
-        result.close()
-        raise _MirrorError(f"answered {result.code} {result.reason}", fatal=False)
-    if isinstance(result, Exception):
-        raise _MirrorError(f"cannot be reached ({_words(result)})", fatal=True) from result
-    return result
 
 
-def _words(error: Exception) -> str:
-    """Return an exception's own words, without the wrapping urllib gives them."""
+def _refusal(error: Exception, answered: bool) -> _MirrorError:
+    """Return in words what an exception of the request's says."""
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return _MirrorError(f"answered {error.code} {error.reason}", fatal=False)
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(inner, TimeoutError):
-        return "timed out"
-    return str(getattr(inner, "strerror", None) or inner or type(inner).__name__)
+    words = str(getattr(inner, "strerror", None) or inner or type(inner).__name__)
+    reason = "timed out" if isinstance(inner, TimeoutError) else words
+    return _MirrorError(f"broke off ({reason})" if answered else f"cannot be reached ({reason})")

@@ -5,7 +5,7 @@ unsigned 32-bit integer, then the elements in C order, big-endian
 (Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits").
 
 Files may come from strangers. Whatever their bytes, the reader returns an array or raises
-`DataError`; it holds at most `MAX_BYTES` of file and `MAX_BYTES` of content at once (twice that
+`IdxError`; it holds at most `MAX_BYTES` of file and `MAX_BYTES` of content at once (twice that
 for elements wider than a byte, which are copied into native byte order), and it compares what
 the header promises with this limit before it allocates anything.
 """
@@ -32,18 +32,17 @@ ELEMENT_TYPES: dict[int, np.dtype] = {
     0x0E: np.dtype(">f8"),
 }
 GZIP_MAGIC = b"\x1f\x8b"
-REMEDY = "replace it with an intact copy"
 
 _LONGEST_HEADER = 4 + 4 * MAX_DIMENSIONS
 _CHUNK = 2**16
 
 
-def read_idx(path: str | os.PathLike[str], *, remedy: str = REMEDY) -> np.ndarray:
-    """Read one IDX file, gzip-compressed or plain, told apart by content and not by name.
+class IdxError(ValueError):
+    """A file that cannot be read as IDX; the message is the reason."""
 
-    Args:
-        path: the file.
-        remedy: what the error tells the user to do.
+
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read one IDX file, gzip-compressed or plain, told apart by content and not by name.
 
     Returns:
         A read-only C-contiguous array in native byte order, of the header's shape and type.
@@ -52,73 +51,63 @@ def read_idx(path: str | os.PathLike[str], *, remedy: str = REMEDY) -> np.ndarra
         DataError: the file cannot be read, is not IDX, is damaged, disagrees with its own header,
             is empty, or is larger than `MAX_BYTES` on disk or once decompressed.
     """
-    return parse(decode(read_bytes(path, remedy=remedy), path, remedy=remedy), path, remedy=remedy)
+    try:
+        return parse(decode(read_bytes(path)))
+    except IdxError as error:
+        raise DataError(path, str(error), "replace it with an intact copy") from error
 
 
-def read_bytes(path: str | os.PathLike[str], *, remedy: str = REMEDY) -> bytes:
-    """Return a regular file's bytes, at most `MAX_BYTES` of them, or raise `DataError`."""
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return a regular file's bytes, at most `MAX_BYTES` of them, or raise `IdxError`."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
-            raise DataError(path, "it is not a regular file", remedy)
+            raise IdxError("it is not a regular file")
         if status.st_size > MAX_BYTES:
-            reason = f"its {status.st_size:,} bytes exceed the limit of {MAX_BYTES:,}"
-            raise DataError(path, reason, remedy)
+            raise IdxError(f"its {status.st_size:,} bytes exceed the limit of {MAX_BYTES:,}")
         with open(path, "rb") as file:
             data = file.read(status.st_size + 1)
     except OSError as error:
-        raise DataError(path, f"it cannot be read ({error.strerror or error})", remedy) from error
+        raise IdxError(f"it cannot be read ({error.strerror or error})") from error
     except ValueError as error:
-        if isinstance(error, DataError):
+        if isinstance(error, IdxError):
             raise
-        raise DataError(path, f"it cannot be a path ({error})", remedy) from error
+        raise IdxError(f"it cannot be a path ({error})") from error
     if len(data) != status.st_size:
-        raise DataError(path, "its size changed while it was read", "try again")
+        raise IdxError("its size changed while it was read")
     return data
 
 
-def decode(data: bytes, name: str | os.PathLike[str], *, remedy: str = REMEDY) -> memoryview:
-    """Return an IDX file's plain bytes, header included, from compressed or plain `data`.
-
-    Args:
-        data: the file's bytes.
-        name: what errors call the file.
-        remedy: what errors tell the user to do.
-
-    Returns:
-        Exactly as many bytes as the header promises.
+def decode(data: bytes) -> memoryview:
+    """Return an IDX file's plain bytes, header included, from its compressed or plain ones.
 
     Raises:
-        DataError: as for `read_idx`.
+        IdxError: if they are not exactly as many as the header promises.
     """
     if not data.startswith(GZIP_MAGIC):
-        total = _total_bytes(data[:_LONGEST_HEADER], name, remedy)
+        total = _total_bytes(data[:_LONGEST_HEADER])
         if len(data) != total:
-            raise DataError(
-                name,
-                f"it has {len(data):,} bytes where its header promises {total:,}"
-                f"{' (cut short)' if len(data) < total else ''}",
-                remedy,
-            )
+            short = " (cut short)" if len(data) < total else ""
+            raise IdxError(f"it has {len(data):,} bytes where its header promises {total:,}{short}")
         return memoryview(data)
     try:
-        return _decompress(data, name, remedy)
+        return _decompress(data)
     except zlib.error as error:
-        raise DataError(name, f"its gzip data is damaged ({error})", remedy) from error
+        raise IdxError(f"its gzip data is damaged ({error})") from error
 
 
-def parse(content: memoryview, name: str | os.PathLike[str], *, remedy: str = REMEDY) -> np.ndarray:
+def parse(content: memoryview) -> np.ndarray:
     """Return the array held by `decode`'s result, read-only and in native byte order."""
-    element, shape = _header(bytes(content[:_LONGEST_HEADER]), name, remedy)
+    element, shape = _header(bytes(content[:_LONGEST_HEADER]))
     flat = np.frombuffer(content, dtype=element, offset=4 + 4 * len(shape))
     array = flat.astype(element.newbyteorder("="), copy=element.itemsize > 1).reshape(shape)
     array.flags.writeable = False
     return array
 
 
-def _decompress(data: bytes, name: str | os.PathLike[str], remedy: str) -> memoryview:
+def _decompress(data: bytes) -> memoryview:
     start = zlib.decompressobj(wbits=31).decompress(data[:_CHUNK], _LONGEST_HEADER)
-    total = _total_bytes(start, name, remedy)
+    total = _total_bytes(start)
     content = bytearray(total)
     view, source, filled = memoryview(content), memoryview(data), 0
     stream = zlib.decompressobj(wbits=31)
@@ -126,50 +115,43 @@ def _decompress(data: bytes, name: str | os.PathLike[str], remedy: str) -> memor
         # One byte more than promised is enough to recognise a file that expands further.
         piece = stream.decompress(source[offset : offset + _CHUNK], total - filled + 1)
         if filled + len(piece) > total:
-            raise DataError(
-                name, f"it holds more than the {total:,} bytes its header promises", remedy
-            )
+            raise IdxError(f"it holds more than the {total:,} bytes its header promises")
         view[filled : filled + len(piece)] = piece
         filled += len(piece)
         if stream.eof:
             if stream.unused_data or offset + _CHUNK < len(data):
-                raise DataError(name, "other bytes follow its gzip data", remedy)
+                raise IdxError("other bytes follow its gzip data")
             break
     if not stream.eof:
-        raise DataError(name, "its gzip data is cut short", remedy)
+        raise IdxError("its gzip data is cut short")
     if filled != total:
-        reason = f"it holds {filled:,} bytes where its header promises {total:,}"
-        raise DataError(name, reason, remedy)
+        raise IdxError(f"it holds {filled:,} bytes where its header promises {total:,}")
     return view.toreadonly()
 
 
-def _total_bytes(start: bytes, name: str | os.PathLike[str], remedy: str) -> int:
+def _total_bytes(start: bytes) -> int:
     """Return the size, header included, that the header promises, after checking the limit."""
-    element, shape = _header(start, name, remedy)
+    element, shape = _header(start)
     total = 4 + 4 * len(shape) + element.itemsize * math.prod(shape)
     if total > MAX_BYTES:
-        reason = f"its header promises {total:,} bytes, over the limit of {MAX_BYTES:,}"
-        raise DataError(name, reason, remedy)
+        raise IdxError(f"its header promises {total:,} bytes, over the limit of {MAX_BYTES:,}")
     return total
 
 
-def _header(
-    start: bytes, name: str | os.PathLike[str], remedy: str
-) -> tuple[np.dtype, tuple[int, ...]]:
+def _header(start: bytes) -> tuple[np.dtype, tuple[int, ...]]:
     """Return element type and shape from a file's first bytes."""
     if not start:
-        raise DataError(name, "it is empty", remedy)
+        raise IdxError("it is empty")
     if start.lstrip()[:1] == b"<":
-        raise DataError(name, "it is an HTML or XML page and not IDX data", remedy)
+        raise IdxError("it is an HTML or XML page and not IDX data")
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in ELEMENT_TYPES:
-        raise DataError(name, f"it starts with {start[:4].hex(' ')}, no IDX magic number", remedy)
+        raise IdxError(f"it starts with {start[:4].hex(' ')}, no IDX magic number")
     dimensions = start[3]
     if not 1 <= dimensions <= MAX_DIMENSIONS:
-        reason = f"its header gives {dimensions} dimensions, not 1 to {MAX_DIMENSIONS}"
-        raise DataError(name, reason, remedy)
+        raise IdxError(f"its header gives {dimensions} dimensions, not 1 to {MAX_DIMENSIONS}")
     if len(start) < 4 + 4 * dimensions:
-        raise DataError(name, "it ends within its header", remedy)
+        raise IdxError("it ends within its header")
     shape = tuple(int(size) for size in np.frombuffer(start, ">u4", dimensions, 4))
     if 0 in shape:
-        raise DataError(name, f"its header gives the sizes {shape}, so it holds nothing", remedy)
+        raise IdxError(f"its header gives the sizes {shape}, so it holds nothing")
     return ELEMENT_TYPES[start[2]], shape

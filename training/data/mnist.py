@@ -180,28 +180,33 @@ def _obtain(
         reason = f"not found in {place.root} or its MNIST/raw, and {barred}"
         raise error(what, reason, "put the missing files there, or choose data=digits")
 
-    from training.data.download import DownloadError, fetch_parts
+    from training.data import download as net  # needed once, and slow to import
 
-    size = sum(part.archive_bytes for part in missing) / 1e6
+    files = [net.RemoteFile(part.name + ".gz", part.archive_bytes, part.md5) for part in missing]
+    size = sum(file.size for file in files) / 1e6
     announce(f"data: {what} is not in {place.root}; trying to download it ({size:.1f} MB)")
+    limits = net.PATIENT if patient else net.QUICK
     try:
-        return fetch_parts(missing, collection.mirrors, _folder(place), patient=patient)
-    except DownloadError as failure:
+        paths = net.fetch(files, collection.mirrors, _folder(place), limits)
+    except net.DownloadError as failure:
         reason = f"not found in {place.root} and not to be had ({failure})"
         remedy = f"try again later, point {ROOT_VARIABLE} at a copy, or choose data=digits"
         raise error(what, reason, remedy) from failure
+    return dict(zip(missing, paths, strict=True))
 
 
 def verify_part(part: Part, path: Path, remedy: str) -> np.ndarray:
     """Read one file and return its array if it is the real one, otherwise raise `DataError`."""
-    data = idx.read_bytes(path, remedy=remedy)
-    archive = data.startswith(idx.GZIP_MAGIC)
-    intact = not archive or hashlib.md5(data, usedforsecurity=False).hexdigest() == part.md5
-    content = idx.decode(data, path, remedy=remedy)
-    array = idx.parse(content, path, remedy=remedy)
+    try:
+        data = idx.read_bytes(path)
+        content = idx.decode(data)
+        array = idx.parse(content)
+    except idx.IdxError as error:
+        raise DataError(path, str(error), remedy) from error
     if hashlib.sha256(content).hexdigest() != part.sha256:
         raise DataError(path, _difference(part, array), remedy)
-    if not intact:
+    archive = data.startswith(idx.GZIP_MAGIC)
+    if archive and hashlib.md5(data, usedforsecurity=False).hexdigest() != part.md5:
         raise DataError(path, f"its MD5 sum is not the original's {part.md5}", remedy)
     return array
 

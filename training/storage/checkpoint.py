@@ -1,30 +1,69 @@
-"""A run's state, saved so that it can be taken up again.
+"""A run's state, saved so that the run can be resumed.
 
-A checkpoint is one safetensors file: the backend-independent state as tensors, and a JSON record
-with a checksum over tensors and record in the header. Nothing in it can execute code.
+A checkpoint is a safetensors file. Its metadata holds a JSON record and a SHA-256 sum over tensors
+and record; nothing in it can be executed, and no name in it is used as a path. Files may come from
+strangers: whatever their bytes, reading them returns their content or raises `CheckpointError`.
+At most `MAX_BYTES` are read, and twice that is held while the tensors are copied out.
+
+Reading a record imports neither NumPy nor torch: the configuration inside decides how they start.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+import re
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import save
+import safetensors
 
-from training.storage import checkpoint_file
-from training.storage.checkpoint_file import PREVIOUS, RawTensor, checksum
 from training.storage.files import copy, write_atomically
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NAME = "checkpoint.safetensors"
+PREVIOUS = ".previous"
 DAMAGED = ".damaged"
+#: What is saved, and what is read: of a file, of its header, and of a tensor's dimensions.
+MAX_BYTES = 256 * 2**20
+MAX_HEADER_BYTES = 2**20
+MAX_DIMENSIONS = 8
+#: The element types, by safetensors' names and by NumPy's.
+DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
+
+_TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
+
+Read = TypeVar("Read")
+
+
+class CheckpointError(ValueError):
+    """A file that is damaged, or no checkpoint; the message says which file and why."""
+
+
+class Tensor(NamedTuple):
+    """A tensor's NumPy type, shape and bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    content: bytes | bytearray
+
+
+class Content(NamedTuple):
+    """A verified file: its tensors by name, and its record of plain JSON values."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds: named arrays, read-only, and a record of plain JSON values."""
+    """A run's state as named arrays, read-only and finite, and its record of plain JSON values."""
 
     state: dict[str, NDArray]
     record: dict[str, Any]
@@ -35,31 +74,113 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[st
 
     Raises:
         OSError: if it cannot be written; the older files are then still there.
-        ValueError: if the record holds a number that is not finite.
+        ValueError: if a number in it is not finite, or it is larger than what is read.
     """
+    import numpy as np
+
+    from training.storage.weights import serialize
+
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
+    if names := not_finite(arrays):
+        raise ValueError(f"{path} cannot hold numbers that are not finite: {', '.join(names)}")
     text = json.dumps(record, sort_keys=True, allow_nan=False)
-    raw = {n: RawTensor(a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
-    content = save(arrays, {"record": text, "sha256": checksum(raw, text)})
+    tensors = {n: Tensor(a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
+    content = serialize(arrays, {"record": text, "sha256": checksum(tensors, text)})
+    if int.from_bytes(content[:8], "little") > MAX_HEADER_BYTES:
+        raise ValueError(f"{path} would have a record of {len(text):,} bytes, too long to be read")
+    check_size(len(content))
     write_atomically(path, content, keep=path.with_name(path.name + PREVIOUS))
+
+
+def check_size(count: int) -> None:
+    """Find out whether a checkpoint of so many bytes can be read again.
+
+    Raises:
+        ValueError: if it is too large.
+    """
+    if count > MAX_BYTES:
+        raise ValueError(f"a checkpoint of {count:,} bytes is too large: {MAX_BYTES:,} are read")
+
+
+def not_finite(state: Mapping[str, NDArray]) -> list[str]:
+    """Return the names of the arrays that hold an infinite number or one that is not a number."""
+    import numpy as np
+
+    return [name for name, array in state.items() if not np.isfinite(array).all()]
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint.
 
     Raises:
-        CheckpointError: if the file cannot be read, is damaged or is no checkpoint.
+        CheckpointError: if the file cannot be read, is damaged or is no checkpoint, or if a number
+            of its state is not finite.
     """
-    return decode(checkpoint_file.read(path))
+    return decode(read(path))
 
 
-def decode(content: checkpoint_file.Content) -> Checkpoint:
-    """Return a verified file's tensors as arrays over the bytes that were read."""
-    arrays = {
-        name: np.frombuffer(tensor.content, tensor.dtype).reshape(tensor.shape)
-        for name, tensor in content.tensors.items()
-    }
-    return Checkpoint(arrays, content.record)
+def decode(content: Content) -> Checkpoint:
+    """Return a verified file's tensors as arrays.
+
+    Raises:
+        CheckpointError: if a number in them is not finite.
+    """
+    import numpy as np
+
+    state = {}
+    for name, (dtype, shape, data) in content.tensors.items():
+        state[name] = np.frombuffer(memoryview(data).toreadonly(), dtype).reshape(shape)
+    if names := not_finite(state):
+        raise CheckpointError(
+            f"{content.path} cannot be resumed: {names[0]} holds a number that is not finite"
+        )
+    return Checkpoint(state, content.record)
+
+
+def read(path: Path) -> Content:
+    """Read and verify a checkpoint without NumPy.
+
+    Raises:
+        CheckpointError: if the file cannot be read, is damaged, or is no checkpoint.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
+            raise CheckpointError(f"{path} is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise CheckpointError(
+                f"{path} has {status.st_size:,} bytes, more than the {MAX_BYTES:,} that are read"
+            )
+        with open(path, "rb") as file:
+            data = file.read(status.st_size + 1)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    if len(data) != status.st_size:
+        raise CheckpointError(f"{path} changed while it was read")
+    return parse(data, path)
+
+
+def newest(directory: Path, reader: Callable[[Path], Read]) -> tuple[Read, str | None]:
+    """Return a run's newest good checkpoint, and why the file before it was passed over, if so.
+
+    Args:
+        directory: the run's folder.
+        reader: `read`, or `load_checkpoint`, for which a state that is not finite is not good.
+
+    Raises:
+        CheckpointError: if the folder holds no good checkpoint.
+    """
+    current = directory / NAME
+    previous = current.with_name(NAME + PREVIOUS)
+    if not current.exists() and not previous.exists():
+        raise CheckpointError(f"there is no {NAME} in {directory}")
+    try:
+        return reader(current), None
+    except CheckpointError as error:
+        try:
+            return reader(previous), str(error)
+        except CheckpointError as second:
+            raise CheckpointError(f"{error}; {second}") from error
 
 
 def set_aside(damaged: Path) -> None:
@@ -67,3 +188,63 @@ def set_aside(damaged: Path) -> None:
     if damaged.exists():
         os.replace(damaged, damaged.with_name(damaged.name + DAMAGED))
     copy(damaged.with_name(damaged.name + PREVIOUS), damaged)
+
+
+def parse(data: bytes, path: Path) -> Content:
+    """Return the content of a checkpoint's bytes; path is what errors call it.
+
+    Raises:
+        CheckpointError: whenever the bytes are not exactly a checkpoint's.
+    """
+    try:
+        metadata, tensors = _deserialize(data)
+        if metadata.keys() != {"record", "sha256"}:
+            raise CheckpointError(f"{path} is no checkpoint: its header has no record and checksum")
+        if metadata["sha256"] != checksum(tensors, metadata["record"]):
+            raise CheckpointError(f"{path} is damaged: its content does not have its checksum")
+        record = json.loads(metadata["record"], parse_float=_finite, parse_constant=_finite)
+        if not isinstance(record, dict):
+            raise ValueError("its record is no JSON object")
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError, safetensors.SafetensorError) as error:
+        reason = str(error).removeprefix("Error while deserializing: ").partition("\n")[0]
+        printable = "".join(filter(str.isprintable, reason))[:200]
+        raise CheckpointError(f"{path} is damaged or is no checkpoint ({printable})") from error
+    return Content(path, tensors, record)
+
+
+def checksum(tensors: Mapping[str, Tensor], record: str) -> str:
+    """Return the SHA-256 sum, in hexadecimal, of a record and of tensors with their names."""
+    digest = hashlib.sha256(record.encode())
+    for name in sorted(tensors):
+        dtype, shape, content = tensors[name]
+        digest.update(f"\0{name} {dtype} {shape}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _deserialize(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return a file's metadata and tensors; the library refuses gaps, overlaps and wrong sizes."""
+    length = int.from_bytes(data[:8], "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its first bytes promise a header of {length:,} bytes")
+    tensors = {}
+    for name, entry in safetensors.deserialize(data):
+        dtype, shape = DTYPES.get(entry["dtype"]), tuple(entry["shape"])
+        if not _TENSOR_NAME.fullmatch(name):
+            raise ValueError(f"it has a tensor named {name[:60]!r}")
+        if dtype is None:
+            raise ValueError(f"{name} has the element type {entry['dtype']}")
+        if len(shape) > MAX_DIMENSIONS or max(shape, default=0) > MAX_BYTES:
+            raise ValueError(f"{name} has more dimensions, or larger ones, than any tensor saved")
+        tensors[name] = Tensor(dtype, shape, entry["data"])
+    # Only the names and sizes are the library's to give: the metadata stand in the header.
+    return json.loads(data[8 : 8 + length]).get("__metadata__") or {}, tensors
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"its record holds {text[:20]}")
+    return value

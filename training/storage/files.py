@@ -1,12 +1,13 @@
-"""Files that are either whole or not there: saved beside, flushed, then renamed into place."""
+"""Files that are either whole or not there: written beside, flushed, then renamed into place."""
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
 from pathlib import Path
 
-_LEFTOVER = re.compile(r"\.[A-Za-z0-9_.]+\.\d+\.(tmp|kept)")
+_LEFTOVER = re.compile(r"\.[A-Za-z0-9_.]+\.[0-9a-f]+\.(tmp|kept)")
 
 
 def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> None:
@@ -21,10 +22,10 @@ def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> No
         OSError: if it cannot be written, with path as its filename; an older file is then still
             there, and so is the one at keep.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "tmp")
     try:
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:  # a planted file or link is not written through
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -43,18 +44,21 @@ def copy(source: Path, target: Path) -> None:
     write_atomically(target, source.read_bytes())
 
 
-def remove_leftovers(directory: Path) -> list[Path]:
-    """Delete what processes that were killed while saving left behind; return what was deleted."""
-    found = [path for path in directory.iterdir() if _LEFTOVER.fullmatch(path.name)]
-    for path in found:
-        path.unlink(missing_ok=True)
-    return found
+def remove_leftovers(directory: Path) -> None:
+    """Delete what processes that were killed while writing left in a folder."""
+    for path in directory.iterdir():
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """Return a name in the same folder that nobody can foresee."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.{kind}")
 
 
 def _keep(path: Path, kept: Path) -> None:
     """Give the file a second name before its own is taken: at no moment is there none."""
-    second = path.with_name(f".{path.name}.{os.getpid()}.kept")
-    second.unlink(missing_ok=True)
+    second = _beside(path, "kept")
     try:
         os.link(path, second)
     except OSError:  # a file system without hard links

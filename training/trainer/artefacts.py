@@ -1,4 +1,4 @@
-"""The files that a run leaves at its end: summary.json and the final weights."""
+"""The files that a run leaves at its end: summary.json, the final weights, and its pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
@@ -16,26 +15,11 @@ from training import environment
 from training.backends.protocol import Backend
 from training.config.schema import Config, ModelConfig
 from training.data import Dataset
-from training.storage.directories import FAILURE, SUMMARY
+from training.storage import weights as weights_file
 from training.storage.files import write_atomically
-from training.trainer.progress import Row
-
-
-class RunLabel(NamedTuple):
-    """What every picture says about where it comes from."""
-
-    model: str
-    backend: str
-    dataset: str
-    seed: int
-
-    @classmethod
-    def of(cls, config: Config, dataset: Dataset) -> RunLabel:
-        """Return a run's label."""
-        return cls(config.model.name, config.backend.name, dataset.name, config.seed)
-
-    def __str__(self) -> str:
-        return f"{self.model} on {self.backend}, {self.dataset}, seed {self.seed}"
+from training.storage.run_folder import FAILURE, SUMMARY
+from training.storage.tables import Row
+from training.trainer.evaluation import Scores
 
 
 @dataclass(frozen=True)
@@ -124,16 +108,21 @@ def save_config(directory: Path, config: Config) -> None:
     (directory / FAILURE).unlink(missing_ok=True)
 
 
-def save_weights(path: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:
+def save_weights(directory: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:
     """Write parameters and buffers under torch's names, with the network they belong to."""
-    from safetensors.numpy import save
-
     metadata = {"model": model.name, "arguments": json.dumps(model.arguments)}
-    write_atomically(path, save(dict(weights), metadata))
+    weights_file.save_weights(directory / "weights.safetensors", weights, metadata)
 
 
-def load_weights(path: Path) -> dict[str, NDArray]:
-    """Return the arrays of a weights file by name."""
-    from safetensors.numpy import load_file
+def draw(
+    directory: Path, config: Config, backend: str, dataset: Dataset, rows: list[Row], scores: Scores
+) -> None:
+    """Draw the curves, the confusion matrix and the most confident errors.
 
-    return load_file(path)
+    Raises:
+        OSError: if they cannot be written.
+    """
+    from training.trainer import pictures  # matplotlib takes longer to import than a run to start
+
+    label = f"{config.model.name} on {backend}, {dataset.name}, seed {config.seed}"
+    pictures.draw(directory, rows, scores, dataset, label)

@@ -11,7 +11,8 @@ from time import perf_counter
 
 from training.backends.protocol import Backend, EpochPlan, LayerRow
 from training.config.schema import Config, TorchBackendConfig
-from training.trainer.progress import Progress, Row
+from training.storage.tables import Row
+from training.trainer.progress import Progress
 
 #: Of an epoch's line, which loses details where the terminal has fewer.
 MAX_COLUMNS = 100

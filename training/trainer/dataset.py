@@ -21,7 +21,8 @@ def load(config: Config, ranks: Ranks) -> Dataset:
         ranks.barrier()
     data = config.data
     try:
-        dataset = _load_once(data.name, data.root, data.download, config.model.image_size)
+        silent = ranks.rank > 0
+        dataset = _load_once(data.name, data.root, data.download, config.model.image_size, silent)
     except DataError as error:
         raise ConfigError(str(error)) from error
     if ranks.rank == 0:
@@ -36,5 +37,6 @@ def load(config: Config, ranks: Ranks) -> Dataset:
 
 
 @lru_cache(maxsize=4)
-def _load_once(name: str, root: str | None, download: bool, size: int) -> Dataset:
-    return load_dataset(name, None if root is None else Path(root), download, size)
+def _load_once(name: str, root: str | None, download: bool, size: int, silent: bool) -> Dataset:
+    folder = None if root is None else Path(root)
+    return load_dataset(name, folder, download, size, (lambda _: None) if silent else print)

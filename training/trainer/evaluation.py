@@ -46,7 +46,7 @@ def confusion_matrix(labels: NDArray[np.int64], predictions: NDArray[np.int64]) 
 
 
 def most_confident_errors(scores: Scores, labels: NDArray[np.int64], count: int) -> NDArray:
-    """Return the positions of at most `count` wrong images, the surest mistake first."""
+    """Return the positions of at most `count` misclassified images, most confident first."""
     wrong = np.flatnonzero(scores.predictions != labels)
     confidence = scores.probabilities[wrong, scores.predictions[wrong]]
     return wrong[np.argsort(-confidence, kind="stable")[:count]]

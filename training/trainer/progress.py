@@ -1,57 +1,16 @@
-"""Where a run stands, and the rows of metrics.csv that it has behind it."""
+"""Where a run stands."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.backends.protocol import Totals
+from training.storage.tables import Row
 from training.trainer.evaluation import Scores
-
-
-@dataclass(frozen=True)
-class Row:
-    """One epoch's line of metrics.csv; accuracies and losses are means over images.
-
-    The training figures are running means over the epoch's batches as they were trained on;
-    seconds counts the training pass alone.
-    """
-
-    epoch: int
-    lr: float
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    seconds: float
-    images_per_second: float
-
-    @classmethod
-    def columns(cls) -> list[str]:
-        """Return the columns' names, in order."""
-        return [field.name for field in fields(cls)]
-
-    @classmethod
-    def of(cls, progress: Progress, lr: float, scores: Scores) -> Row:
-        """Return the row of the epoch under way, all of whose steps are done."""
-        totals, seconds = progress.totals, progress.seconds
-        return cls(
-            epoch=progress.epoch + 1,
-            lr=lr,
-            train_loss=totals.loss / totals.images,
-            train_accuracy=totals.correct / totals.images,
-            test_loss=scores.loss,
-            test_accuracy=scores.accuracy,
-            seconds=seconds,
-            images_per_second=totals.images / seconds,
-        )
-
-    def values(self) -> dict[str, float]:
-        """Return the columns by name, in order."""
-        return asdict(self)
 
 
 @dataclass
@@ -123,3 +82,18 @@ class Progress:
         rows = [Row(int(row[0]), *row[1:].tolist()) for row in table]
         assert isinstance(totals, list)
         return cls(record["epoch"], record["step"], Totals(*totals), record["seconds"], rows)
+
+
+def epoch_row(progress: Progress, lr: float, scores: Scores) -> Row:
+    """Return the row of the epoch under way, all of whose steps are done."""
+    totals, seconds = progress.totals, progress.seconds
+    return Row(
+        epoch=progress.epoch + 1,
+        lr=lr,
+        train_loss=totals.loss / totals.images,
+        train_accuracy=totals.correct / totals.images,
+        test_loss=scores.loss,
+        test_accuracy=scores.accuracy,
+        seconds=seconds,
+        images_per_second=totals.images / seconds,
+    )

@@ -9,20 +9,18 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.backends.protocol import EpochPlan, Totals
 from training.config.schema import Config
 from training.storage.checkpoint import DAMAGED
-from training.storage.csv_log import CsvLog
 from training.storage.files import copy
+from training.storage.tables import EVALUATIONS, STEPS, Mark, Row, Table, salvage
 from training.trainer.live_log import LiveLog
-from training.trainer.progress import Progress, Row
+from training.trainer.progress import Progress
 
 METRICS = "metrics.csv"
-STEPS = ("step", "loss", "accuracy")
-EVALUATIONS = ("step", "epoch", "train_accuracy", "test_accuracy")
 
 
 class Recorder:
@@ -35,19 +33,26 @@ class Recorder:
         config: the run's.
         directory: its folder, or None for a rank that writes nothing.
         rows: of the epochs that are behind it.
+        marks: what the other tables were when it was saved, by file name.
     """
 
-    def __init__(self, config: Config, directory: Path | None, rows: Sequence[Row]) -> None:
-        self._config, self._directory = config, directory
+    def __init__(
+        self,
+        config: Config,
+        directory: Path | None,
+        rows: Sequence[Row],
+        marks: Mapping[str, Mark] | None = None,
+    ) -> None:
+        self._config, self._directory, self._marks = config, directory, marks or {}
         self._seen = Totals()
-        self._metrics: CsvLog | None = None
-        self._steps: CsvLog | None = None
-        self._evaluations: CsvLog | None = None
+        self._metrics: Table | None = None
+        self._steps: Table | None = None
+        self._evaluations: Table | None = None
         self._log: LiveLog | None = None
         self._opened = directory is None
         if directory is not None:
             done = [row.values().values() for row in rows]
-            self._metrics = CsvLog(directory / METRICS, Row.columns(), done)
+            self._metrics = Table(directory / METRICS, Row.columns(), done)
 
     def begin_epoch(self, plan: EpochPlan, progress: Progress) -> list[str]:
         """Take note of the sums so far; return what is to be said of the tables found."""
@@ -92,18 +97,23 @@ class Recorder:
                 self._log.scalar(f"epoch/{name}", value, plan.first_step + plan.steps)
             self._log.flush()
 
+    def marks(self) -> dict[str, Mark]:
+        """Return what the tables that are resumed with the run are now, by file name."""
+        tables = {"steps.csv": self._steps, "evaluations.csv": self._evaluations}
+        return {name: table.mark() for name, table in tables.items() if table}
+
     def close(self) -> None:
         """Finish the log."""
         if self._log:
             self._log.close()
 
-    def _open(self, name: str, header: Sequence[str], done: int, notes: list[str]) -> CsvLog:
+    def _open(self, name: str, header: Sequence[str], done: int, notes: list[str]) -> Table:
         """Return a table whose first column is the step, with the file's rows up to a step."""
         assert self._directory is not None
         path = self._directory / name
         rows: list[list[str]] = []
         if done and path.exists():
-            rows, sound = _read(path, header, done)
+            rows, sound = salvage(path, header, done, self._marks.get(name))
             if not sound:
                 aside = path.with_name(name + DAMAGED)
                 copy(path, aside)
@@ -111,22 +121,4 @@ class Recorder:
                     f"{name} is damaged: going on with the rows that can be read; as it was it is "
                     f"kept as {aside.name}"
                 )
-        return CsvLog(path, header, rows)
-
-
-def _read(path: Path, header: Sequence[str], done: int) -> tuple[list[list[str]], bool]:
-    """Return a file's rows up to a step, and whether up to there it is as it was written."""
-    # What follows the last end of a line, if anything, is what a killed process was writing.
-    *lines, torn = path.read_text("utf-8", errors="replace").split("\n")
-    headed = lines[:1] == [",".join(header)]
-    kept = [line.split(",") for line in lines[1 if headed else 0 :] if _number(line) <= done]
-    rows = [row for row in kept if len(row) == len(header) and min(map(_number, row)) >= 0]
-    return rows, headed and rows == kept and (not torn or _number(torn) > done)
-
-
-def _number(line: str) -> float:
-    """Return a line's first number, or -1, which no table holds, if there is none."""
-    try:
-        return float(line.partition(",")[0])
-    except ValueError:
-        return -1.0
+        return Table(path, header, rows)

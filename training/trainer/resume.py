@@ -19,8 +19,8 @@ from training import environment
 from training.config.schema import Config
 from training.config.settings import LOCAL, RESUMABLE, covered, flatten
 from training.errors import ConfigError
-from training.storage.checkpoint_file import NAME, CheckpointError, Content, newest
-from training.storage.directories import SUMMARY
+from training.storage.checkpoint import NAME, CheckpointError, Content, newest, read
+from training.storage.run_folder import SUMMARY
 
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
 FORMAT = 2
@@ -53,7 +53,7 @@ def find_run(directory: Path) -> Content:
     try:
         if not directory.is_dir():
             raise CheckpointError(f"there is no folder {directory}")
-        return newest(directory)[0]
+        return newest(directory, read)[0]
     except (CheckpointError, OSError) as error:
         raise ConfigError(f"resume={directory}: {error}{_runs_inside(directory)}") from error
 

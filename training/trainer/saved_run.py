@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,18 @@ from training.config.schema import Config
 from training.config.settings import covered
 from training.data import Dataset
 from training.errors import ConfigError
-from training.storage.checkpoint import Checkpoint, decode, save_checkpoint, set_aside
-from training.storage.checkpoint_file import NAME, newest, parse
+from training.storage.checkpoint import (
+    NAME,
+    Checkpoint,
+    decode,
+    load_checkpoint,
+    newest,
+    parse,
+    save_checkpoint,
+    set_aside,
+)
 from training.storage.files import remove_leftovers
+from training.storage.tables import Mark
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
@@ -68,6 +77,7 @@ class SavedRun:
         maker: what has computed it.
         seconds: the time it has taken.
         notes: what a reader of the run's record has to know.
+        marks: what the tables that are resumed with it were, by file name.
     """
 
     state: State
@@ -77,6 +87,7 @@ class SavedRun:
     maker: Maker
     seconds: float
     notes: list[str]
+    marks: dict[str, Mark] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint.
@@ -92,6 +103,7 @@ class SavedRun:
             "progress": self.progress.to_record(),
             "seconds": self.seconds,
             "notes": self.notes,
+            "tables": {name: list(mark) for name, mark in self.marks.items()},
         }
         save_checkpoint(path, {**self.state, ROWS: self.progress.table()}, record)
 
@@ -109,7 +121,8 @@ class SavedRun:
             raise ValueError("it does not say where its run stood")
         progress = Progress.from_record(record["progress"], state.pop(ROWS))
         kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
-        return cls(state, progress, maker=Maker(**record["maker"]), **kept)
+        marks = {name: Mark(*mark) for name, mark in record.get("tables", {}).items()}
+        return cls(state, progress, maker=Maker(**record["maker"]), marks=marks, **kept)
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
         """Have the backend go on from here.
@@ -161,12 +174,16 @@ def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
     try:
         passed_over, content = None, b""
         if ranks.rank == 0:
-            found, passed_over = newest(directory)
-            content = found.path.read_bytes()
+            content, passed_over = newest(directory, _good_bytes)
         content = ranks.broadcast_bytes(content)
         return SavedRun.of(decode(parse(content, directory / NAME))), passed_over
     except ValueError as error:  # CheckpointError is one
         raise ConfigError(f"resume={directory}: {error}") from error
+
+
+def _good_bytes(path: Path) -> bytes:
+    load_checkpoint(path)
+    return path.read_bytes()
 
 
 def clean_up(directory: Path, passed_over: str | None) -> None:
@@ -193,12 +210,20 @@ def _sound(record: dict[str, Any]) -> bool:
         and _types(dataset) == {"name": str, "train_images": int}
         and _types(maker) == {"backend": str, "device": str, "threads": int, "processes": int}
         and isinstance(notes, list)
+        and _are_marks(record.get("tables", {}))
     ):
         return False
     assert isinstance(dataset, dict)
     assert isinstance(maker, dict)
     texts = [*notes, dataset["name"], maker["backend"], maker["device"]]
     return all(isinstance(text, str) and text.isprintable() for text in texts)
+
+
+def _are_marks(tables: Any) -> bool:
+    return isinstance(tables, dict) and all(
+        isinstance(mark, list) and [type(part) for part in mark] == [int, str]
+        for mark in tables.values()
+    )
 
 
 def _types(value: Any) -> dict[str, type] | None:

@@ -22,7 +22,8 @@ from training.backends.launch import process_ranks, run_on_ranks
 from training.backends.opening import open_backend
 from training.backends.protocol import Backend, EpochPlan
 from training.backends.ranks import Ranks
-from training.config.schema import DEFAULT_EPOCHS, Config, parse_interval
+from training.config.limits import parse_interval
+from training.config.schema import DEFAULT_EPOCHS, Config
 from training.data import Dataset
 from training.errors import (
     DivergenceError,
@@ -31,16 +32,16 @@ from training.errors import (
     StoppedError,
     cannot_write,
 )
-from training.storage.checkpoint_file import NAME
-from training.storage.directories import hold
+from training.storage.checkpoint import NAME, not_finite
+from training.storage.run_folder import hold
+from training.storage.tables import Mark
 from training.trainer import artefacts, resume, signals
 from training.trainer.console import Console, heading
 from training.trainer.dataset import load
 from training.trainer.evaluation import Scores, score
 from training.trainer.live_log import check_logger
-from training.trainer.pictures import draw
 from training.trainer.plan import plan_epoch
-from training.trainer.progress import Progress, Row
+from training.trainer.progress import Progress, epoch_row
 from training.trainer.recorder import Recorder
 from training.trainer.saved_run import Maker, SavedRun, clean_up, describe, newest_run
 
@@ -129,6 +130,7 @@ class Trainer:
         self.interval = parse_interval(config.trainer.checkpoint_every)
         self.progress = Progress()
         self.notes: list[str] = []
+        self.marks: dict[str, Mark] = {}
         self.saved = False
         self.writes = ranks.rank == 0
         self._started, self._seconds_before = perf_counter(), 0.0
@@ -143,8 +145,8 @@ class Trainer:
 
     def fit(self) -> Scores:
         """Train to the last epoch; return the scores of the test images after it."""
-        rows = self.progress.rows
-        self.recorder = Recorder(self.config, self.directory if self.writes else None, rows)
+        place = self.directory if self.writes else None
+        self.recorder = Recorder(self.config, place, self.progress.rows, self.marks)
         self.console.begin(self.epochs, self.progress.epoch)
         scores = None
         try:
@@ -207,7 +209,7 @@ class Trainer:
         progress = self.progress
         if not math.isfinite(scores.loss):
             self._diverged(plan.steps)
-        row = Row.of(progress, self.backend.lr, scores)
+        row = epoch_row(progress, self.backend.lr, scores)
         self._record_evaluation(plan, scores, row.epoch)
         self.backend.end_epoch()
         progress.complete(row)
@@ -274,7 +276,7 @@ class Trainer:
         saved, passed_over = newest_run(self.directory, self.ranks)
         words, anew = saved.load_into(self.config, self.dataset, self.backend)
         self.progress, self._seconds_before = saved.progress, saved.seconds
-        self.notes = list(saved.notes)
+        self.notes, self.marks = list(saved.notes), saved.marks
         if self.writes:
             clean_up(self.directory, passed_over)
         self.saved = True
@@ -302,13 +304,14 @@ class Trainer:
         """
         self._look()
         state = self.backend.state()
-        weights = (array for name, array in state.items() if name.startswith("model."))
-        if not all(np.isfinite(array).all() for array in weights):
+        if not_finite(state):
             self._diverged(self.progress.step)
         if self.writes:
             config, dataset = resume.record_of(self.config), describe(self.dataset)
-            maker = Maker.of(self.backend, self.ranks)
-            saved = SavedRun(state, self.progress, config, dataset, maker, self.seconds, self.notes)
+            maker, marks = Maker.of(self.backend, self.ranks), self.recorder.marks()
+            saved = SavedRun(
+                state, self.progress, config, dataset, maker, self.seconds, self.notes, marks
+            )
             saved.save(self.directory / NAME)
         self.saved = True
 
@@ -316,10 +319,9 @@ class Trainer:
         """Leave weights, pictures and the summary of a finished run in its folder."""
         if not self.writes:
             return
-        weights = self.directory / "weights.safetensors"
-        artefacts.save_weights(weights, self.backend.weights(), self.config.model)
-        label = artefacts.RunLabel.of(self.config, self.dataset)
-        draw(self.directory, self.progress.rows, scores, self.dataset, label)
+        artefacts.save_weights(self.directory, self.backend.weights(), self.config.model)
+        parts = self.config, self.backend.name, self.dataset, self.progress.rows, scores
+        artefacts.draw(self.directory, *parts)
         self._summarise("finished")
         accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
         self.console.say(

@@ -22,6 +22,8 @@ from training.errors import ConfigError
 from training.storage.checkpoint import load_checkpoint
 
 torch = pytest.importorskip("torch")
+from training.backends.torch.devices import prepare  # noqa: E402
+from training.backends.torch.distributed import explain  # noqa: E402
 
 #: Ten steps of sums in another order, and how far they may take losses, and parameters and buffers
 #: by their norms. With tanh and averages, rounding stays rounding. ReLUs and maxima may turn it
@@ -98,7 +100,7 @@ def alone(place: Path) -> Path:
     """The networks trained by this process."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("curves", "confusion", "worst"):
-            patch.setattr(f"training.trainer.plots.{name}", lambda path, *_: path.touch())
+            patch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())
         models = f"model={','.join(NETWORKS)}"
         jobs = ("--multirun", models, *SETTINGS, "trainer.epochs=2", "hydra.sweep.dir=alone")
         assert call(patch, place, *jobs) == 0
@@ -232,8 +234,6 @@ def test_two_cuda_devices_are_one(place, monkeypatch, no_pictures):
         (("backend=numpy",), "backend=numpy trains in one process, not in 2: leave torchrun out"),
         (("--multirun", "backend=torch,numpy"), "backend=numpy trains in one process, not in 2"),
         (("--multirun", "seed=1,2", "hydra/launcher=joblib"), "hydra/launcher=joblib cannot"),
-        (("backend.mode=graph",), "backend.mode=graph cannot be used with 2 processes"),
-        (("backend.compile=true",), "backend.compile=true cannot be used with several processes"),
         (("backend.batch_norm=none",), "backend.batch_norm must be one of synchronised, local"),
     ],
 )
@@ -251,9 +251,19 @@ def test_what_several_processes_cannot_do(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_processes_than_devices(monkeypatch):
-    from training.backends.torch.devices import prepare
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("backend.mode=graph", "backend.mode=graph cannot be used with 2 processes"),
+        ("backend.compile=true", "backend.compile=true cannot be used with several processes"),
+    ],
+)
+def test_modes_of_one_process(setting, words):
+    with pytest.raises(ConfigError, match=words):
+        prepare(compose("backend=torch", "device=cpu", setting), processes=2)
 
+
+def test_more_processes_than_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -263,8 +273,6 @@ def test_more_processes_than_devices(monkeypatch):
 
 
 def test_what_a_failed_exchange_means():
-    from training.backends.torch.distributed import explain
-
     silent = RuntimeError("[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 600000ms")
     assert explain(silent, 4) == "another of the 4 processes has not answered for 10 minutes"
     gone = RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [::1]:1")

@@ -54,12 +54,8 @@ class DistributedRanks:
         with self._watched():
             dist.init_process_group("gloo", timeout=TIMEOUT)
         atexit.register(self._part)
-        if self.rank == 0:
-            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, self._end)
-        else:  # a signal to the job is rank 0's to answer: it first saves, for which it needs all
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
+        if self.rank == 0 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._end)
 
     def part(self, size: int) -> slice:
         """Return which of `size` rows are this rank's."""
@@ -106,12 +102,6 @@ class DistributedRanks:
         with self._watched():
             dist.broadcast(array, 0, group=self._group(array))
 
-    def leave(self) -> None:
-        """Break the connections: this rank exchanges nothing more, which the others notice."""
-        self._lost = True
-        with suppress(RuntimeError):
-            dist.destroy_process_group()
-
     def _group(self, tensor: Tensor) -> Any:
         """Return the group over which a tensor travels: None for gloo's, which all belong to."""
         if tensor.is_cuda and self._nccl is None:
@@ -125,8 +115,6 @@ class DistributedRanks:
         Raises:
             ProcessError: instead of what torch raises.
         """
-        if self._lost:
-            raise ProcessError(f"the other processes of the {self.world} have been left")
         try:
             yield
         except RuntimeError as error:

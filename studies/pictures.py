@@ -1,4 +1,4 @@
-"""A study's picture, from its runs: final values by setting, or curves over the epochs."""
+"""Pictures of studies, final values by setting or curves over the epochs, and of kept runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import MaxNLocator
 
-from studies.claims import reported, reported_course
-from studies.groups import Group, grouped, short, show, spread
+from studies.claims import reported, reported_curve
+from studies.groups import Group, Study, short, spread
 from studies.records import Record, Table
-from studies.studies import Study
-from training.trainer import plots
-from training.trainer.artefacts import RunLabel
-from training.trainer.progress import Row
+from training.storage.tables import Row
+from training.trainer import pictures
 
-MEASURED, CLAIMED = plots.TRAIN, plots.TEST
+MEASURED, CLAIMED = pictures.TRAIN, pictures.TEST
 
 SINGLE = "#333333"
 #: Inches of a picture's height that one setting takes.
@@ -27,7 +25,7 @@ LINE = 0.26
 
 def draw(path: Path, study: Study) -> None:
     """Draw a study in its own form, beside the report's figures."""
-    groups = grouped(study.records)
+    groups = study.groups
     height = 2 + LINE * len(groups) if study.form == "table" else 4.5
     figure, axes = plt.subplots(figsize=(8, height), layout="constrained")
     match study.form:
@@ -37,13 +35,13 @@ def draw(path: Path, study: Study) -> None:
             _curves(axes, groups, study.column)
         case _:
             _evaluations(axes, groups)
-    plots.plain(axes)
+    pictures.plain(axes)
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     columns = 4 if len(once) < 5 else 3
     figure.legend(once.values(), once, loc="outside lower center", ncols=columns, frameon=False)
     figure.suptitle(study.heading)
-    plots.save(figure, path)
+    pictures.save(figure, path)
 
 
 def batch_curves(path: Path, record: Record, window: int = 20) -> None:
@@ -57,51 +55,46 @@ def batch_curves(path: Path, record: Record, window: int = 20) -> None:
         axes.plot(steps, means, color=MEASURED, linewidth=1.2, label=f"mean of {window}")
         axes.set_xlabel("iteration")
         axes.set_ylabel(f"training {name}")
-        plots.plain(axes)
+        pictures.plain(axes)
     panels[0].set_yscale("log")
     panels[0].legend(frameon=False)
-    panels[1].yaxis.set_major_formatter(plots.Percent())
+    panels[1].yaxis.set_major_formatter(pictures.Percent())
     figure.suptitle(f"{_label(record)}, by iteration")
-    plots.save(figure, path)
+    pictures.save(figure, path)
 
 
 def epoch_curves(path: Path, record: Record) -> None:
     """Draw loss and accuracy of both sets over the epochs from metrics.csv."""
     rows = [Row(int(row.pop("epoch")), **row) for row in record.table("metrics")]
-    plots.curves(path, rows, _label(record))
+    pictures.curves(path, rows, _label(record))
 
 
-def _label(record: Record) -> RunLabel:
-    model = str(record.setting("model.name"))
-    return RunLabel(model, record.backend, record.dataset, record.seed)
+def _label(record: Record) -> str:
+    model = record.setting("model.name")
+    return f"{model} on {record.backend}, {record.dataset}, seed {record.seed}"
 
 
 def _final_values(axes: Axes, groups: Sequence[Group], name: str) -> None:
-    """Give each setting a line: its mean, deviation, runs and report's figure, then in words."""
+    """Give each setting a line: its mean, standard deviation, runs and the report's figure."""
     percent = "accuracy" in name
     for place, group in enumerate(groups):
-        values = [record.last_epoch()[name] for record in group.finished]
+        values = group.finals(name)
         claimed = reported(group.records[0], name)
         text = "diverged"
         if values:
             found = spread(values)
             text = found.text(percent, digits=2 if percent else 4)
-            if len(values) > 1:
+            if found.std is not None:
                 axes.plot(values, [place] * len(values), "|", color=SINGLE, label="single run")
-                axes.plot(
-                    [found.mean - (found.deviation or 0), found.mean + (found.deviation or 0)],
-                    [place, place],
-                    color=MEASURED,
-                    linewidth=2.5,
-                    alpha=0.5,
-                    label="± standard deviation",
-                )
+                ends = [found.mean - found.std, found.mean + found.std]
+                (bar,) = axes.plot(ends, [place, place], label="± standard deviation")
+                bar.set(color=MEASURED, linewidth=2.5, alpha=0.5)
             axes.plot([found.mean], [place], "o", color=MEASURED, label="measured (mean)")
         if claimed is not None:
             axes.plot([claimed], [place], "D", ms=8, mfc="none", color=CLAIMED, label="reported")
         across = axes.get_yaxis_transform()
         axes.text(1.01, place, text, transform=across, fontsize=8, va="center")
-    labels = [", ".join(map(show, group.values.values())) for group in groups]
+    labels = [", ".join(group.settings()) for group in groups]
     axes.set_yticks(range(len(groups)), labels, fontsize=8)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_ylabel(", ".join(map(short, groups[0].values)))
@@ -114,11 +107,11 @@ def _curves(axes: Axes, groups: Sequence[Group], name: str) -> None:
         rows = _average([record.table("metrics") for record in group.finished or group.records])
         epochs, colour = [row["epoch"] for row in rows], colours(number % 10)
         axes.plot(epochs, [row[name] for row in rows], "o-", color=colour, label=group.label)
-        claimed = reported_course(group.records[0], name)
+        claimed = reported_curve(group.records[0], name)
         if claimed:
             label = f"{group.label}, reported"
             axes.plot(*zip(*claimed, strict=True), "D--", mfc="none", color=colour, label=label)
-    plots.by_epoch(axes, max(int(axes.dataLim.x1), 1))
+    pictures.by_epoch(axes, max(int(axes.dataLim.x1), 1))
     _name(axes.yaxis, name)
 
 
@@ -129,7 +122,7 @@ def _evaluations(axes: Axes, groups: Sequence[Group]) -> None:
             label = f"{name.partition('_')[0]} {'' if len(groups) == 1 else group.label}".strip()
             values = [row[name] for row in rows]
             axes.plot([row["epoch"] for row in rows], values, "o-", color=colour, label=label)
-            claimed = reported_course(group.records[0], name, "evaluations")
+            claimed = reported_curve(group.records[0], name, "evaluations")
             if claimed:
                 axes.plot(
                     [position - 1 for position, _ in claimed],
@@ -160,4 +153,4 @@ def _mean(values: Sequence[float]) -> float:
 def _name(axis: Axis, name: str) -> None:
     axis.set_label_text(name.replace("_", " "))
     if "accuracy" in name:
-        axis.set_major_formatter(plots.Percent())
+        axis.set_major_formatter(pictures.Percent())

@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from studies import study_plots
+from studies import pictures as study_pictures
 from studies.collection import kept
-from studies.studies import Study
-from tests.experiments.kept_runs import keep
-from training.trainer import plots
+from studies.groups import Study
+from tests.studies.kept_runs import keep
+from training.trainer import pictures
 
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "save", lambda figure, _: figures.append(figure))
+    monkeypatch.setattr(pictures, "save", lambda figure, _: figures.append(figure))
     return figures
 
 
 def draw(runs: Path, drawn: list[Figure]) -> Figure:
-    study_plots.draw(Path("study.png"), Study.of(kept(runs)))
+    study_pictures.draw(Path("study.png"), Study.of(kept(runs)))
     (figure,) = drawn
     figure.draw_without_rendering()
     return figure
@@ -50,26 +50,10 @@ def test_words_lie_neither_on_each_other_nor_outside(tmp_path, drawn) -> None:
     assert legend(figure) == {"measured (mean)"}
 
 
-def test_several_seeds_show_runs_and_deviation_apart(tmp_path, drawn) -> None:
+def test_several_seeds_show_runs_and_their_spread_apart(tmp_path, drawn) -> None:
     for seed, accuracy in enumerate((0.99, 0.9925, 0.994)):
         keep(tmp_path, [accuracy], seed)
     figure = draw(tmp_path, drawn)
     assert legend(figure) == {"single run", "± standard deviation", "measured (mean)", "reported"}
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["99.22 ± 0.20 %"]
-
-
-def test_percentages_have_the_decimals_they_need() -> None:
-    assert plots.Percent().format_ticks([0.992, 0.9925, 0.993]) == ["99.20 %", "99.25 %", "99.30 %"]
-    assert plots.Percent().format_ticks([0.2, 0.4]) == ["20 %", "40 %"]
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 10, 60, 300])
-def test_epochs_begin_at_one(epochs) -> None:
-    axes = Figure().subplots()
-    axes.plot(range(1, epochs + 1), [0.5] * epochs)
-    plots.by_epoch(axes, epochs)
-    low, high = axes.get_xlim()
-    shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
-    assert shown
-    assert all(tick >= 1 and tick.is_integer() for tick in shown)

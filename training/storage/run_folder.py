@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,21 +47,6 @@ def claim(wanted: Path, setting: str = "hydra.run.dir") -> Path:
             ) from error
         return directory
     raise AssertionError("unreachable")
-
-
-def release(directory: Path) -> None:
-    """Remove a claimed folder again if it holds nothing but Hydra's record of the settings.
-
-    So do the parents below the current folder that are empty then.
-    """
-    if any(path.name != ".hydra" for path in directory.iterdir()):
-        return
-    shutil.rmtree(directory)
-    here = Path.cwd()
-    for parent in directory.absolute().parents:
-        if here not in parent.parents or any(parent.iterdir()):
-            return
-        parent.rmdir()
 
 
 @contextmanager

@@ -1,30 +1,31 @@
-"""docs/results.md from records: figures, verdicts, and what has no record yet."""
+"""The pages from records: figures, verdicts, and what has no record yet."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 
 import pytest
+from omegaconf import OmegaConf
 
-from studies import collection, study_plots, verdicts
+from studies import collection, pictures, verdicts
 from studies.__main__ import main
 from studies.claim import Claim, Reading
 from studies.claims import CLAIMS, QUIRKS
-from studies.page import write
+from studies.groups import show
+from studies.page import NOT_RUN, write
 from studies.records import recipe
-from studies.tables import NOT_RUN
-from tests.experiments.kept_runs import contents, keep, line, written
-from tests.experiments.test_recipes import EXPERIMENTS, STUDIES, jobs
+from tests.studies.kept_runs import contents, keep, line, written
 from tests.training.support import ROOT
-from training.config.settings import flatten
+
+EXPERIMENTS = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
+PAGES = ("../results.md", "runs.md", "studies.md")
 
 
 def test_without_a_record_there_is_no_figure(tmp_path) -> None:
     (tmp_path / "results" / "runs").mkdir(parents=True)
     page = written(tmp_path / "results")
     for claim in CLAIMS:
-        assert line(page, f"| {claim.report} | {claim.text}").endswith(f"{NOT_RUN} | {NOT_RUN} |")
+        assert line(page, f"| {claim.text} |").endswith(f"{NOT_RUN} | {NOT_RUN} |")
     for quirk in QUIRKS:
         row = line(page, f"| {quirk.report} | {quirk.words}")
         assert row.endswith(f"{NOT_RUN} | {NOT_RUN} | {NOT_RUN} |")
@@ -35,11 +36,12 @@ def test_mean_spread_and_verdict(tmp_path) -> None:
     keep(runs, [0.9, 0.9700], seed=0)
     keep(runs, [0.9, 0.9710], seed=1)
     page = written(tmp_path / "results")
-    row = line(page, "R3", "test accuracy after 2 epochs")
+    row = line(page, "| test accuracy after 2 epochs |")
     assert "97.05 ± 0.07 % (numpy, n = 2)" in row
     assert row.endswith("not reproduced: 13.74 points above |")
     assert line(page, "training images a second").endswith("| met |")
-    assert "a processor, cpu, 1 thread" in page
+    assert "| R3 | `lenet5_avgpool` | test accuracy after 2 epochs: 83.31 % (± 0.3) | 97.05" in page
+    assert "a processor, cpu, 1 thread" in (tmp_path / "results" / "runs.md").read_text()
     picture = tmp_path / "results" / "pictures" / "seeds-r3_lenet5_avgpool.png"
     assert picture.exists()
     before = contents(tmp_path)
@@ -55,30 +57,31 @@ def test_another_folders_page_has_its_own_name(tmp_path) -> None:
     assert main(["--collect", str(run), "--results", str(target)]) == 0
     page = (tmp_path / "other.md").read_text(encoding="utf-8")
     assert "(other/runs)" in page
-    assert "(other/pictures/seeds-r3_lenet5_avgpool.png)" in page
+    assert "(other/pictures/curve-r3_lenet5_avgpool.png)" in page
+    studies = (target / "studies.md").read_text(encoding="utf-8")
+    assert "(pictures/seeds-r3_lenet5_avgpool.png)" in studies
+    assert "(../other.md)" in studies
     assert not (tmp_path / "results.md").exists()
 
 
 def test_curves_are_by_iteration_where_a_run_has_them(tmp_path) -> None:
     runs = tmp_path / "results" / "runs"
     keep(runs, [0.9, 0.97], study="quirk_r3_eps")
-    assert "## r3_lenet5_avgpool by epoch" in written(tmp_path / "results")
+    assert "![r3_lenet5_avgpool by epoch]" in written(tmp_path / "results")
     keep(runs, [0.9, 0.97], seed=1)
     (folder,) = runs.glob("seeds-*")
     (folder / "steps.csv").write_text("step,loss,accuracy\n1,2.3,0.1\n2,2.2,0.2\n")
-    assert "## r3_lenet5_avgpool by iteration" in written(tmp_path / "results")
+    assert "![r3_lenet5_avgpool by iteration]" in written(tmp_path / "results")
 
 
 def test_a_notes_figure_is_measured(tmp_path) -> None:
     runs = tmp_path / "results" / "runs"
     keep(runs, [0.9, 0.97])
     page = written(tmp_path / "results")
-    assert "the rate is not stated: 3e-5" not in page
-    assert "| test accuracy after 2 epochs |" in page
+    assert "does not state the learning rate. 3e-5" not in page
     keep(runs, [0.7, 0.8567], changes={"optimizer.lr": 3e-5})
     page = written(tmp_path / "results")
-    assert ". the rate is not stated: 3e-5 gives 85.67 %, but then" in page
-    assert "| test accuracy after 2 epochs [" in page
+    assert "- The report does not state the learning rate. 3e-5 gives 85.67 %, but then" in page
 
 
 @pytest.mark.parametrize(("of", "figure"), [("mean", 95), ("greatest", 98), ("range", 6)])
@@ -87,14 +90,14 @@ def test_what_a_note_tells_of_several_runs(of, figure, tmp_path) -> None:
         keep(tmp_path, [accuracy], seed)
     keep(tmp_path, [0.98], seed=2, study="again")
     reading = Reading("r3_lenet5_avgpool", of=of)
-    claim = Claim("r3_lenet5_avgpool", "R3", "", (), note="{:.2f}", readings=(reading,))
+    claim = Claim("r3_lenet5_avgpool", "", (), note="{:.2f}", readings=(reading,))
     assert verdicts.note(claim, collection.kept(tmp_path)) == f"{figure:.2f}"
 
 
 def test_divergence_is_a_result(tmp_path) -> None:
     keep(tmp_path / "results" / "runs", [0.1], status="diverged")
     page = written(tmp_path / "results")
-    row = line(page, "R3", "test accuracy after 2 epochs")
+    row = line(page, "| test accuracy after 2 epochs |")
     assert "diverged in 1 of 1" in row
     assert row.endswith("not reproduced: diverges |")
 
@@ -110,13 +113,13 @@ def test_a_departure_is_weighed(tmp_path) -> None:
 
 def test_a_study_keeps_its_title_and_form_beside_runs_of_others(tmp_path, monkeypatch) -> None:
     drawn = {}
-    monkeypatch.setattr(study_plots, "draw", lambda path, study: drawn.update({path.stem: study}))
-    runs, courses = tmp_path / "results" / "runs", {"title": "R3, courses", "form": "curves"}
+    monkeypatch.setattr(pictures, "draw", lambda path, study: drawn.update({path.stem: study}))
+    runs, curves = tmp_path / "results" / "runs", {"title": "R3, curves", "form": "curves"}
     keep(runs, [0.9, 0.96], seed=0, study="r3_a", shown={"title": "R3, finals"})
-    keep(runs, [0.9, 0.97], seed=1, study="r3_b", shown=courses)
-    page = written(tmp_path / "results")
+    keep(runs, [0.9, 0.97], seed=1, study="r3_b", shown=curves)
+    page = written(tmp_path / "results", "studies.md")
     assert "## R3, finals: lenet5_avgpool on mnist\n\n`python train.py study=r3_a`" in page
-    assert "## R3, courses: lenet5_avgpool on mnist\n\n`python train.py study=r3_b`\n\n!" in page
+    assert "## R3, curves: lenet5_avgpool on mnist\n\n`python train.py study=r3_b`\n\n!" in page
     study = drawn["r3_b-r3_lenet5_avgpool"]
     assert study.form == "curves"
     assert [record.seed for record in study.records] == [0, 1]
@@ -130,26 +133,29 @@ def test_runs_of_equal_settings_are_pooled_alike_everywhere(tmp_path) -> None:
     keep(runs, [0.97], seed=1, study="r3_readings", changes=torch)
     page = written(tmp_path / "results")
     assert "| 96.00 ± 1.41 % (n = 2) |" in line(page, "Adam has ε inside the root")
-    rows = [row for row in page.splitlines() if row.startswith("| torch | 96.00 ± 1.41 % |")]
+    studies = (tmp_path / "results" / "studies.md").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in studies if row.startswith("| torch | 96.00 ± 1.41 % |")]
     assert [row.endswith("| 2 |") for row in rows] == [True, True]
 
 
-def test_the_committed_pages_headings_differ() -> None:
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    headings = [row for row in page.splitlines() if row.startswith("## ")]
+@pytest.mark.parametrize("name", PAGES)
+def test_the_committed_pages_headings_differ(name) -> None:
+    page = (ROOT / "docs" / "results" / name).read_text(encoding="utf-8")
+    headings = [row for row in page.splitlines() if row.startswith("#")]
+    assert headings
     assert len(set(headings)) == len(headings)
 
 
 def test_a_single_setting_is_named(tmp_path) -> None:
     keep(tmp_path / "results" / "runs", [0.9, 0.97], changes={"optimizer.lr": 1e-4})
-    page = written(tmp_path / "results")
+    page = written(tmp_path / "results", "studies.md")
     assert "| lr | test accuracy |" in page
     assert "| 0.0001 | 97.00 % |" in page
 
 
 def test_a_changed_run_is_not_the_recipes(tmp_path) -> None:
     keep(tmp_path / "results" / "runs", [0.9, 0.97], changes={"optimizer.lr": 1e-4})
-    row = line(written(tmp_path / "results"), "R3", "test accuracy after 2 epochs")
+    row = line(written(tmp_path / "results"), "| test accuracy after 2 epochs |")
     assert row.endswith(f"{NOT_RUN} | {NOT_RUN} |")
 
 
@@ -160,9 +166,9 @@ def test_claims_and_departures_belong_to_what_there_is() -> None:
         sizes = {"between": 2, "falling": 0}
         assert len(claim.claimed) == sizes.get(claim.rule, len(claim.at))
     for quirk in QUIRKS:
-        assert quirk.study in STUDIES
-        values = {flatten(asdict(job))[quirk.key] for job in jobs(f"study={quirk.study}")}
-        assert values == {quirk.on, quirk.off}
+        study = OmegaConf.load(ROOT / "conf" / "study" / f"{quirk.study}.yaml")
+        swept = str(study.hydra.sweeper.params[quirk.key]).split(",")
+        assert {value.removesuffix(".0") for value in swept} == {show(quirk.on), show(quirk.off)}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +186,7 @@ def test_claims_and_departures_belong_to_what_there_is() -> None:
     ],
 )
 def test_verdicts(rule, claimed, figures, verdict, tmp_path, monkeypatch) -> None:
-    claim = Claim("r3_lenet5_avgpool", "R3", "", claimed, rule=rule, at=tuple(range(len(figures))))
+    claim = Claim("r3_lenet5_avgpool", "", claimed, rule=rule, at=tuple(range(len(figures))))
     monkeypatch.setattr(Claim, "measure", lambda *_: figures)
     assert verdicts.judge(claim, [None]).verdict == verdict  # type: ignore[list-item]
 
@@ -189,4 +195,6 @@ def test_the_committed_page_is_what_its_records_give(tmp_path) -> None:
     kept = ROOT / "docs" / "results" / "runs"
     target = tmp_path / "docs" / "results"
     shutil.copytree(kept, target / "runs")
-    assert write(target).read_text() == (ROOT / "docs" / "results.md").read_text()
+    write(target)
+    for name in PAGES:
+        assert (target / name).read_text() == (ROOT / "docs" / "results" / name).read_text()

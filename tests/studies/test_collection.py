@@ -6,10 +6,9 @@ import json
 
 import pytest
 
-from studies import collection, studies
+from studies import collection, sweep
 from studies.__main__ import main
-from studies.records import Record
-from tests.experiments.kept_runs import SUMMARY, contents, keep, line, written
+from tests.studies.kept_runs import SUMMARY, contents, keep, line, written
 
 
 @pytest.mark.parametrize(
@@ -17,8 +16,9 @@ from tests.experiments.kept_runs import SUMMARY, contents, keep, line, written
     [
         ("1,2,3", "metrics.csv is damaged at line 4: 3 values for 8 columns"),
         ("3,1e-3,x,0.8,0.4,0.9,3,2e4", "metrics.csv is damaged at line 4: could not convert"),
-        ("\0", "metrics.csv is damaged at line 4: "),
-        (None, "metrics.csv holds no epoch"),
+        ("\0", "metrics.csv is damaged at line 4: 1 values for 8 columns"),
+        ("3,1e-3,nan,0.8,0.4,0.9,3,2e4", "metrics.csv is damaged at line 4: nan is not a finite"),
+        (None, "metrics.csv is damaged at line 1: the columns must be"),
     ],
 )
 def test_a_damaged_table_leaves_page_and_pictures(damage, message, tmp_path, capsys) -> None:
@@ -37,13 +37,13 @@ def test_a_damaged_table_leaves_page_and_pictures(damage, message, tmp_path, cap
     assert before == contents(tmp_path)
 
 
-def test_a_sweep_with_a_damaged_table_has_no_report(tmp_path, capsys) -> None:
+def test_a_sweep_with_a_damaged_table_has_no_summary(tmp_path, capsys) -> None:
     keep(tmp_path, [0.9, 0.97])
     (table,) = tmp_path.rglob("metrics.csv")
     table.write_text(f"{table.read_text()}3,1e-3")
-    studies.report(tmp_path)
+    sweep.report(tmp_path)
     told = capsys.readouterr().out
-    assert told.startswith(f"no report of the sweep: {table} is damaged at line 4: ")
+    assert told.startswith(f"no summary of the sweep: {table} is damaged at line 4: ")
     assert not list(tmp_path.glob("study.*"))
 
 
@@ -66,7 +66,7 @@ def test_a_summary_without_its_hardware_is_named(tmp_path, capsys) -> None:
     assert "summary.json lacks device, date" in capsys.readouterr().err
 
 
-def test_a_slip_in_the_folders_name_writes_nothing(tmp_path, capsys) -> None:
+def test_a_typo_in_the_folders_name_writes_nothing(tmp_path, capsys) -> None:
     keep(tmp_path / "results" / "runs", [0.9, 0.97])
     written(tmp_path / "results")
     before = contents(tmp_path)
@@ -142,31 +142,29 @@ def test_a_sweeps_recipes_keep_their_steps(call_main, tmp_path) -> None:
         ("seeds", 1, 4),
     ]
     page = (target.parent / "results.md").read_text(encoding="utf-8")
-    assert "(numpy, n = 2)" in line(page, "R3", "test accuracy after 2 epochs")
+    assert "(numpy, n = 2)" in line(page, "| test accuracy after 2 epochs |")
     assert (target / "pictures" / "curve-r3_lenet5_avgpool.png").exists()
 
 
 def test_long_changes_are_kept_apart(tmp_path) -> None:
-    config = {"seed": 0, "backend": {"name": "numpy"}, "data": {}}
-    folders = set()
     for residual in (False, True):
         changes = {"model.name": "long" * 30, "model.arguments.residual": residual}
-        place = tmp_path, "r1_lenet5_tanh", "r1_future_work"
-        record = Record(*place, changes, config, {"reason": ""})
-        folders.add(collection._keep(record, tmp_path / "kept"))
-    assert len(folders) == 2
+        keep(tmp_path / str(residual), [0.9], changes=changes)
+    kept = collection.collect([tmp_path / "False", tmp_path / "True"], tmp_path / "kept")
+    assert len(set(kept)) == 2
+    assert all(len(folder.parent.name) <= collection.LONGEST for folder in kept)
 
 
-def test_a_sweeps_table_is_in_per_cent_without_empty_columns(tmp_path, capsys) -> None:
+def test_a_sweeps_table_is_in_percent_without_empty_columns(tmp_path, capsys) -> None:
     rate = {"optimizer.lr": 3e-5}
     for seed, accuracy in enumerate((0.95, 0.97)):
         keep(tmp_path, [accuracy], seed, changes=rate)
-    studies.report(tmp_path)
+    sweep.report(tmp_path)
     head, row = capsys.readouterr().out.splitlines()[2:4]
     assert head.split() == ["optimizer.lr", "runs", "failed", "test_accuracy"]
     assert row.split() == ["3e-05", "2", "0", "96.00", "±", "1.41", "%"]
     keep(tmp_path, [0.83], study="recipe")
-    studies.report(tmp_path)
+    sweep.report(tmp_path)
     told = capsys.readouterr().out.splitlines()
     assert told[2].split()[-1] == "reported"
     assert [line.split()[-2:] for line in told if "83.31" in line] == [["83.31", "%"]]

@@ -54,9 +54,10 @@ def keep(
             writer.writerow([epoch, 1e-3, 0.5, 0.8, 0.4, accuracy, 3.0, 20000.0])
 
 
-def written(folder: Path) -> str:
+def written(folder: Path, name: str = "../results.md") -> str:
+    """Write the pages and return one of them, results.md or one inside the folder of results."""
     assert main(["--results", str(folder)]) == 0
-    return (folder.parent / "results.md").read_text(encoding="utf-8")
+    return (folder / name).read_text(encoding="utf-8")
 
 
 def line(page: str, *words: str) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tests.training.support import train_py
-from training.cli.plan import Plan, make_plan, parse_arguments
-from training.config.schema import register
+from training.cli.arguments import parse
+from training.cli.jobs import Request, read
+from training.config.schema import Config
 from training.errors import ConfigError
 
 
-def plan(*arguments: str) -> Plan:
-    register()
-    return make_plan(parse_arguments(arguments))
+def request(*arguments: str) -> Request:
+    return read(parse(arguments))
+
+
+def configs(*arguments: str) -> list[Config]:
+    return [job.config for job in request(*arguments).jobs]
 
 
 @pytest.mark.parametrize(
@@ -29,14 +33,14 @@ def plan(*arguments: str) -> Plan:
 )
 def test_an_added_setting_that_nothing_reads(arguments, words) -> None:
     with pytest.raises(ConfigError) as caught:
-        plan(*arguments)
+        request(*arguments)
     assert str(caught.value) == words
 
 
 def test_what_a_network_may_be_given_is_added() -> None:
-    (job,) = plan("+model.arguments.width={a: 1}").jobs
+    (job,) = configs("+model.arguments.width={a: 1}")
     assert job.model.arguments == {"ties": "first", "width": {"a": 1}}
-    (job,) = plan("optimizer=sgd", "++optimizer.nesterov=true").jobs
+    (job,) = configs("optimizer=sgd", "++optimizer.nesterov=true")
     assert job.optimizer.nesterov is True
 
 
@@ -49,19 +53,19 @@ def test_what_a_network_may_be_given_is_added() -> None:
     ],
 )
 def test_settings_stand_before_and_after_options(arguments) -> None:
-    found = plan(*arguments)
-    assert [job.seed for job in found.jobs] == [0, 1]
-    assert found.overrides == ("seed=0,1", "data=digits")
+    found = request(*arguments)
+    assert [job.config.seed for job in found.jobs] == [0, 1]
+    assert found.lines == ["seed=0,1", "data=digits"]
 
 
 def test_an_unknown_option_is_named_alone() -> None:
     with pytest.raises(
         ConfigError, match=r"no option --epochs=3;.*did you mean trainer\.epochs"
     ) as e:
-        plan("seed=1", "--epochs=3", "data=digits")
+        request("seed=1", "--epochs=3", "data=digits")
     assert "data" not in str(e.value)
     with pytest.raises(ConfigError, match="config-name"):
-        plan("seed=1", "--config-name")
+        request("seed=1", "--config-name")
 
 
 @pytest.mark.usefixtures("few_digits", "no_pictures")
@@ -82,7 +86,7 @@ def test_an_interval_is_no_sweep(arguments) -> None:
     with pytest.raises(
         ConfigError, match=r"optimizer\.lr=interval\(0,1\) gives an interval.*a,b,c"
     ):
-        plan(*arguments, "optimizer.lr=interval(0,1)")
+        request(*arguments, "optimizer.lr=interval(0,1)")
 
 
 def test_an_interval_in_a_file_is_no_sweep(tmp_path) -> None:
@@ -92,7 +96,7 @@ def test_an_interval_in_a_file_is_no_sweep(tmp_path) -> None:
         "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer.lr: 'interval(0,1)'}}}\n"
     )
     with pytest.raises(ConfigError, match=r"optimizer\.lr=interval\(0,1\) gives an interval"):
-        plan("--config-dir", str(tmp_path), "study=wide")
+        request("--config-dir", str(tmp_path), "study=wide")
 
 
 @pytest.mark.parametrize(
@@ -105,15 +109,15 @@ def test_an_interval_in_a_file_is_no_sweep(tmp_path) -> None:
     ],
 )
 def test_a_factor_that_some_job_uses(arguments) -> None:
-    assert {job.scheduler.gamma for job in plan(*arguments).jobs} == {0.1}
+    assert {job.scheduler.gamma for job in configs(*arguments)} == {0.1}
 
 
 def test_several_runs_are_not_taken_up_at_once() -> None:
     with pytest.raises(ConfigError, match="resume takes up one run"):
-        plan("--multirun", "resume=a,b")
+        request("--multirun", "resume=a,b")
 
 
 def test_another_folder_of_files_may_lack_the_groups_of_this_one(tmp_path) -> None:
     (tmp_path / "config.yaml").write_text("defaults: [schema, {data: mnist}, _self_]\n")
     with pytest.raises(ConfigError, match="there is no setting experiment"):
-        plan("--config-path", str(tmp_path), "experiment=r0_lenet5_relu")
+        request("--config-path", str(tmp_path), "experiment=r0_lenet5_relu")

@@ -1,0 +1,160 @@
+"""Run jobs one after another in this process, and remember which of a sweep's have failed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from omegaconf import OmegaConf, read_write
+
+from training import environment
+from training.cli.jobs import Job, Request
+from training.errors import ConfigError, DivergenceError, RunError, StoppedError
+from training.storage import run_folder
+from training.storage.run_folder import FAILURE
+
+#: Of the jobs that were not started.
+MAX_NAMED = 5
+SWEEP = "multirun.yaml"
+
+
+def run_single(request: Request) -> None:
+    """Run the one job of a request in its folder.
+
+    Raises:
+        ConfigError: and then the folder is not there any more.
+        RunError, StoppedError: as `training.trainer`.
+    """
+    from training.trainer.trainer import run
+
+    (job,) = request.jobs
+    if request.resumes:
+        # .hydra stays what it was when the run began; config.yaml says what it has become.
+        run(job.config, request.directory)
+        return
+    present = _present(job.directory)
+    directory = _begin(job, job.directory, "hydra.run.dir")
+    try:
+        run(job.config, directory)
+    except ConfigError:
+        _discard(directory, present)
+        raise
+
+
+def run_sweep(request: Request) -> int:
+    """Run a sweep's jobs, report on them, and return the exit status.
+
+    A job that fails does not stop the others, but for a mistake in the first one's settings: it
+    ends the sweep before there is any result.
+
+    Raises:
+        ConfigError: for such a mistake.
+        StoppedError: at a signal, with what was not started said.
+    """
+    from training.trainer.trainer import run
+
+    leads, place = environment.rank() == 0, request.directory
+    present = _present(place)
+    if leads:
+        place = run_folder.claim(place, "hydra.sweep.dir")
+        OmegaConf.save(request.hydra, place / SWEEP)
+    failed: dict[Path, str] = {}
+    introduced: set[str] = set()
+    introduced = []
+    for number, job in enumerate(request.jobs):
+        if leads:
+            print(f"job {number + 1} of {len(request.jobs)}: {request.varied(job)}", flush=True)
+        directory = _begin(job, place / job.directory, "hydra.sweep.subdir")
+        model = job.config.model
+        try:
+            run(job.config, directory, introduce=model not in introduced)
+            introduced.append(model)
+        except StoppedError:
+            if leads:
+                tell_not_started([request.varied(job) for job in request.jobs[number + 1 :]])
+            raise
+        except Exception as error:
+            if number == 0 and isinstance(error, ConfigError):
+                _discard(directory, place)
+                (place / SWEEP).unlink(missing_ok=True)
+                _discard(place, present)
+                raise
+            # Of several ranks, only a divergence is found by all.
+            if environment.processes() > 1 and not isinstance(error, DivergenceError):
+                raise
+            failed[directory] = note(directory, error) if leads else ""
+    return report(place, failed) if leads else 0
+
+
+def report(place: Path, failed: Mapping[Path, str]) -> int:
+    """Report on a sweep that is through; return its exit status."""
+    from studies import sweep
+
+    sweep.report(place)
+    if not failed:
+        return 0
+    print(f"train.py: failed jobs: {len(failed)}, the others went on", file=sys.stderr)
+    for path in sorted(failed):
+        print(f"  {path}: {failed[path]}", file=sys.stderr)
+    return 1
+
+
+def note(directory: Path, error: Exception) -> str:
+    """Say that a job has failed, write it to its folder, and return the reason."""
+    expected = isinstance(error, (ConfigError, RunError))
+    text = str(error).partition("\n")[0]
+    reason = text if expected else f"{type(error).__name__}: {text}"
+    details = "" if expected else "".join(traceback.format_exception(error))
+    print(f"train.py: {directory.name} failed: {reason}", file=sys.stderr)
+    with suppress(OSError):
+        (directory / FAILURE).write_text(f"{reason}\n{details}", encoding="utf-8")
+    return reason
+
+
+def tell_not_started(settings: Iterable[str]) -> None:
+    """Say which jobs a signal has kept from being started."""
+    left = list(settings)
+    if not left:
+        return
+    plural = "1 job was" if len(left) == 1 else f"{len(left)} jobs were"
+    more = f" and {len(left) - MAX_NAMED} more" if len(left) > MAX_NAMED else ""
+    named = f"{'; '.join(left[:MAX_NAMED])}{more}"
+    print(f"train.py: {plural} not started: {named}", file=sys.stderr)
+
+
+def _begin(job: Job, wanted: Path, setting: str) -> Path:
+    """Return the job's folder, claimed, with Hydra's record of it; rank 0 alone writes."""
+    if environment.rank() > 0:
+        return wanted
+    directory = run_folder.claim(Path(wanted).absolute(), setting)
+    hydra = job.hydra.hydra
+    with read_write(hydra):
+        hydra.runtime.output_dir = str(directory)
+    if hydra.output_subdir is not None:
+        record = directory / str(hydra.output_subdir)
+        record.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(job.composed, record / "config.yaml")
+        OmegaConf.save(job.hydra, record / "hydra.yaml")
+        OmegaConf.save(hydra.overrides.task, record / "overrides.yaml")
+    return directory
+
+
+def _present(wanted: Path) -> Path:
+    """Return the innermost folder of a path that is there already."""
+    return next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+
+
+def _discard(directory: Path, present: Path) -> None:
+    """Remove a folder that `_begin` has made, and those around it up to one that was there."""
+    if environment.rank() > 0:
+        return
+    shutil.rmtree(directory / ".hydra", ignore_errors=True)
+    for folder in (directory, *directory.parents):
+        if folder == present.absolute():
+            return
+        with suppress(OSError):
+            folder.rmdir()

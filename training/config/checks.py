@@ -1,0 +1,108 @@
+"""Hold a composed configuration to its types, their limits, and what goes with what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from training.config.limits import Limit
+from training.config.schema import Config, SGDConfig
+from training.config.settings import LOCAL, MAX_TEXT, covered, flatten
+from training.errors import ConfigError, did_you_mean
+
+
+def check(composed: DictConfig) -> Config:
+    """Return the composed configuration as a `Config`, every value within its limits.
+
+    Raises:
+        ConfigError: with the key, its value, and what it may be.
+    """
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value: set it, as in {missing[0]}=...")
+    _check_names(composed)
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)
+    _check_limits(config)
+    _check_texts(config)
+    _check_together(config)
+    return config
+
+
+def limit_of(kind: Any, name: str) -> Limit | None:
+    """Return the limit that a dataclass states for one of its fields."""
+    hint = get_type_hints(kind, include_extras=True)[name]
+    for part in (hint, *get_args(hint)):  # of `Annotated[...] | None`, too
+        for limit in getattr(part, "__metadata__", ()):
+            return limit
+    return None
+
+
+def _check_limits(group: Any, prefix: str = "") -> None:
+    for field in fields(group):
+        value = getattr(group, field.name)
+        if is_dataclass(value):
+            _check_limits(value, f"{prefix}{field.name}.")
+            continue
+        limit = limit_of(type(group), field.name)
+        if value is not None and limit and (objection := limit.objection(value)):
+            raise ConfigError(f"{prefix}{field.name} {objection}")
+
+
+def _check_texts(config: Config) -> None:
+    """Refuse a text that a checkpoint could not give back."""
+    for key, value in flatten(asdict(config)).items():
+        if not isinstance(value, str) or covered(key, LOCAL):
+            continue
+        if len(value) > MAX_TEXT or not value.isprintable() or "${" in value:
+            raise ConfigError(
+                f"{key} must be one line of at most {MAX_TEXT} printable characters, without "
+                f"${{, not {value[:60]!r}"
+            )
+
+
+def _check_together(config: Config) -> None:
+    optimizer, trainer, data = config.optimizer, config.trainer, config.data
+    if (
+        isinstance(optimizer, SGDConfig)
+        and optimizer.nesterov
+        and (optimizer.momentum == 0 or optimizer.dampening != 0)
+    ):
+        raise ConfigError(
+            "optimizer.nesterov needs optimizer.momentum above 0 and optimizer.dampening=0"
+        )
+    if trainer.steps_per_epoch and data.sampling != "replacement":
+        raise ConfigError(
+            "trainer.steps_per_epoch needs data.sampling=replacement: with "
+            f"data.sampling={data.sampling} an epoch is one pass over the images"
+        )
+    if config.backend.name == "numpy" and config.device == "cuda":
+        raise ConfigError(
+            "device=cuda needs backend=torch: the NumPy twin runs on the CPU (device=cpu)"
+        )
+
+
+def _check_names(composed: DictConfig) -> None:
+    """Refuse what `+key=value` adds and nothing reads."""
+    settings = dict(_settings(composed))
+    known = [name for name, declared in settings.items() if declared]
+    for name in sorted(settings.keys() - set(known)):
+        raise ConfigError(f"there is no setting {name}{did_you_mean(name, known)}")
+
+
+def _settings(composed: DictConfig, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield the dotted name of each setting, and whether its group's type has it.
+
+    A group that is a plain mapping, as a network's arguments are, has any.
+    """
+    kind = OmegaConf.get_type(composed)
+    declared = {field.name for field in fields(kind)} if is_dataclass(kind) else None
+    for key, value in composed.items():
+        name, known = f"{prefix}{key!s}", declared is None or key in declared
+        if known and isinstance(value, DictConfig):
+            yield from _settings(value, f"{name}.")
+        else:
+            yield name, known

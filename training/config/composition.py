@@ -1,0 +1,156 @@
+"""From settings on the command line (key=value) to a checked `Config`, by Hydra's compose API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, open_dict
+
+from training.config import schema
+from training.config.checks import check
+from training.config.schema import Config
+from training.config.suggestions import ERRORS, explain, first_line
+from training.errors import ConfigError
+
+DIRECTORY = Path(__file__).resolve().parents[2] / "conf"
+NAME = "config"
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "backend": {"torch": schema.TorchBackendConfig, "numpy": schema.NumpyBackendConfig},
+    "data": {name: schema.DataConfig(name=name) for name in ("auto", "mnist", "digits")},
+    "optimizer": {
+        "adam": schema.AdamConfig,
+        "sgd": schema.SGDConfig,
+        "adagrad": schema.AdagradConfig,
+    },
+    "scheduler": {"constant": schema.SchedulerConfig, "step": schema.StepSchedulerConfig},
+    "init": {
+        **{name: schema.InitConfig(name=name) for name in ("torch", "he", "xavier")},
+        "normal": schema.NormalInitConfig,
+    },
+    "logger": {name: schema.LoggerConfig(name=name) for name in ("csv", "tensorboard")},
+}
+
+
+def register() -> None:
+    """Make the types known to Hydra; harmless when repeated."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for group, options in _OPTIONS.items():
+        for name, node in options.items():
+            store.store(group=group, name=name, node=node)
+
+
+@contextmanager
+def composer(
+    directory: str | None = None, name: str | None = None, beside: str | None = None
+) -> Iterator[Composer]:
+    """Give what composes, until the block ends.
+
+    Args:
+        directory: of the configuration files.
+        name: of the main file.
+        beside: another folder to search.
+
+    Raises:
+        ConfigError: if there is no such folder, and for what goes wrong inside the block.
+    """
+    register()
+    root = Path(directory or DIRECTORY).resolve()
+    searched = [root] if beside is None else [root, Path(beside).resolve()]
+    for path in searched:
+        if not path.is_dir():
+            raise ConfigError(f"there is no folder {path} of configuration files")
+    extra = [f"hydra.searchpath=[file://{path}]" for path in searched[1:]]
+    with initialize_config_dir(str(root), version_base="1.3", job_name="train"):
+        try:
+            yield Composer(name or NAME, extra)
+        except ConfigError:
+            raise
+        except ERRORS as error:
+            raise ConfigError(f"these settings cannot be used: {first_line(error)}") from error
+
+
+def configuration(*settings: str) -> Config:
+    """Return the checked configuration of one run: `configuration("model=lenet5_bn", "seed=1")`.
+
+    Raises:
+        ConfigError: with the setting at fault and what it may be.
+    """
+    with composer() as opened:
+        return opened.check(opened.compose(settings))
+
+
+class Composer:
+    """Composes inside an initialised Hydra and turns its errors into `ConfigError`.
+
+    Args:
+        name: of the main configuration file.
+        extra: overrides that stand before all others.
+    """
+
+    def __init__(self, name: str, extra: Sequence[str]) -> None:
+        self._name, self._extra = name, extra
+
+    def parse(self, arguments: Sequence[str]) -> list[Override]:
+        """Return what arguments of the form key=value say."""
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        found = []
+        for argument in arguments:
+            try:
+                found += parser.parse_overrides([argument])
+            except ERRORS as error:
+                key, equals, _ = argument.partition("=")
+                if not equals:
+                    raise ConfigError(f"{argument}: write settings as key=value") from error
+                raise ConfigError(
+                    f"{argument}: {first_line(error)}; special characters are quoted, as in "
+                    f"\"{key}='...'\""
+                ) from error
+        if not all(override.key_or_group for override in found):
+            raise ConfigError("=: write settings as key=value")
+        return found
+
+    def compose(self, settings: Sequence[str]) -> DictConfig:
+        """Return the composition with its `hydra` node, which `${hydra:...}` then refers to.
+
+        Raises:
+            ConfigError: with the setting at fault.
+        """
+        try:
+            composed = self._attempt(settings)
+        except ERRORS as error:
+            raise explain(self._attempt, self.parse(settings), error) from error
+        HydraConfig.instance().set_config(composed)
+        return composed
+
+    def check(self, composed: DictConfig) -> Config:
+        """Remove the `hydra` node from a composition, and return what remains as a `Config`.
+
+        Raises:
+            ConfigError: as `checks.check`.
+        """
+        with open_dict(composed):
+            composed.pop("hydra", None)
+        try:
+            return check(composed)
+        except ConfigError:
+            raise
+        except ERRORS as error:
+            key = getattr(error, "full_key", None)  # OmegaConf's errors have one
+            raise ConfigError(
+                f"{key}: {first_line(error)}" if key else first_line(error)
+            ) from error
+
+    def _attempt(self, settings: Sequence[str]) -> DictConfig:
+        """Compose; errors are Hydra's own."""
+        return compose(self._name, [*self._extra, *settings], return_hydra_config=True)

@@ -1,0 +1,40 @@
+"""Files of weights in the safetensors format: parameters and buffers by their names in torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
+
+from training.storage.files import write_atomically
+
+
+def save_weights(path: Path, weights: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
+    """Write weights, with metadata that says which network they belong to.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    write_atomically(path, serialize(weights, metadata))
+
+
+def load_weights(path: Path) -> dict[str, NDArray]:
+    """Return a file's arrays by name."""
+    return load_file(path)
+
+
+def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> bytes:
+    """Return arrays and metadata as safetensors, equal bytes for equal content.
+
+    The library alone would write the metadata in an order that changes from process to process.
+    """
+    content = save(dict(arrays), dict(metadata))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[start:]
