@@ -35,7 +35,7 @@ def compose(backend: str, threads: int, *settings: str) -> Config:
 
 
 class ProjectStep(StepTask):
-    """Steps of a backend, which counts right answers, too; its dropout always draws the shared masks.
+    """Steps of a backend, which counts right answers, too, and always draws the shared masks.
 
     Args:
         threads: threads, or processes, to use.

@@ -61,27 +61,40 @@ def comparison(
         header: of the columns that say what a row is.
         contents: the files; each has its own columns.
         rows_of: gives a file's rows; their union is shown.
-        unit: of the samples, which are seconds with "ms", too.
+        unit: of what is shown; the samples are in seconds where it is "ms".
     """
-    rows: dict[tuple[str, ...], list[list[str]]] = {}
-    head = list(header)
-    for number, content in enumerate(contents):
-        found = list(rows_of(content))
-        compiled = any(COMPILED in samples for _, samples in found)
-        name = processor(content)
-        columns = [f"{name}: NumPy, {unit}", f"PyTorch, {unit}", "NumPy ÷ PyTorch (range)"]
-        columns += ["÷ compiled (range)"] * compiled
-        head += columns
-        for labels, samples in found:
-            cells = rows.setdefault(labels, [["–"] * len(columns)] * number)
-            cells.append(_compared(samples, unit, compiled))
-        for cells in rows.values():
-            cells += [["–"] * len(columns)] * (number + 1 - len(cells))
-    return table(head, [[*labels, *sum(cells, [])] for labels, cells in rows.items()])
+    columns = []
+    for content in contents:
+        found = dict(rows_of(content))
+        compiled = any(COMPILED in samples for samples in found.values())
+        head = [
+            f"{processor(content)}: NumPy, {unit}",
+            f"PyTorch, {unit}",
+            "NumPy ÷ PyTorch (range)",
+        ]
+        head += ["÷ compiled (range)"] * compiled
+        cells = {labels: _compared(one, unit, compiled) for labels, one in found.items()}
+        columns.append((head, cells))
+    return beside(header, columns)
+
+
+def beside(
+    header: Sequence[str], columns: Sequence[tuple[list[str], dict[tuple[str, ...], list[str]]]]
+) -> str:
+    """Return a table of several files' columns, (header, cells by row); what one lacks is "–"."""
+    names = dict.fromkeys(labels for _, cells in columns for labels in cells)
+    rows = [
+        [
+            *labels,
+            *(cell for head, cells in columns for cell in cells.get(labels, ["–"] * len(head))),
+        ]
+        for labels in names
+    ]
+    return table([*header, *(name for head, _ in columns for name in head)], rows)
 
 
 def _compared(samples: dict[str, Any], unit: str, compiled: bool) -> list[str]:
-    show = in_milliseconds if unit == "ms" else _plain
+    show = in_milliseconds if unit == "ms" else plain
     peer = faster(samples)
     cells = [show(samples[name]["median"]) for name in ("numpy", peer)]
     cells.append(ratio(compared(samples, "numpy", peer)))
@@ -112,11 +125,15 @@ def _steps(content: Content, kind: str) -> Iterable[Row]:
             yield (name, str(result["threads"])), result["seconds"]
 
 
+def points(content: Content, series: str) -> list[dict[str, Any]]:
+    """Return the measurements at each value of what grows."""
+    return [point for point in content["points"] if point["series"] == series]
+
+
 def _points(content: Content, series: str) -> Iterable[Row]:
-    for point in content["points"]:
-        if point["series"] == series:
-            over = series == "workers" and point["value"] > content["environment"]["cores"]
-            yield (f"{point['value']}{' (more than cores)' if over else ''}",), point["seconds"]
+    for point in points(content, series):
+        over = series == "workers" and point["value"] > content["environment"]["cores"]
+        yield (f"{point['value']}{' (more than cores)' if over else ''}",), point["seconds"]
 
 
 def _runs(content: Content, what: str) -> Iterable[Row]:
@@ -129,23 +146,23 @@ def _runs(content: Content, what: str) -> Iterable[Row]:
 
 
 def _libraries(contents: Sequence[Content]) -> str:
-    rows: dict[tuple[str, str], list[str]] = {}
-    for number, content in enumerate(contents):
-        for result in content["results"]:
-            for name in LIBRARIES.keys() & result["seconds"].keys():
-                cells = rows.setdefault((name, str(result["threads"])), ["–"] * number)
-                cells.append(ratio(compared(result["seconds"], name, "numpy")))
-        for cells in rows.values():
-            cells += ["–"] * (number + 1 - len(cells))
-    shown = [[LIBRARIES[name], cores, *cells] for (name, cores), cells in sorted(rows.items())]
-    return table(["library", "cores", *(f"{processor(c)}: ÷ NumPy (range)" for c in contents)], shown)
+    columns = []
+    for content in contents:
+        cells = {
+            (words, str(result["threads"])): [ratio(compared(result["seconds"], name, "numpy"))]
+            for name, words in LIBRARIES.items()
+            for result in content["results"]
+            if name in result["seconds"]
+        }
+        columns.append(([f"{processor(content)}: ÷ NumPy (range)"], cells))
+    return beside(("library", "cores"), columns)
 
 
 def _epochs(content: Content) -> str:
     """Return the loops of one file, and below them what was not measured, and why."""
     recipe, rows = content["settings"]["recipe"], []
     for result in content["results"]:
-        cells = [f"{result['line']} ({result['device']})", _plain(result["seconds"]["median"])]
+        cells = [f"{result['line']} ({result['device']})", plain(result["seconds"]["median"])]
         share = result["ratio"]
         cells.append(ratio(Statistics.of(share["values"])) if share else "–")
         rows.append([*cells, f"{result['start_up']:.2f}"])
@@ -164,7 +181,9 @@ def _soak(content: Content) -> str:
         samples = run["samples"]
         (_, before, files), (steps, after, last) = samples[len(samples) // 5], samples[-1]
         memory = f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}"
-        rows.append([name, f"{steps:,}", f"{run['seconds'] / 60:.1f}", *memory, f"{files} → {last}"])
+        rows.append(
+            [name, f"{steps:,}", f"{run['seconds'] / 60:.1f}", *memory, f"{files} → {last}"]
+        )
     header = ["backend", "steps", "minutes", "MiB after 1/5", "MiB at the end", "growth", "files"]
     return table(header, rows)
 
@@ -177,14 +196,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     assert all(len(line) == len(header) for line in lines)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines
-    )
+    return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)
 
 
 def in_milliseconds(seconds: float) -> str:
     """Return a time in ms with about three digits, without its unit."""
-    return _plain(1e3 * seconds)
+    return plain(1e3 * seconds)
 
 
 def ratio(sample: Statistics) -> str:
@@ -193,7 +210,8 @@ def ratio(sample: Statistics) -> str:
     return f"{sample.median:.{digits}f} ({sample.least:.{digits}f}–{sample.greatest:.{digits}f})"
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """Return a number with about three digits."""
     return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
 
 

@@ -27,7 +27,9 @@ from benchmarks.cases import CASES
 from benchmarks.harness import ROOT, BenchmarkError, Implementation, interleaved, summaries
 
 #: What each side imports, and whose version counts.
-SIDES = {name: Implementation(name, f"training.backends.{name}", name) for name in ("numpy", "torch")}
+SIDES = {
+    name: Implementation(name, f"training.backends.{name}", name) for name in ("numpy", "torch")
+}
 MEBIBYTE = 2**20
 #: Seconds between looks at the memory.
 INTERVAL = 0.1
@@ -62,7 +64,10 @@ def main() -> None:
         for network in options.networks:
             command.announce(f"{network} on {options.data}")
             runs = interleaved(
-                {name: partial(train, network, name, options.data, options.epochs) for name in SIDES},
+                {
+                    name: partial(train, network, name, options.data, options.epochs)
+                    for name in SIDES
+                },
                 options.rounds,
             )
             samples = {
@@ -141,7 +146,9 @@ def watch(arguments: Sequence[str]) -> Run:
         raise BenchmarkError(f"{Path(arguments[0]).name} failed: {line}")
     alone = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / MEBIBYTE
     epochs = len(marks) - 1
-    return Run((marks[-1] - marks[0]) / epochs if epochs > 0 else float("nan"), max(alone, peaks[0]))
+    return Run(
+        (marks[-1] - marks[0]) / epochs if epochs > 0 else float("nan"), max(alone, peaks[0])
+    )
 
 
 def family(pid: int) -> Iterator[int]:

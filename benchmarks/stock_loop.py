@@ -16,7 +16,6 @@ from benchmarks.task import SEED, WARM_UP, EpochTask
 from training.backends.initialisation import initial_weights
 from training.config.schema import InitConfig
 
-
 #: Report R1's recipe.
 NETWORK = "lenet5_tanh"
 RATE, FLIP = 1e-5, 0.5

@@ -13,10 +13,12 @@ import signal
 import sys
 import traceback
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from training.backends.ranks import ALONE, Ranks
 from training.environment import keep_freed_memory, prepare_blas
+
+if TYPE_CHECKING:  # it imports NumPy, which is to be set up first
+    from training.backends.ranks import Ranks
 
 
 def main() -> None:
@@ -28,11 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setup = json.loads(sys.stdin.readline())
     prepare(setup)
-    program = partial(serve, setup, answers)
-    if setup["processes"] and setup["threads"] > 1:
-        share(program, setup["threads"])
-    else:
-        program(None, ALONE)
+    run_on_ranks(partial(serve, setup, answers), setup["threads"] if setup["processes"] else 1)
 
 
 def prepare(setup: dict[str, Any]) -> None:
@@ -47,15 +45,20 @@ def prepare(setup: dict[str, Any]) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: setup["threads"]])
 
 
-def share(program: Any, world: int) -> None:
+def run_on_ranks(program: Any, world: int) -> None:
     """Run the program on so many ranks, as training does; each makes its own images."""
     import numpy as np
 
+    from training.backends.ranks import ALONE
     from training.backends.shared_memory import run_on_cores
     from training.data import Dataset
 
-    nothing = np.zeros((0, 0, 0), np.uint8), np.zeros(0, np.int64)
-    run_on_cores(program, Dataset("mnist", *nothing, *nothing, source=""), world)
+    blank = np.zeros((1, 1, 1), np.uint8), np.zeros(1, np.int64)
+    dataset = Dataset("mnist", *blank, *blank, source="")
+    if world > 1:
+        run_on_cores(program, dataset, world)
+    else:
+        program(dataset, ALONE)
 
 
 def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
@@ -83,9 +86,7 @@ def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
             request = json.loads(ranks.broadcast_bytes(line.encode()) or "null")
 
 
-def make_task(
-    target: str, threads: int, arguments: dict[str, Any], ranks: Ranks, **_: Any
-) -> Any:
+def make_task(target: str, threads: int, arguments: dict[str, Any], ranks: Ranks, **_: Any) -> Any:
     """Make the object that is called."""
     module, _, name = target.partition(":")
     made = getattr(importlib.import_module(module), name)
