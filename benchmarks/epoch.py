@@ -109,10 +109,14 @@ def measure(
     first: dict[str, str] = {}
     for line in (line for line in chosen if line.key in workers and line.key not in failures):
         reference = seconds[first.setdefault(line.device, line.key)]
-        result = {"line": line.name, "device": line.device}
-        result["seconds"] = asdict(Statistics.of(seconds[line.key]))
-        result["ratio"] = asdict(ratios(seconds[line.key], reference))
-        result |= {"start_up": start_up[line.key], "mean_loss": losses[line.key]}
+        result = {
+            "line": line.name,
+            "device": line.device,
+            "seconds": asdict(Statistics.of(seconds[line.key])),
+            "ratio": asdict(ratios(seconds[line.key], reference)),
+            "start_up": start_up[line.key],
+            "mean_loss": losses[line.key],
+        }
         results.append(result)
     failed = [line.key for line in chosen if line.key in failures and not line.optional]
     return results, unmeasured | failures, failed

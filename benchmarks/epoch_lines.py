@@ -10,6 +10,21 @@ STOCK = "stock loop"
 R1 = "r1_lenet5_tanh"
 STOCK_LOOP = "benchmarks.stock_loop:StockLoop"
 PROJECT = "benchmarks.project_tasks:ProjectEpoch"
+EAGER, GRAPH = "backend.mode=eager", "backend.mode=graph"
+COMPILE = "backend.compile=true"
+TF32, BF16 = "backend.precision=tf32", "backend.precision=bf16"
+#: The torch twin's loops on each device, with their settings.
+LOOPS = {
+    "cpu": {"eager": [EAGER], "eager, bf16": [EAGER, BF16], "compiled": [COMPILE]},
+    "cuda": {
+        "eager": [EAGER],
+        "compiled": [EAGER, COMPILE],
+        "graph": [GRAPH],
+        "graph, TF32": [GRAPH, TF32],
+        "graph, bf16": [GRAPH, BF16],
+        "graph, compiled": [GRAPH, COMPILE],
+    },
+}
 
 
 class Line(NamedTuple):
@@ -34,11 +49,6 @@ class Line(NamedTuple):
         """Return name and device."""
         return f"{self.name} ({self.device})"
 
-    @property
-    def recipe(self) -> str:
-        """Return the experiment whose network, batch size and optimizer it uses."""
-        return self.arguments.get("recipe", R1)
-
     def start(self, threads: int, images: int) -> Worker:
         """Start the line's process."""
         numpy = self.arguments.get("backend") == "numpy"
@@ -55,33 +65,15 @@ class Line(NamedTuple):
 
 def lines(recipe: str, loaders: int) -> list[Line]:
     """Return every loop there is for a recipe, measurable here or not; R1 has the stock loop."""
-    cpu = [
-        ("eager", _torch(recipe, "mode=eager"), False),
-        ("eager, bf16", _torch(recipe, "mode=eager", "precision=bf16"), False),
-        ("compiled", _torch(recipe, "compile=true"), True),
-        ("NumPy", {"backend": "numpy", "recipe": recipe}, False),
-    ]
-    cuda = [
-        ("eager", _torch(recipe, "mode=eager"), False),
-        ("compiled", _torch(recipe, "mode=eager", "compile=true"), True),
-        ("graph", _torch(recipe, "mode=graph"), False),
-        ("graph, TF32", _torch(recipe, "mode=graph", "precision=tf32"), False),
-        ("graph, bf16", _torch(recipe, "mode=graph", "precision=bf16"), False),
-        ("graph, compiled", _torch(recipe, "mode=graph", "compile=true"), True),
-    ]
     found = []
-    for device, loops in (("cpu", cpu), ("cuda", cuda)):
+    for device, loops in LOOPS.items():
         if recipe == R1:
             helped = f"{STOCK}, {loaders} loader process{'es' if loaders > 1 else ''}"
             found.append(Line(STOCK, device, STOCK_LOOP, {}))
             found.append(Line(helped, device, STOCK_LOOP, {"loaders": loaders}))
-        found += [Line(name, device, PROJECT, *rest) for name, *rest in loops]
+        for name, settings in loops.items():
+            arguments = {"backend": "torch", "recipe": recipe, "settings": settings}
+            found.append(Line(name, device, PROJECT, arguments, COMPILE in settings))
+        if device == "cpu":
+            found.append(Line("NumPy", device, PROJECT, {"backend": "numpy", "recipe": recipe}))
     return found
-
-
-def _torch(recipe: str, *settings: str) -> dict[str, Any]:
-    return {
-        "backend": "torch",
-        "recipe": recipe,
-        "settings": [f"backend.{setting}" for setting in settings],
-    }

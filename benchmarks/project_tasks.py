@@ -171,4 +171,5 @@ class NumpyConvolution(ConvolutionTask):
         """Return the output and the gradients."""
         y = self._layer(self.x)
         dx = self._layer.backward(self.dy)
+        assert dx is not None
         return [y, dx, *self._layer.gradients().values()]

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from benchmarks.harness import Statistics, ratios
 
 Content = dict[str, Any]
-#: What a row is called and its samples by implementation.
-Row = tuple[tuple[str, ...], dict[str, Any]]
+#: What a row is called.
+Labels = tuple[str, ...]
+#: And its samples by implementation.
+Row = tuple[Labels, dict[str, Any]]
 
 #: PyTorch's settings; the faster one is what NumPy is compared with.
 PEERS = ("torch", "torch-kept")
@@ -35,15 +38,14 @@ def sections(contents: Sequence[Content]) -> dict[str, str]:
         for kind in ("step", "scaling", "run", "epoch", "soak")
     }
     found = {"measured": "\n".join(f"* {heading(content)}" for content in contents)}
-    for kind in ("step", "inference"):
-        name = "network (batch)" if kind == "step" else "network"
-        found[kind] = comparison((name, "cores"), of["step"], lambda c, kind=kind: _steps(c, kind))
+    for kind, name in (("step", "network (batch)"), ("inference", "network")):
+        found[kind] = comparison((name, "cores"), of["step"], partial(_steps, kind=kind))
     found["libraries"] = _libraries(of["step"])
     for series, name in SERIES.items():
-        found[series] = comparison((name,), of["scaling"], lambda c, s=series: _points(c, s))
-    network = ("network (batch)",)
-    found["run"] = comparison(network, of["run"], lambda c: _runs(c, "seconds"), "s")
-    found["memory"] = comparison(network, of["run"], lambda c: _runs(c, "peaks"), "MiB")
+        found[series] = comparison((name,), of["scaling"], partial(_points, series=series))
+    for name, what, unit in (("run", "seconds", "s"), ("memory", "peaks", "MiB")):
+        rows = partial(_runs, what=what)
+        found[name] = comparison(("network (batch)",), of["run"], rows, unit)
     found["epoch"] = "\n\n".join(map(_epochs, of["epoch"]))
     found["soak"] = "\n\n".join(map(_soak, of["soak"]))
     return {name: text for name, text in found.items() if text}
@@ -79,7 +81,7 @@ def comparison(
 
 
 def beside(
-    header: Sequence[str], columns: Sequence[tuple[list[str], dict[tuple[str, ...], list[str]]]]
+    header: Sequence[str], columns: Sequence[tuple[list[str], dict[Labels, list[str]]]]
 ) -> str:
     """Return a table of several files' columns, (header, cells by row); what one lacks is "–"."""
     names = dict.fromkeys(labels for _, cells in columns for labels in cells)
@@ -148,7 +150,7 @@ def _runs(content: Content, what: str) -> Iterable[Row]:
 def _libraries(contents: Sequence[Content]) -> str:
     columns = []
     for content in contents:
-        cells = {
+        cells: dict[Labels, list[str]] = {
             (words, str(result["threads"])): [ratio(compared(result["seconds"], name, "numpy"))]
             for name, words in LIBRARIES.items()
             for result in content["results"]

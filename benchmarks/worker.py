@@ -63,16 +63,17 @@ def run_on_ranks(program: Any, world: int) -> None:
 
 def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
     """Make the task, then call it until there are no more calls; rank 0 reads and answers them."""
-    task, request = None, setup
+    task: Any = None
+    request: Any = setup
     with os.fdopen(answers, "w", encoding="utf-8") as output:
         while request:
             try:
-                value = None
+                value: Any = None
                 if task is None:
                     task = make_task(ranks=ranks, **setup)
                 else:
                     value = getattr(task, request["method"])(**request["arguments"])
-                answer = {"value": value}
+                answer: dict[str, Any] = {"value": value}
             except Exception as error:
                 if ranks.rank > 0:
                     raise

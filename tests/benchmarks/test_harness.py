@@ -85,7 +85,7 @@ def test_several_processes_compute_the_same_training():
         assert worker.call("describe")["processes"] == 2
         assert worker.call("losses", steps=3) == pytest.approx(alone, rel=1e-3)
         assert worker.call("seconds", kind="step", count=2) > 0
-        with pytest.raises(BenchmarkError, match="numpy: AttributeError: .*'missing'"):
+        with pytest.raises(BenchmarkError, match=r"numpy: AttributeError: .*'missing'"):
             worker.call("missing")
 
 
