@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks import report
-from benchmarks.harness import BenchmarkError, Implementation
+from benchmarks.harness import BenchmarkError
 from benchmarks.report import Content
 from training.environment import available_cores, processor
 from training.storage.files import write_atomically
@@ -171,9 +172,13 @@ def environment() -> dict[str, Any]:
     }
 
 
-def versions(implementations: Sequence[Implementation]) -> dict[str, str]:
-    """Return the version of each implementation's package."""
-    return {one.package: one.version for one in implementations}
+def versions(*packages: str) -> dict[str, str]:
+    """Return the packages' versions, or "absent"."""
+    found = dict.fromkeys(packages, "absent")
+    for name in packages:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def blas(description: dict[str, Any]) -> str:
@@ -206,6 +211,11 @@ def finish(options: argparse.Namespace, content: Content) -> None:
         print(f"{name}\n{text}\n")
     for name, reason in content.get("not_measured", {}).items():
         print(f"{name}: {reason}")
+    save(options, content)
+
+
+def save(options: argparse.Namespace, content: Content) -> None:
+    """Write the JSON file, if one was asked for."""
     if options.json:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         with writing(options.json):

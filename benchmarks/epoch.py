@@ -25,7 +25,6 @@ from benchmarks.epoch_lines import R1, Line, lines
 from benchmarks.harness import (
     ROOT,
     BenchmarkError,
-    Implementation,
     Statistics,
     Worker,
     interleaved,
@@ -56,8 +55,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("all", *DEVICES), default="all")
     options = parser.parse_args()
     record = command.prepare(options)
-    packages = ("torch", "torchvision", "numpy")
-    record["versions"] = command.versions([Implementation(p, "", p) for p in packages])
+    record["versions"] = command.versions("torch", "torchvision", "numpy")
     record["cuda"] = cuda_device()
     devices = DEVICES if options.device == "all" else (options.device,)
     chosen = [line for line in lines(options.recipe, options.loaders) if line.device in devices]

@@ -7,7 +7,6 @@ machine for a while meets every implementation, and the ratio within a round can
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import statistics
@@ -36,7 +35,7 @@ class Implementation:
     Attributes:
         name: as tables show it.
         target: "module:Class" of the `benchmarks.task.Task` that the worker makes.
-        package: what has to be installed, and whose version is recorded.
+        package: what has to be installed.
         blas: threads of NumPy's BLAS: "one", "all" of the worker's threads, or "default" to leave
             BLAS as it is.
         arguments: of the class, beside those of `Worker`.
@@ -62,14 +61,6 @@ class Implementation:
     def installed(self) -> bool:
         """Return whether the package can be imported here."""
         return importlib.util.find_spec(self.package) is not None
-
-    @property
-    def version(self) -> str:
-        """Return the package's version, or "absent"."""
-        try:
-            return importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError:
-            return "absent"
 
 
 class Worker:

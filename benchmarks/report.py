@@ -6,7 +6,7 @@ of files from elsewhere are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -70,7 +70,7 @@ def comparison(
         found = dict(rows_of(content))
         compiled = any(COMPILED in samples for samples in found.values())
         head = [
-            f"{processor(content)}: NumPy, {unit}",
+            f"{processor(content['environment'])}: NumPy, {unit}",
             f"PyTorch, {unit}",
             "NumPy ÷ PyTorch (range)",
         ]
@@ -156,7 +156,7 @@ def _libraries(contents: Sequence[Content]) -> str:
             for result in content["results"]
             if name in result["seconds"]
         }
-        columns.append(([f"{processor(content)}: ÷ NumPy (range)"], cells))
+        columns.append(([f"{processor(content['environment'])}: ÷ NumPy (range)"], cells))
     return beside(("library", "cores"), columns)
 
 
@@ -168,7 +168,12 @@ def _epochs(content: Content) -> str:
         share = result["ratio"]
         cells.append(ratio(Statistics.of(share["values"])) if share else "–")
         rows.append([*cells, f"{result['start_up']:.2f}"])
-    header = [f"{processor(content)}, {recipe}", "s per epoch", "÷ first (range)", "start-up, s"]
+    header = [
+        f"{processor(content['environment'])}, {recipe}",
+        "s per epoch",
+        "÷ first (range)",
+        "start-up, s",
+    ]
     by_reason: dict[str, list[str]] = {}
     for key, reason in content["not_measured"].items():
         by_reason.setdefault(reason, []).append(key)
@@ -217,23 +222,35 @@ def plain(value: float) -> str:
     return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
 
 
-def processor(content: Content) -> str:
-    """Return the processor's name without the ornaments."""
-    name = content["environment"]["processor"].replace("(R)", "").replace("(TM)", "")
+def processor(record: dict[str, Any]) -> str:
+    """Return the processor's name without the ornaments, from the environment's record."""
+    name = record["processor"].replace("(R)", "").replace("(TM)", "")
     return " ".join(name.removesuffix("Processor").split())
 
 
 def heading(content: Content) -> str:
     """Return in a line what was measured, and where."""
-    record, settings = content["environment"], content["settings"]
+    numpy = content["settings"].get("numpy")
+    cores = f"; NumPy on several cores: {numpy}" if numpy else ""
+    return f"{content['benchmark']}: {place(content['environment'])}{cores}"
+
+
+def place(record: dict[str, Any]) -> str:
+    """Return the environment's record in a line."""
     known = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
     others = record.get("cores_used_by_others")
     busy = f" ({others} used by others)" if others is not None else ""
     device = record.get("cuda")
     cuda = f"; {device['name']}, CUDA {device['cuda']}" if device else ""
-    parallel = f"; NumPy on several cores: {settings['numpy']}" if "numpy" in settings else ""
     return (
-        f"{content['benchmark']}: {processor(content)}, {record['cores']} cores{busy}{cuda}, "
-        f"{record['date'][:10]}; Python {record['python']}, {known}{library}{parallel}"
+        f"{processor(record)}, {record['cores']} cores{busy}{cuda}, "
+        f"{record['date'][:10]}; Python {record['python']}, {known}{library}"
     )
+
+
+def left_out(lacking: Mapping[str, str]) -> list[str]:
+    """Return lines on the sets of kernels that could not be had, by name."""
+    lines = [f"- {name}: {reason}" for name, reason in lacking.items()]
+    head = ["", "Left out, because the libraries here do not offer these kernels:"]
+    return [*head, *lines] if lines else []

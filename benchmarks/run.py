@@ -24,12 +24,9 @@ from typing import NamedTuple
 
 from benchmarks import command
 from benchmarks.cases import CASES
-from benchmarks.harness import ROOT, BenchmarkError, Implementation, interleaved, summaries
+from benchmarks.harness import ROOT, BenchmarkError, interleaved, summaries
 
-#: What each side imports, and whose version counts.
-SIDES = {
-    name: Implementation(name, f"training.backends.{name}", name) for name in ("numpy", "torch")
-}
+SIDES = ("numpy", "torch")
 MEBIBYTE = 2**20
 #: Seconds between looks at the memory.
 INTERVAL = 0.1
@@ -54,10 +51,10 @@ def main() -> None:
     if options.epochs < 2:
         raise BenchmarkError("--epochs 1: the first epoch is not timed, give at least 2")
     record = command.prepare(options)
-    record["versions"] = command.versions(list(SIDES.values()))
+    record["versions"] = command.versions(*SIDES)
     imports = {
-        name: watch(["-c", f"import training.trainer.trainer, {side.target}"]).peak
-        for name, side in SIDES.items()
+        name: watch(["-c", f"import training.trainer.trainer, training.backends.{name}"]).peak
+        for name in SIDES
     }
     results = []
     with command.Disturbance() as others:

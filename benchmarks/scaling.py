@@ -27,7 +27,7 @@ from benchmarks.harness import (
     start_workers,
     summaries,
 )
-from benchmarks.step import NUMPY, TORCH, TWINS
+from benchmarks.step import TORCH, TWINS
 
 #: What grows, and the values it takes.
 SERIES = {
@@ -59,7 +59,7 @@ def main() -> None:
         )
     options = parser.parse_args()
     record = command.prepare(options)
-    record["versions"] = command.versions([NUMPY, TORCH])
+    record["versions"] = command.versions("numpy", "torch")
     with command.Disturbance() as others:
         points = [_point(s, value, options) for s in SERIES for value in getattr(options, s)]
     record["cores_used_by_others"] = others.cores

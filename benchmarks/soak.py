@@ -46,7 +46,7 @@ def main() -> None:
         )
         with Worker(side, threads=1, backend=name) as worker:
             runs[name] = worker.call("train", steps=options.steps, model=options.model)
-    record["versions"] = command.versions([Implementation(name, "", name) for name in runs])
+    record["versions"] = command.versions(*runs)
     settings = {"model": options.model, "steps": options.steps}
     command.finish(
         options, {"benchmark": "soak", "environment": record, "settings": settings, "runs": runs}

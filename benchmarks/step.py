@@ -49,7 +49,7 @@ def main() -> None:
     options = _parser().parse_args()
     record = command.prepare(options)
     peers = [PEERS[name] for name in options.peers if PEERS[name].installed]
-    record["versions"] = command.versions([NUMPY, TORCH, *peers])
+    record["versions"] = command.versions("numpy", "torch", *(one.package for one in peers))
     absent = {
         name: "not installed (pip install 'lenet-twins[peers]')"
         for name in options.peers

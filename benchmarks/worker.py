@@ -50,7 +50,7 @@ def run_on_ranks(program: Any, world: int) -> None:
     import numpy as np
 
     from training.backends.ranks import ALONE
-    from training.backends.shared_memory import run_on_cores
+    from training.backends.workers import run_on_cores
     from training.data import Dataset
 
     blank = np.zeros((1, 1, 1), np.uint8), np.zeros(1, np.int64)
@@ -65,6 +65,7 @@ def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
     """Make the task, then call it until there are no more calls; rank 0 reads and answers them."""
     task: Any = None
     request: Any = setup
+    answer: dict[str, Any]
     with os.fdopen(answers, "w", encoding="utf-8") as output:
         while request:
             try:
@@ -73,7 +74,7 @@ def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
                     task = make_task(ranks=ranks, **setup)
                 else:
                     value = getattr(task, request["method"])(**request["arguments"])
-                answer: dict[str, Any] = {"value": value}
+                answer = {"value": value}
             except Exception as error:
                 if ranks.rank > 0:
                     raise

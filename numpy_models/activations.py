@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from numpy_models.bits import keep_mask, select
+from numpy_models.bits import select
 from numpy_models.layer import Array, Layer, Shape
 
 
@@ -19,7 +19,7 @@ class ReLU(Layer):
 
     def forward_batch_last(self, x: Array) -> Array:
         y = np.maximum(x, 0)
-        self._saved = keep_mask(y <= 0)  # a byte per element instead of the output
+        self._saved = y != 0  # a byte per element instead of the output
         return y
 
     def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:

@@ -1,8 +1,8 @@
 """Choosing array elements through their bits.
 
 NumPy's masked copies (``where=``, boolean indexing) take some twenty times as long as a plain
-pass over the array, and multiplying by a 0/1 mask turns infinities and NaN into NaN. Seen as
-integers, ``value & -1`` keeps a number and ``value & 0`` clears it, for every number there is.
+pass over the array, and multiplying a float by 0 turns infinities and NaN into NaN. Seen as an
+integer, every number there is times True is itself, and times False is +0.
 """
 
 from __future__ import annotations
@@ -17,21 +17,9 @@ def as_integers(values: Array) -> Array:
     return values.view(np.int32 if values.itemsize == 4 else np.int64)
 
 
-def bit_mask(chosen: Array) -> Array:
-    """Turn ``chosen``, in its own memory, from booleans into int8: -1 for True, 0 for False."""
-    mask = chosen.view(np.int8)
-    return np.negative(mask, out=mask)
-
-
-def keep_mask(dropped: Array) -> Array:
-    """Turn ``dropped``, in its own memory, from booleans into int8: 0 for True, -1 for False."""
-    mask = dropped.view(np.int8)
-    return np.subtract(mask, 1, out=mask)
-
-
-def select(values: Array, mask: Array, out: Array) -> Array:
-    """Set ``out`` to ``values`` where the :func:`bit_mask` is -1 and to +0 where it is 0."""
-    np.bitwise_and(as_integers(values), mask, out=as_integers(out))
+def select(values: Array, chosen: Array, out: Array) -> Array:
+    """Set ``out`` to ``values`` where the Boolean ``chosen`` is True, to +0 where it is False."""
+    np.multiply(as_integers(values), chosen, out=as_integers(out))
     return out
 
 

@@ -1,4 +1,12 @@
-"""Losses on public arrays, averaged over the batch."""
+"""Losses on public arrays (N, ...), averaged over the batch, and their gradients.
+
+Cross-entropy, per sample, of logits z with p = softmax(z) and a target distribution q:
+
+    L = -Σ_c q_c log p_c   with   log p_c = z_c - log Σ_k exp z_k,   so   dL/dz_c = p_c - q_c,
+
+because the q_c add up to 1. Squared error: L = (y - t)², dL/dy = 2 (y - t). Means divide by how
+many there are.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ It is always taken in the same order: the same batch gives the same bits.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -22,10 +21,9 @@ import numpy as np
 from numpy_models.dropout import Dropout
 from numpy_models.layer import Array, Layer, Shape
 
-#: Bytes of activations that a micro-batch should have, and the fewest samples that still make
-#: efficient matrix products.
-ACTIVATIONS = 4 * 1024 * 1024
-FEWEST = 32
+#: Samples in a micro-batch. Measured for all five networks: fewer make short rows, on which every
+#: array operation costs more than its arithmetic; more leave the cache before backward comes.
+SIZE = 64
 
 
 class Criterion(Protocol):
@@ -41,7 +39,7 @@ class Criterion(Protocol):
 
 
 def loss_and_gradients(
-    net: Layer, criterion: Criterion, x: Array, targets: Array, size: int | None = None
+    net: Layer, criterion: Criterion, x: Array, targets: Array, size: int = SIZE
 ) -> tuple[float, Array]:
     """Return the mean loss of a batch and the outputs (N, ...); leave its gradients in ``net``.
 
@@ -50,12 +48,12 @@ def loss_and_gradients(
         criterion: the loss.
         x: the batch, (N, C, H, W) or (N, F).
         targets: one for each sample, as the loss takes them.
-        size: samples in a micro-batch; by default as many as the cache has room for.
+        size: samples in a micro-batch.
 
     Raises:
         ValueError: as ``net.forward`` and the loss.
     """
-    bounds = _bounds(net, x, size)
+    bounds = _bounds(net, len(x), size)
     if len(bounds) == 1:
         y = net.forward(x)
         loss = criterion.forward(y, targets)
@@ -75,30 +73,21 @@ def loss_and_gradients(
     return loss, np.concatenate(parts)
 
 
-def outputs(net: Layer, x: Array, size: int | None = None) -> Array:
+def outputs(net: Layer, x: Array, size: int = SIZE) -> Array:
     """Return the outputs (N, ...) for ``x`` in evaluation mode, a micro-batch at a time."""
     was_training = net.training
     net.eval()
     try:
-        return np.concatenate([net.forward(x[part]) for part in _bounds(net, x, size)])
+        return np.concatenate([net.forward(x[part]) for part in _bounds(net, len(x), size)])
     finally:
         net.train(was_training)
 
 
-def microbatch_size(net: Layer, shape: Shape) -> int:
-    """Return how many samples of ``shape`` fit: see ``ACTIVATIONS`` and ``FEWEST``."""
-    numbers = math.prod(shape) + sum(math.prod(out) for _, _, out in net.output_shapes(shape))
-    return max(FEWEST, ACTIVATIONS // (numbers * net.dtype.itemsize))
-
-
-def _bounds(net: Layer, x: Array, size: int | None) -> list[slice]:
-    """Micro-batches of nearly equal size that make up the batch, in order."""
-    samples = len(x)
-    whole = any(leaf.mixes_samples and leaf.training for leaf in net.leaves().values())
-    if size is None:
-        size = samples if whole else microbatch_size(net, x.shape[1:])
-    count = max(1, round(samples / size))
-    edges = [samples * i // count for i in range(count + 1)]
+def _bounds(net: Layer, samples: int, size: int) -> list[slice]:
+    """Micro-batches that make up the batch, in order; a small rest goes to the last one."""
+    if any(leaf.mixes_samples and leaf.training for leaf in net.leaves().values()):
+        size = samples
+    edges = [0, *range(size, samples - (size + 1) // 2 + 1, size), samples]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 

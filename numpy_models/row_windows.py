@@ -11,11 +11,10 @@ it kh * kw times) turns the block into a ready matrix::
     row 3  [ C * kw, OW * N ]       > rows 1..kh                                  -> output row 1
 
 * forward: ``y[r] = weights @ unrolled[r : r + kh]``, one matrix product per output row.
-* weight gradient: input row h meets the output rows h-kh+1 .. h, again one contiguous block:
-  ``g += dy[h - kh + 1 : h + 1] @ unrolled[h].T`` with kernel rows in reverse order. Every
-  unrolled row is read once instead of kh times.
+* weight gradient: ``dw += unrolled[r : r + kh] @ dy[r].T``, the same windows once more; with the
+  few filters on the right, OpenBLAS is faster than with their transpose on the left.
 * input gradient: ``d_unrolled[h] = weights' @ dy[h - kh + 1 : h + 1]``, then its kw column
-  shifts are added up.
+  shifts are added up, a few rows at a time, before they leave the cache.
 
 Padding above and below costs nothing (windows are clipped to the image); padding left and right
 is a border of zeros inside the unrolled copy.
@@ -65,97 +64,103 @@ def unroll_columns(x: Array, kw: int, padding: int) -> Array:
     return out
 
 
-def forward(x: Array, weight: Array, bias: Array | None, padding: Pair) -> Array:
-    """Return the output (OH, F, OW, N) for ``x`` (H, C, W, N) and ``weight`` (F, C, kh, kw)."""
-    filters, _, kh, kw = weight.shape
-    unrolled = unroll_columns(x, kw, padding[1])
-    height, channels, _, ow, n = unrolled.shape
-    oh = height + 2 * padding[0] - kh + 1
+def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int) -> Array:
+    """Return the output (OH, F, OW, N) for ``unrolled`` and ``weight`` (F, C, kh, kw)."""
+    height, channels, kw, ow, n = unrolled.shape
+    filters, _, kh, _ = weight.shape
     kernel = np.ascontiguousarray(weight.transpose(0, 2, 1, 3)).reshape(filters, -1)
     rows = unrolled.reshape(height, channels * kw, ow * n)
-    y = np.empty((oh, filters, ow * n), x.dtype)
+    y = np.empty((height + 2 * padding - kh + 1, filters, ow * n), unrolled.dtype)
     limit = min(SMALL_PRODUCT // kernel.size, CACHED // (3 * kernel.shape[1]))
     for columns in _column_blocks(ow * n, limit):
-        _slide(kernel, rows[:, :, columns], kh, padding[0], y[:, :, columns])
-    if bias is not None:
-        y += bias[:, None]
-    return y.reshape(oh, filters, ow, n)
+        block = y[:, :, columns]
+        _slide(kernel, rows[:, :, columns], kh, padding, range(len(y)), block)
+        if bias is not None:
+            block += bias[:, None]
+    return y.reshape(len(y), filters, ow, n)
 
 
-def weight_gradient(x: Array, dy: Array, padding: Pair, out: Array) -> None:
+def weight_gradient(unrolled: Array, dy: Array, padding: int, out: Array) -> None:
     """Write the gradient of the kernel, (F, C, kh, kw), into ``out``."""
-    filters, channels, kh, kw = out.shape
-    unrolled = unroll_columns(x, kw, padding[1])
-    columns_in_all = dy.shape[2] * dy.shape[3]
+    height, channels, kw, ow, n = unrolled.shape
+    filters, _, kh, _ = out.shape
     depth = channels * kw
-    rows = unrolled.reshape(len(x), depth, columns_in_all)
-    dy_rows = dy.reshape(-1, filters, columns_in_all)
-    reverse = np.zeros((kh * filters, depth), dy.dtype)
-    for columns in _column_blocks(columns_in_all, CACHED // (kh * filters + depth)):
-        block, dy_block = rows[:, :, columns], dy_rows[:, :, columns]
-        whole, clipped = _placements(len(x), len(dy), kh, kh - 1 - padding[0])
+    rows = unrolled.reshape(height, depth, ow * n)
+    dy_rows = dy.reshape(-1, filters, ow * n)
+    whole, clipped = _placements(range(len(dy)), height, kh, padding)
+    total = np.zeros((kh * depth, filters), dy.dtype)
+    for columns in _column_blocks(ow * n, CACHED // (kh * depth + filters)):
+        block, dy_block = rows[:, :, columns], dy_rows[:, :, columns].transpose(0, 2, 1)
         if whole:
-            meets = _windows(dy_block, whole.start - (kh - 1 - padding[0]), len(whole), kh)
-            products = np.matmul(meets, block[whole.start : whole.stop].transpose(0, 2, 1))
-            reverse += products.sum(axis=0)
-        for h, first, start, stop in clipped:
-            met = slice((start - first) * filters, (stop - first) * filters)
-            reverse[met] += _stacked(dy_block, start, stop) @ block[h].T
-    by_row = reverse.reshape(kh, filters, channels, kw)[::-1]
-    out[...] = by_row.transpose(1, 2, 0, 3)
+            windows = _windows(block, whole.start - padding, len(whole), kh)
+            total += np.matmul(windows, dy_block[whole.start : whole.stop]).sum(axis=0)
+        for r, first, start, stop in clipped:
+            met = slice((start - first) * depth, (stop - first) * depth)
+            total[met] += _stacked(block, start, stop) @ dy_block[r]
+    out[...] = total.reshape(kh, channels, kw, filters).transpose(3, 1, 0, 2)
 
 
 def input_gradient(dy: Array, weight: Array, padding: Pair, shape: Shape) -> Array:
     """Return the gradient of an image of ``shape`` (H, C, W, N)."""
-    height, channels, width, n = shape
+    height, channels, _, n = shape
     _, filters, ow, _ = dy.shape
     _, _, kh, kw = weight.shape
     turned = weight[:, :, ::-1].transpose(1, 3, 2, 0)  # (C, kw, kh reversed, F)
     kernel = np.ascontiguousarray(turned).reshape(channels * kw, kh * filters)
     dy_rows = dy.reshape(-1, filters, ow * n)
-    d_rows = np.empty((height, channels * kw, ow * n), dy.dtype)
-    _slide(kernel, dy_rows, kh, kh - 1 - padding[0], d_rows)
-    d_unrolled = d_rows.reshape(height, channels, kw, ow, n)
     dx = np.empty(shape, dy.dtype)
-    for j in range(kw):
-        outputs, columns = column_span(j - padding[1], width, ow)
-        if j == 0:
-            dx[:, :, columns] = d_unrolled[:, :, j, outputs]
-            dx[:, :, : columns.start] = 0
-            dx[:, :, columns.stop :] = 0
-        else:
-            dx[:, :, columns] += d_unrolled[:, :, j, outputs]
+    at_once = max(1, CACHED // (channels * kw * ow * n))
+    d_rows = np.empty((min(at_once, height), channels * kw, ow * n), dy.dtype)
+    for start in range(0, height, at_once):
+        outputs = range(start, min(start + at_once, height))
+        block = d_rows[: len(outputs)]
+        _slide(kernel, dy_rows, kh, kh - 1 - padding[0], outputs, block)
+        by_column = block.reshape(len(outputs), channels, kw, ow, n)
+        _add_columns(by_column, padding[1], dx[outputs.start : outputs.stop])
     return dx
 
 
-def _slide(kernel: Array, rows: Array, kh: int, padding: int, out: Array) -> None:
-    """``out[r]`` = kernel @ the ``kh`` rows from r - padding on, those outside being zero.
+def _add_columns(d_unrolled: Array, padding: int, out: Array) -> None:
+    """Undo :func:`unroll_columns` for gradients: add up what its copies of a number received."""
+    for j in range(d_unrolled.shape[2]):
+        outputs, columns = column_span(j - padding, out.shape[2], d_unrolled.shape[3])
+        if j == 0:
+            out[:, :, columns] = d_unrolled[:, :, j, outputs]
+            out[:, :, : columns.start] = 0
+            out[:, :, columns.stop :] = 0
+        else:
+            out[:, :, columns] += d_unrolled[:, :, j, outputs]
 
-    kernel is (M, kh * depth), rows (count, depth, columns), out (OH, M, columns).
+
+def _slide(kernel: Array, rows: Array, kh: int, padding: int, outputs: range, out: Array) -> None:
+    """Write output rows r: kernel @ the ``kh`` rows from r - padding on, those outside being zero.
+
+    kernel is (M, kh * depth), rows (count, depth, columns), out (len(outputs), M, columns).
     """
     depth = rows.shape[1]
-    whole, clipped = _placements(len(out), len(rows), kh, padding)
+    whole, clipped = _placements(outputs, len(rows), kh, padding)
     if whole:
         windows = _windows(rows, whole.start - padding, len(whole), kh)
-        np.matmul(kernel, windows, out=out[whole.start : whole.stop])
+        np.matmul(kernel, windows, out=out[whole.start - outputs.start :][: len(whole)])
     for r, first, start, stop in clipped:
         used = kernel[:, (start - first) * depth : (stop - first) * depth]
-        np.matmul(used, _stacked(rows, start, stop), out=out[r])
+        np.matmul(used, _stacked(rows, start, stop), out=out[r - outputs.start])
 
 
 def _placements(
-    outputs: int, rows: int, kh: int, padding: int
+    outputs: range, rows: int, kh: int, padding: int
 ) -> tuple[range, list[tuple[int, int, int, int]]]:
     """Which outputs have all their ``kh`` rows, and the (output, first, start, stop) of the others.
 
     Output r wants rows first = r - padding to first + kh; only start to stop exist.
     """
-    whole = range(max(0, padding), max(0, padding, min(outputs, rows - kh + 1 + padding)))
+    whole = range(max(outputs.start, padding), min(outputs.stop, rows - kh + 1 + padding))
     clipped = []
-    for r in (*range(whole.start), *range(whole.stop, outputs)):
-        first = r - padding
-        start = min(max(0, first), rows)
-        clipped.append((r, first, start, max(start, min(rows, first + kh))))
+    for r in outputs:
+        if r not in whole:
+            first = r - padding
+            start = min(max(0, first), rows)
+            clipped.append((r, first, start, max(start, min(rows, first + kh))))
     return whole, clipped
 
 

@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_models.bits import bit_mask, select, without
+from numpy_models.bits import select, without
 from numpy_models.geometry import Pair
 from numpy_models.layer import Array, Shape
 
 
 class Winners(NamedTuple):
-    """Bit masks of the parts that equal their maximum, the last part of each step excepted."""
+    """Where each part equals its maximum, Boolean; the last part of each step is left out."""
 
     columns: list[Array]
     rows: list[Array]
@@ -101,7 +101,7 @@ def _clear_rest(x: Array, tile: Pair) -> None:
 
 
 def _winners(parts: list[Array], maximum: Array) -> list[Array]:
-    return [bit_mask(part == maximum) for part in parts[:-1]]
+    return [part == maximum for part in parts[:-1]]
 
 
 def _route(gradient: Array, won: list[Array], outs: list[Array]) -> None:

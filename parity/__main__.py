@@ -1,4 +1,4 @@
-"""The command line: ``python -m parity check | replay | faults | report``.
+"""The command line: ``python -m parity check | kernels | replay | faults | report``.
 
 Exit status 0: everything agrees; 1: a disagreement, or a planted fault that survived; 2: something
 that cannot be run or written, said in one sentence; 130: interrupted.
@@ -38,6 +38,10 @@ def _run(words: list[str]) -> int:
         from parity.faults.command import command
 
         return command(options.only, options.json)
+    if options.command == "kernels":
+        from parity.kernels import command as kernels
+
+        return kernels(options.pairs, options.set, options.environment)
     from parity.check import check, rerun
 
     if options.command == "replay":
@@ -58,6 +62,23 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("arguments", nargs="*", help="name=value arguments of the factory")
     check.add_argument("--save", metavar="FILE", help="where a failure's .npz reproduction goes")
     check.add_argument("--verbose", action="store_true", help="print every tensor's verdict")
+    kernels = commands.add_parser(
+        "kernels", help="check pairs under every set of kernels that this machine offers"
+    )
+    kernels.add_argument(
+        "pairs",
+        nargs="*",
+        metavar="SPEC",
+        help="package.module:factory, then its name=value arguments; by default every network of "
+        "the project",
+    )
+    kernels.add_argument("--set", action="append", default=[], metavar="NAME", help="only this set")
+    kernels.add_argument(
+        "--environment",
+        metavar="NAME",
+        help="print a set's variables and check nothing: env $(python -m parity kernels "
+        "--environment sse4) pytest",
+    )
     replay = commands.add_parser("replay", help="run a failure's reproduction again")
     replay.add_argument("file", help="an .npz file that check wrote; its factory is imported again")
     faults = commands.add_parser("faults", help="plant every known fault and print the kill matrix")

@@ -43,7 +43,7 @@ def explain(
 ) -> Finding | None:
     """Return the name of what is wrong in the assembly and a sentence on it, None if unknown.
 
-    Takes the arguments of `parity.localisation.accuse`.
+    Takes the arguments of `parity.assertions.accuse`.
     """
     network, layers = copy.deepcopy((numpy_network, layers))
     module = clone(torch_module, torch_dtype(inputs), train)
@@ -159,8 +159,5 @@ def _single(comparison: Comparison) -> Finding | None:
         return None
     place = first.layer or first.tensor
     if place == "gradient of input":
-        return place, (
-            f"{place} alone: {first}; if maxima tie but for rounding (blank or constant areas "
-            "before max pooling), which of them receives the gradient is rounding's choice"
-        )
+        return place, f"{place} alone: {first}"
     return place, f"{place}, the only place that is wrong: {first}"

@@ -7,15 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from parity.assertions import assert_parity
 from parity.factory import Pair, load_pair
-from parity.localisation import assert_parity
 from parity.protocol import DisagreementError, ParityError
 from parity.reproduction import load, record, replay, save
 
 
 def check(spec: str, words: list[str], save_to: str | None, verbose: bool) -> int:
     """Hold a factory's pair together in each of its modes; return the exit status."""
-    arguments = _arguments(words)
+    arguments = arguments_of(words)
     for train in load_pair(spec, arguments).modes:
         pair = load_pair(spec, arguments)  # anew: no mode inherits the other's state
         try:
@@ -46,7 +46,12 @@ def rerun(path: str) -> int:
     return 0 if comparison.passed else 1
 
 
-def _arguments(words: list[str]) -> dict[str, Any]:
+def arguments_of(words: list[str]) -> dict[str, Any]:
+    """Read name=value words; a value that is no JSON is text.
+
+    Raises:
+        ParityError: if a word is something else.
+    """
     arguments: dict[str, Any] = {}
     for word in words:
         name, separator, text = word.partition("=")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-from parity.protocol import Criterion, Network, NumpyError, ParityError, check_network, kind_of
-from parity.runs import Task, clone, references, run_numpy, shuffled, torch_dtype, with_upstream
-from parity.tolerance import TensorCheck, fault, judge
-from parity.transfer import to_array, to_numpy
+from parity.decisions import Decision, Rounding, leeway
+from parity.protocol import Network, NumpyError, ParityError, kind_of
+from parity.runs import References, Task, references, run_numpy, run_torch, shuffled
+from parity.tolerance import TensorCheck, Tensors, fault, judge
+from parity.transfer import to_numpy
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,18 @@ class Comparison:
         dtype: "float32" or "float64".
         train: whether it ran in training mode.
         checks: one verdict per tensor, in the order outputs, input gradient, parameters, buffers.
+        decisions: what rounding decides and a tensor hangs on that would not agree otherwise.
+        undecided: those tensors.
+        apart: how what hangs on the decisions was judged without them, the end of a sentence.
     """
 
     network: str
     dtype: str
     train: bool
     checks: list[TensorCheck] = field(repr=False)
+    decisions: list[Decision] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    apart: str = " is granted their effect"
 
     @property
     def failures(self) -> list[TensorCheck]:
@@ -49,69 +56,25 @@ class Comparison:
         mode = "training" if self.train else "evaluation"
         head = f"{self.network} in {self.dtype}, {mode} mode"
         if self.passed:
-            return f"{head}: {len(self.checks)} tensors agree, closest call: {self.worst}"
+            text = f"{head}: {len(self.checks)} tensors agree, closest call: {self.worst}"
+            return "\n  ".join([text, *filter(None, [self.remark])])
         lines = [f"{head}: {len(self.failures)} of {len(self.checks)} tensors disagree"]
         return "\n".join([*lines, *(f"  {check}" for check in self.failures)])
 
-
-def compare(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    *,
-    torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
-    numpy_criterion: Criterion | None = None,
-    train: bool = True,
-    seed: int = 0,
-    name: str | None = None,
-) -> Comparison:
-    """Run both sides on the same numbers and judge every tensor by `parity.tolerance`'s rule.
-
-    Torch's parameters and buffers are first copied into the NumPy network; the torch module is left
-    as it was. Without a loss the upstream gradient is random normal; with one, both losses are
-    compared too. The NumPy network runs once on other data beforehand, so that accumulated
-    gradients and stale caches show.
-
-    Args:
-        torch_module: any module of one input; it may be a single layer.
-        numpy_network: any object of `parity.protocol.Network`, with torch's parameter names.
-        inputs: (N, …) array or tensor; its dtype, float32 or float64, must be the NumPy
-            parameters'. Of a tensor the numbers are taken, wherever it lies.
-        targets: class indices (N,) or values, an array or a tensor; needed with a loss.
-        torch_criterion: loss on torch's side, mean reduction.
-        numpy_criterion: the same loss on NumPy's side.
-        train: training or evaluation mode.
-        seed: seed of the upstream gradient and of the shared dropout masks.
-        name: what messages call the pair; the torch class's name by default.
-
-    Raises:
-        ParityError: if there is no sample, or the two do not match in names, shapes or dtypes, or
-            cannot be run.
-    """
-    if not isinstance(torch_module, nn.Module):
-        raise ParityError(
-            f"torch_module must be a torch.nn.Module, and it is {kind_of(torch_module)}"
-        )
-    check_network(numpy_network)
-    inputs, targets = to_array(inputs), to_array(targets)
-    check_inputs(inputs, numpy_network)
-    if (torch_criterion is None) != (numpy_criterion is None):
-        raise ParityError("a loss is needed on both sides: torch_criterion and numpy_criterion")
-    if torch_criterion is not None and targets is None:
-        raise ParityError("a loss needs targets: pass targets=")
-    name = name or type(torch_module).__name__
-    torch_module = clone(torch_module, torch_dtype(inputs), train)
-    task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
-    checks = checks_of(name, torch_module, numpy_network, with_upstream(torch_module, task))
-    return Comparison(name, inputs.dtype.name, train, checks)
+    @property
+    def remark(self) -> str:
+        """Where rounding decides, and what was judged without it; empty if it does nowhere."""
+        if not self.decisions:
+            return ""
+        decisions, tensors = ", ".join(map(str, self.decisions)), ", ".join(self.undecided)
+        return f"rounding decides {decisions}; what hangs on that ({tensors}){self.apart}"
 
 
-def checks_of(
-    name: str, torch_module: nn.Module, numpy_network: Network, task: Task
-) -> list[TensorCheck]:
+def hold(name: str, torch_module: nn.Module, numpy_network: Network, task: Task) -> Comparison:
     """Judge every tensor of a task; the torch module already has the task's dtype and mode."""
-    own, reference, floors = references(torch_module, task)
+    given = references(torch_module, task)
+    own = given.own
+    comparison = Comparison(name, task.inputs.dtype.name, task.train, [])
     to_numpy(torch_module, numpy_network)
     try:
         run_numpy(numpy_network, shuffled(task))
@@ -119,7 +82,7 @@ def checks_of(
         before = snapshot(numpy_network, task)
         result = run_numpy(numpy_network, task)
     except NumpyError as error:
-        return [fault(name, "", "output", str(error))]
+        return replace(comparison, checks=[fault(name, "", "output", str(error))])
     after = snapshot(numpy_network, task)
     if set(result) == {("", "output")}:
         own = {("", "output"): own["", "output"]}
@@ -130,42 +93,36 @@ def checks_of(
         elif place not in own:
             checks.append(fault(name, *place, "only NumPy has it"))
         else:
-            values = result[place], own[place], reference[place]
-            checks.append(judge(name, *place, *values, floors[place]))
+            values = result[place], own[place], given.exact[place]
+            checks.append(judge(name, *place, *values, given.budgets[place]))
     for place, value in before.items():
         if not np.array_equal(value, after[place], equal_nan=True):
             checks.append(fault(name, *place, "changed by NumPy's forward or backward"))
-    return checks
+    comparison = replace(comparison, checks=checks)
+    if comparison.passed or any(check.note for check in comparison.failures):
+        return comparison
+    return judged_again(comparison, torch_module, task, given)
 
 
-def compare_loss(
-    torch_criterion: Callable[[Tensor, Tensor], Tensor],
-    numpy_criterion: Criterion,
-    outputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor,
-    *,
-    name: str | None = None,
+def judged_again(
+    comparison: Comparison, torch_module: nn.Module, task: Task, given: References
 ) -> Comparison:
-    """Hold a NumPy loss against a torch loss on given outputs: the loss and its gradient.
+    """Grant the tensors that failed what `parity.decisions` finds rounding to do to them."""
 
-    Args:
-        torch_criterion: loss on torch's side, mean reduction.
-        numpy_criterion: object of `parity.protocol.Criterion`.
-        outputs: (N, …) array or tensor, float32 or float64.
-        targets: class indices (N,) or values.
-        name: what messages call the pair; the torch class's name by default.
-    """
-    name = name or type(torch_criterion).__name__
-    identity = Identity()
-    return compare(
-        nn.Identity(),
-        identity,
-        outputs,
-        targets,
-        torch_criterion=torch_criterion,
-        numpy_criterion=numpy_criterion,
-        name=name,
-    )
+    def run(rounding: Rounding) -> Tensors:
+        return run_torch(torch_module, task, torch.float64, rounding=rounding)
+
+    found = leeway(run, given.watched, float(np.finfo(task.inputs.dtype).eps))
+    checks, undecided = [], list[str]()
+    for check in comparison.checks:
+        place = check.layer, check.tensor
+        if not check.passed:
+            check = replace(check, budget=check.budget + found.budget(place))
+            if check.passed and place in found.hanging:
+                undecided.append(" of ".join(filter(None, reversed(place))))
+        checks.append(check)
+    decisions = found.decisions if undecided else []
+    return replace(comparison, checks=checks, decisions=decisions, undecided=undecided)
 
 
 class Identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,10 +15,13 @@ __all__ = ["assert_parity"]  # pytest finds the fixture here where the plugin is
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: the tensors are small and the machine may be shared."""
+def _torch_threads() -> Iterator[None]:
+    """Give torch as many threads as OMP_NUM_THREADS says, more than the cores too; one without it.
+
+    The tensors are small and the machine may be shared.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0]))
     yield
     torch.set_num_threads(before)
 

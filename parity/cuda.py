@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from parity import noise
-from parity.comparison import Comparison, compare
+from parity.assertions import compare
+from parity.comparison import Comparison
 from parity.protocol import Criterion, DisagreementError, Network, ParityError
 from parity.runs import Probe, Task, Tensors, clone, references, run_torch, with_upstream
 from parity.tolerance import FACTOR, TF32_ROUNDOFF, judge, movement
@@ -81,12 +82,12 @@ def judge_device(
     name: str, module: nn.Module, task: Task, tensors: Tensors, tf32: bool
 ) -> Comparison:
     """Judge what a device computed; the module has the task's dtype and mode."""
-    own, reference, floors = references(module, task)
+    own, reference, budgets, _ = references(module, task)
     rounded = [tf32_reference(module, task), *_moved(module, task)] if tf32 else [own]
     checks = []
     for place, value in tensors.items():
         moved = max(movement(each[place], reference[place]) for each in rounded)
-        granted = max(floors[place], FACTOR * moved)
+        granted = max(budgets[place], FACTOR * moved)
         checks.append(judge(name, *place, value, own[place], reference[place], granted))
     return Comparison(name, task.inputs.dtype.name, task.train, checks)
 

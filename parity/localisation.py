@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from parity import tape
-from parity.comparison import Comparison, Identity, check_inputs, checks_of, compare
+from parity.comparison import Comparison, Identity, check_inputs, hold
 from parity.noise import layers_of
-from parity.protocol import Criterion, DisagreementError, Network, ParityError, check_network
+from parity.protocol import Criterion, Network, ParityError, check_network
 from parity.runs import Task, clone, random_upstream, torch_dtype, torch_targets
 from parity.transfer import to_array
 
@@ -64,7 +64,7 @@ def localise(
         layers: NumPy layer by torch's attribute name; by default ``numpy_network.layers``, or the
             network's attributes of those names. Each is an object of `parity.protocol.Network`.
 
-    The other arguments and the errors are those of `parity.comparison.compare`.
+    The other arguments and the errors are those of `parity.assertions.compare`.
 
     Returns:
         One probe per layer that both sides have, in torch's calling order, then the loss.
@@ -77,8 +77,7 @@ def localise(
     probes = []
     for part in parts(torch_module, numpy_network, task, layers):
         title = f"{name}, loss" if part.layer == "loss" else f"{name}, {part.layer} alone"
-        checks = checks_of(title, part.module, part.network, part.task)
-        comparison = Comparison(title, inputs.dtype.name, train, checks)
+        comparison = hold(title, part.module, part.network, part.task)
         probes.append(LayerProbe(part.layer, part.kind, comparison))
     return probes
 
@@ -105,73 +104,6 @@ def parts(
     if task.torch_criterion is not None:
         kind = type(task.numpy_criterion).__name__
         yield Part("loss", kind, nn.Identity(), Identity(), replace(task, inputs=output))
-
-
-def assert_parity(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    *,
-    layers: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> Comparison:
-    """Compare; on a mismatch raise DisagreementError, an AssertionError naming the culprit first.
-
-    Takes the arguments of `parity.comparison.compare` and `localise`; returns the comparison.
-    """
-    inputs, targets = to_array(inputs), to_array(targets)
-    comparison = compare(torch_module, numpy_network, inputs, targets, **options)
-    if not comparison.passed:
-        options["layers"] = layers
-        verdict, culprits = accuse(
-            torch_module, numpy_network, inputs, targets, comparison, **options
-        )
-        raise DisagreementError(f"{verdict}\n{comparison}", culprits, comparison)
-    return comparison
-
-
-def accuse(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray,
-    targets: np.ndarray | None,
-    comparison: Comparison,
-    **options: Any,
-) -> tuple[str, list[str]]:
-    """Explain a comparison that failed: one line for each culprit, and the culprits' names.
-
-    Takes the arguments of `localise` besides.
-    """
-    from parity.assembly import explain
-
-    if not any(torch_module.children()) and options.get("torch_criterion") is None:
-        kind = type(torch_module).__name__
-        return f"culprit: {kind}, the only layer", [kind]
-    try:
-        probes = localise(torch_module, numpy_network, inputs, targets, **options)
-    except ParityError as error:
-        return f"culprit: unknown, because {error}", []
-    guilty = [probe for probe in probes if not probe.comparison.passed]
-    if guilty:
-        lines = [f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}" for p in guilty]
-        return "\n".join(lines), [p.layer for p in guilty]
-    found = explain(torch_module, numpy_network, inputs, targets, comparison, **options)
-    if found:
-        return f"culprit: {found[1]}", [found[0]]
-    ran = {probe.layer for probe in probes}
-    rest = [name for name in layers_of(torch_module) if name and name not in ran]
-    return (
-        "culprit: none of the layers that were run alone, each is right on its own "
-        f"({', '.join(p.layer for p in probes)}); look at their order, at shapes between them"
-        + (f", and at what was not run alone ({', '.join(rest)})" if rest else "")
-    ), []
-
-
-def _evidence(probe: LayerProbe) -> str:
-    """Return the first wrong tensor; what comes after an output may merely inherit its error."""
-    failures = probe.comparison.failures
-    return str(failures[0] if failures[0].tensor == "output" else probe.comparison.worst)
 
 
 def members_of(

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class InnerDimensions(NamedTuple):
-    """The longest sum of a layer going forward and going backward."""
+    """The longest sum of a layer going forward, 0 where it only selects, and going backward."""
 
     forward: int
     backward: int
@@ -85,8 +85,8 @@ def nudge(x: Any, size: float, probe: int) -> Any:
     """Return x·(1 ± size) for a floating-point tensor, with the identity as its derivative."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         return x
-    change = (x * signs(x, probe) * size).detach()
-    return x + torch.where(torch.isfinite(change), change, 0)
+    change = signs(x, probe).mul_(x.detach()).mul_(size)
+    return x + change.nan_to_num_(0.0, 0.0, 0.0)
 
 
 def nudge_gradient(y: Any, size: float, probe: int, terms: float = 0.0) -> Any:
@@ -127,9 +127,10 @@ def signs(x: Tensor, probe: int) -> Tensor:
     sample = torch.arange(x.shape[0] if x.ndim else 1, device=x.device)
     sample = sample.reshape(-1, *[1] * (x.ndim - 1)) if x.ndim else sample[0]
     key = x.detach().to(torch.float64).contiguous().view(torch.int64)
-    key = (key ^ (sample * 1000003 + probe * 8191 + 1)) * -7046029254386353131
-    key = (key ^ (key >> 29)) * -4658895280553007687
-    return ((key >> 40) & 1).to(x.dtype) * 2 - 1
+    key = (key ^ (sample * 1000003 + probe * 8191 + 1)).mul_(-7046029254386353131)
+    key ^= key >> 29
+    key.mul_(-4658895280553007687).bitwise_right_shift_(40).bitwise_and_(1).mul_(2).sub_(1)
+    return key.to(x.dtype)
 
 
 def _inner_dimensions(layer: nn.Module, args: tuple[Any, ...], y: Any) -> InnerDimensions:
@@ -144,6 +145,12 @@ def _inner_dimensions(layer: nn.Module, args: tuple[Any, ...], y: Any) -> InnerD
     fan_out = max((p.numel() // p.shape[1] for p in weights), default=1)
     positions = max((y.numel() // p.shape[0] for p in parameters), default=1)
     return InnerDimensions(
-        forward=max(fan_in, window, statistics),
+        forward=0 if _selects(x, y) else max(fan_in, window, statistics),
         backward=max(fan_out, positions, window, statistics),
     )
+
+
+def _selects(x: Tensor, y: Tensor) -> bool:
+    """Return whether y holds nothing but elements of x up to their sign, and zeros."""
+    selected = torch.isin(y.detach().abs(), x.detach().abs()) | (y == 0)
+    return bool(selected.all() and y.any())  # of zeros alone nothing can be told

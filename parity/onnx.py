@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity.comparison import Comparison, compare
+from parity.assertions import compare
+from parity.comparison import Comparison
 from parity.protocol import Network, ParityError
 from parity.runs import Task, clone, references, run_forward
 from parity.tolerance import judge
@@ -53,10 +54,10 @@ def compare_with_onnxruntime(
     module = clone(torch_module, torch.float32, train=False)
     output = run_forward(module, Task(inputs, train=False), torch.float32)
     task = Task(inputs, np.ones(tuple(output.shape), np.float32), train=False)
-    own, reference, floors = references(module, task)
+    given = references(module, task)
     place = ("", "output")
     title = f"{ours.network} in onnxruntime"
-    check = judge(title, *place, theirs, own[place], reference[place], floors[place])
+    check = judge(title, *place, theirs, given.own[place], given.exact[place], given.budgets[place])
     return [ours, Comparison(title, "float32", False, [check])]
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from parity import files
-from parity.comparison import Comparison, checks_of
+from parity.comparison import Comparison, hold
 from parity.factory import Pair, load_pair
 from parity.localisation import parts
 from parity.protocol import Network, NumpyError, ParityError
@@ -67,7 +67,7 @@ def record(
     layer = culprits[0] if culprits else ""
     module, network, task, layer = _setting(pair, layer, train)
     task = _shrunk(module, network, task)
-    checks = checks_of(_title(pair, layer), module, network, task)
+    checks = hold(_title(pair, layer), module, network, task).checks
     failures = [str(check) for check in checks if not check.passed]
     to_numpy(module, network)
     try:
@@ -195,14 +195,13 @@ def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
         reason = " ".join(str(error).split())
         raise ParityError(f"the recorded weights no longer fit: {reason}") from error
     title = _title(pair, layer)
-    checks = checks_of(title, module, network, task)
+    comparison = hold(title, module, network, task)
     now = run_torch(module, task, torch_dtype(task.inputs))
     changes = [
         float(np.nanmax(np.abs(now[place] - value), initial=0.0))
         for place, value in reproduction.torch_tensors.items()
         if place in now and now[place].shape == value.shape
     ]
-    comparison = Comparison(title, task.inputs.dtype.name, task.train, checks)
     return comparison, max(changes, default=0.0)
 
 
@@ -249,6 +248,6 @@ def _cut(task: Task, samples: slice) -> Task:
 
 def _fails(module: nn.Module, network: Network, task: Task) -> bool:
     try:
-        return not all(check.passed for check in checks_of("", module, network, task))
+        return not hold("", module, network, task).passed
     except (ParityError, ValueError, RuntimeError):  # torch refuses so small a batch
         return False

@@ -8,18 +8,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from parity import noise, tape
+from parity.decisions import Rounding
 from parity.protocol import Criterion, Network, NumpyError, ParityError, kind_of, set_mode
-from parity.tolerance import floor
-
-Tensors = dict[tuple[str, str], np.ndarray]
-"""(layer, tensor) to value; the layer is empty for what belongs to the whole network."""
+from parity.tolerance import FACTOR, Place, Tensors, floor, movement
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ def run_torch(
     dtype: torch.dtype,
     probe: Probe | None = None,
     device: str | torch.device = "cpu",
+    rounding: Rounding | None = None,
 ) -> Tensors:
     """Run a copy of a torch module and return its tensors."""
     module = clone(module, dtype, task.train).to(device)
@@ -81,6 +80,8 @@ def run_torch(
             arguments = probe.dimensions, probe.epsilon, probe.number
             stack.enter_context(noise.perturbed(module, *arguments))
         gradients: list[Tensor | None]
+        if rounding is not None:
+            stack.enter_context(rounding.watching(module))
         y = module(x)
         if not y.requires_grad:
             raise ParityError(
@@ -147,23 +148,45 @@ def run_numpy(network: Network, task: Task) -> Tensors:
     return tensors
 
 
-def references(module: nn.Module, task: Task, probes: int = 3) -> tuple[Tensors, Tensors, dict]:
-    """Return torch's tensors in the task's dtype, the float64 reference, and floors by tensor."""
+class References(NamedTuple):
+    """What torch computes of one task, and how far NumPy may be off.
+
+    Attributes:
+        own: torch's tensors in the task's dtype.
+        exact: the float64 reference.
+        budgets: the error allowed by `parity.tolerance`.
+        watched: the reference, torch's own and the perturbed runs, each with what it decided.
+    """
+
+    own: Tensors
+    exact: Tensors
+    budgets: dict[Place, float]
+    watched: list[tuple[Tensors, Rounding]]
+
+
+def references(module: nn.Module, task: Task, probes: int = 3) -> References:
+    """Run torch in the task's dtype, in float64, and in float64 with operands moved."""
     dtype = torch_dtype(task.inputs)
+    epsilon = float(np.finfo(task.inputs.dtype).eps)
     with noise.observed(observer := clone(module, torch.float64, task.train)) as dimensions:
         run_forward(observer, task, torch.float64)
-    reference = run_torch(module, task, torch.float64)
-    own = reference if dtype == torch.float64 else run_torch(module, task, dtype)
-    epsilon = float(np.finfo(task.inputs.dtype).eps)
-    trials = [
-        run_torch(module, task, torch.float64, Probe(dimensions, epsilon, number))
-        for number in range(probes)
-    ]
-    floors = {}
-    for place, value in reference.items():
-        length = _longest_sum(place, dimensions, reference["", "output"])
-        floors[place] = floor(value, [trial[place] for trial in trials], length, epsilon)
-    return own, reference, floors
+
+    def run(dtype: torch.dtype, probe: Probe | None = None) -> tuple[Tensors, Rounding]:
+        watch = Rounding(epsilon)
+        return run_torch(module, task, dtype, probe, rounding=watch), watch
+
+    exact, decided = run(torch.float64)
+    own, own_decided = (exact, decided) if dtype == torch.float64 else run(dtype)
+    trials = [run(torch.float64, Probe(dimensions, epsilon, number)) for number in range(probes)]
+    comparable = decided.agrees(own_decided, exact)
+    trusted = [(trial, decided.agrees(watch, exact)) for trial, watch in trials]
+    budgets = {}
+    for place, value in exact.items():
+        length = _longest_sum(place, dimensions, exact["", "output"])
+        error = movement(own[place], value) if place in comparable else 0.0
+        moved = [trial[place] for trial, places in trusted if place in places]
+        budgets[place] = max(FACTOR * error, floor(value, moved, length, epsilon))
+    return References(own, exact, budgets, [(exact, decided), (own, own_decided), *trials])
 
 
 def run_forward(module: nn.Module, task: Task, dtype: torch.dtype) -> Tensor:
@@ -252,7 +275,7 @@ def _longest_sum(
     if layer in dimensions:
         return dimensions[layer].forward
     if tensor == "output" and dimensions:
-        return list(dimensions.values())[-1].forward
+        return next((d.forward for d in reversed(dimensions.values()) if d.forward), 0)
     if tensor == "gradient of input" and dimensions:
         return next(iter(dimensions.values())).backward
     return 1

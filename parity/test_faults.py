@@ -15,7 +15,7 @@ from parity.faults.record import Fault, Rewrite, become
 
 @pytest.mark.parametrize("fault", matrix.faults(), ids=lambda f: f"{f.area}: {f.name}")
 def test_fault_is_rejected_by_the_culprits_name(fault: Fault) -> None:
-    verdict = matrix.kill(fault)
+    verdict = matrix.kill(fault, thorough=False)
     assert verdict.checks, f"survived in {fault.scene}"
     assert verdict.named == [fault.culprit], verdict.message
 

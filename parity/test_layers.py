@@ -8,6 +8,8 @@ import pytest
 from parity import compare
 from parity.pairs import BATCH_NORM, CONV, DROPOUT, LAYERS, NON_FINITE, LayerCase
 
+pytestmark = pytest.mark.kernels
+
 MODAL = BATCH_NORM + DROPOUT
 
 

@@ -9,6 +9,8 @@ from torch import nn
 from numpy_models import CrossEntropyLoss, MSELoss
 from parity import compare_loss
 
+pytestmark = pytest.mark.kernels
+
 DTYPES = [np.float32, np.float64]
 
 

@@ -12,6 +12,8 @@ import torch_models
 from parity import assert_parity, to_numpy
 from parity.networks import NetworkCase, network_cases
 
+pytestmark = pytest.mark.kernels
+
 CASES = network_cases()
 VARIANTS = [
     *(NetworkCase(n, {"ties": "all"}, (1, 28, 28)) for n in ("lenet5_relu", "lenet5_bn")),

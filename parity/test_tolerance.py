@@ -10,12 +10,13 @@ from torch import nn
 from numpy_models import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
 from parity import compare
 from parity.noise import signs
-from parity.tolerance import FACTOR, judge
+from parity.tolerance import FACTOR, judge, movement
 
 
 def verdict(a, t, r, floor=0.0):
     a, t = np.asarray(a, np.float32), np.asarray(t, np.float32)
-    return judge("net", "c1", "weight", a, t, np.asarray(r, np.float64), floor)
+    r = np.asarray(r, np.float64)
+    return judge("net", "c1", "weight", a, t, r, max(FACTOR * movement(t, r), floor))
 
 
 def test_budget_is_the_stated_factor_of_torchs_own_error() -> None:

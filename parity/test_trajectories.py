@@ -22,6 +22,8 @@ from parity.networks import (
     recipe,
 )
 
+pytestmark = pytest.mark.kernels
+
 RELU = NetworkCase("lenet5_relu", {}, (1, 28, 28))
 
 

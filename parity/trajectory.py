@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from parity import noise
-from parity.comparison import check_inputs, compare
-from parity.localisation import accuse
+from parity.assertions import accuse, compare
+from parity.comparison import check_inputs
 from parity.protocol import DisagreementError, Network, ParityError, check_network
 from parity.runs import Probe, Task, Tensors, clone, run_forward, torch_dtype
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps

@@ -85,7 +85,7 @@ def _keep(record: Record, target: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         source, table = record.directory / f"{name}.csv", folder / f"{name}.csv"
-        # The table by steps is the largest, and only an unchanged recipe's is looked at.
+        # The table by steps is the largest, and only an unchanged recipe's is shown.
         if source.exists() and (name != "steps" or _is_recipe(record)):
             copy(source, table)
         else:

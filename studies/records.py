@@ -14,9 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+import yaml
 
 from training.config.composition import configuration
 from training.config.settings import NEUTRAL, covered, flatten
@@ -113,17 +111,18 @@ def read(directory: Path) -> Record:
         if (directory / "record.json").exists():
             kept = json.loads((directory / "record.json").read_text())
             return Record(directory, summary=summary, **kept)
-        hydra = OmegaConf.load(directory / ".hydra" / "hydra.yaml")
+        hydra = yaml.safe_load((directory / ".hydra" / "hydra.yaml").read_text("utf-8"))
+        choices = hydra["hydra"]["runtime"]["choices"]
         resolved = directory / "config.yaml"
         chosen = resolved if resolved.exists() else directory / ".hydra" / "config.yaml"
-        config = OmegaConf.to_container(OmegaConf.load(chosen))
-    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        config = yaml.safe_load(chosen.read_text("utf-8"))
+        experiment, study = (str(choices.get(name) or "") for name in ("experiment", "study"))
+        changes = differences(recipe(experiment), config)
+    except ConfigError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ConfigError(f"{directory} is not the folder of a run: {error}") from error
-    assert isinstance(config, dict)
-    choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
-    experiment = str(choices.get("experiment") or "")
-    changes = differences(recipe(experiment), config)  # type: ignore[arg-type]
-    return Record(directory, experiment, str(choices.get("study") or ""), changes, config, summary)  # type: ignore[arg-type]
+    return Record(directory, experiment, study, changes, config, summary)
 
 
 def find(directory: Path) -> list[Record]:

@@ -20,7 +20,7 @@ from training.storage.files import write_atomically
 Lines = list[list[str]]
 
 
-def report(directory: Path) -> None:
+def summarise(directory: Path) -> None:
     """Write and print what the sweep in directory shows, as far as its jobs have come."""
     try:
         records = find(directory)

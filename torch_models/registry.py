@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -15,7 +14,7 @@ _SUPPORT = {"adagrad", "adam", "dropout", "pooling", "registry", "residual"}
 
 def names() -> list[str]:
     """Return the names that `build` knows: this package's modules that hold a network."""
-    found = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
+    found = {module.name for module in pkgutil.iter_modules(import_module("torch_models").__path__)}
     return sorted(found - _SUPPORT)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from parity.comparison import compare
+from parity.assertions import assert_parity, compare
 from parity.faults.record import Fault, Rewrite, Scene
 from parity.faults.scenes import scene
-from parity.localisation import assert_parity
 from parity.protocol import DisagreementError, ParityError
 from parity.tolerance import TensorCheck
 from parity.trajectory import assert_trajectory, follow
@@ -76,14 +75,16 @@ def rewrites() -> list[Rewrite]:
     return list(import_module("parity.faults.rewrites").REWRITES)
 
 
-def kill(fault: Fault) -> Kill:
-    """Plant a fault and run every check on it.
+def kill(fault: Fault, thorough: bool = True) -> Kill:
+    """Plant a fault and run every check on it; unless thorough, none after one that rejects it.
 
     Only the first check that rejects a fault looks for the culprit, and the trajectory of a fault
     already found is short: the rest would cost time and show nothing new.
     """
     verdict = Kill(fault)
     for run in (_training, _evaluation, _trajectory):
+        if verdict.checks and not thorough:
+            break
         planted = scene(fault.scene)
         fault.plant(planted)
         found = bool(verdict.checks)

@@ -18,6 +18,10 @@ def _views(layer: MaxPool2d | AvgPool2d, image: np.ndarray, fill: float) -> list
     return [view for _, _, view in layer.windows.offsets(framed, oh, ow)]
 
 
+NEARLY = 2e-6
+"""What counts as a tie below: more than equality, and about as much as rounding bridges."""
+
+
 class Remembering(MaxPool2d):
     """Keeps its input for the faulty backward passes below."""
 
@@ -36,10 +40,10 @@ class Remembering(MaxPool2d):
         (ph, pw) = self.windows.padding
         return frame[ph : ph + shape[0], :, pw : pw + shape[2]]
 
-    def winners(self):
-        """Return for each kernel offset where it holds the maximum."""
+    def winners(self, within=0.0):
+        """Return for each kernel offset where it holds the maximum, or is this close to it."""
         views = _views(self, self.seen, -np.inf)
-        return [view == np.max(views, axis=0) for view in views]
+        return [view >= np.max(views, axis=0) - view.dtype.type(within) for view in views]
 
 
 class LastTie(Remembering):
@@ -49,6 +53,28 @@ class LastTie(Remembering):
             receives.append(wins & ~taken)
             taken |= wins
         return self.routed(dy, receives[::-1])
+
+
+class SmallestTie(Remembering):
+    """Among those that nearly tie, the smallest receives the gradient."""
+
+    def backward(self, dy, input_gradient=True):
+        views = np.array(_views(self, self.seen, -np.inf))
+        close = np.where(self.winners(NEARLY), views, np.inf)
+        return self.routed(dy, np.arange(len(views))[:, None, None, None, None] == close.argmin(0))
+
+
+class FirstWithinReach(Remembering):
+    """The first that comes within a thousandth of the maximum receives the gradient."""
+
+    def backward(self, dy, input_gradient=True):
+        first = np.argmax(self.winners(1e-3), axis=0)
+        return self.routed(dy, [first == k for k in range(len(self.winners()))])
+
+
+class EveryNearTie(Remembering):
+    def backward(self, dy, input_gradient=True):
+        return self.routed(dy, self.winners(NEARLY))
 
 
 class SharedTie(Remembering):
@@ -153,10 +179,16 @@ def _set(name: str, layer: str, scene: str, **values: object) -> Fault:
     return Fault(name, "pooling", layer, scene, set_attributes(layer, **values))
 
 
+_EVEN = "s2", "lenet5_bn, even"  # where rounding decides most windows
+
 FAULTS = [
     _set("every tied maximum receives the gradient", "s1", "ties", ties="all"),
     _fault("the last tied maximum receives the gradient", LastTie, "s1", "ties"),
     _fault("tied maxima share the gradient", SharedTie, "s1", "ties"),
+    _fault("the last tied maximum where rounding decides", LastTie, *_EVEN),
+    _fault("the smallest that nearly ties receives the gradient", SmallestTie, *_EVEN),
+    _fault("a neighbour beyond the margin receives the gradient", FirstWithinReach, *_EVEN),
+    _fault("two that nearly tie receive the gradient", EveryNearTie, *_EVEN),
     _fault("shared maxima assigned, not added", Assigned, "s2", "padded maxima"),
     _fault("gradient to every element of a window", ToEveryElement),
     _fault("gradient to the minimum", ToTheMinimum, "pool1", "deepcnn21"),

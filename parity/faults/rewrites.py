@@ -35,6 +35,16 @@ class OffsetByOffset(Conv2d):
         return False
 
 
+class RoundedEitherWay(Conv2d):
+    """Every other element of the result one unit in the last place higher, as other kernels do."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        y[1::2] = np.nextafter(y[1::2], np.inf, dtype=y.dtype)
+        y[:, :, 1::2] = np.nextafter(y[:, :, 1::2], np.inf, dtype=y.dtype)
+        return y
+
+
 class Columns(Conv2d):
     """im2col, summed from the last column to the first."""
 
@@ -214,6 +224,10 @@ REWRITES = [
     ),
     _layers("convolution offset by offset", OffsetByOffset, scene="lenet5_relu"),
     _layers("convolution by columns in reverse", Columns, scene="lenet5_tanh"),
+    *(
+        _layers(f"convolution rounds differently in {scene}", RoundedEitherWay, scene=scene)
+        for scene in ("lenet5_relu", "lenet5_bn, even", "deepcnn21, even")
+    ),
     _layers("gradients sample by sample", SampleBySample, scene="lenet5_bn"),
     _layers("products split and reversed", SplitProduct, scene="lenet5_relu"),
     _layers("batch norm unfused", Textbook, scene="lenet5_bn"),

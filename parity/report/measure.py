@@ -11,9 +11,10 @@ import numpy as np
 from torch import nn
 
 from parity import networks
-from parity.comparison import checks_of
+from parity.assertions import assert_parity
+from parity.comparison import hold
 from parity.factory import Pair
-from parity.localisation import assert_parity, parts
+from parity.localisation import parts
 from parity.networks import NetworkCase, batches
 from parity.protocol import DisagreementError, Network, ParityError, check_network
 from parity.report import cases, figures, heat
@@ -148,8 +149,8 @@ def _tensors(layer: str, module: nn.Module, network: Network, task: Task) -> lis
 
     The verdict is the harness's own; the passes are made once more for the numbers behind it.
     """
-    checks = checks_of("", module, network, task)
-    own, reference, _ = references(module, task, probes=0)
+    checks = hold("", module, network, task).checks
+    own, reference, *_ = references(module, task, probes=0)
     to_numpy(module, network)
     try:
         run_numpy(network, shuffled(task))

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from training.backends import shared_memory
+from training.backends import workers
 from training.backends.opening import open_backend
 from training.backends.protocol import EpochPlan, State, Totals
 from training.backends.ranks import Ranks
@@ -115,7 +115,7 @@ def train_for_ever(dataset: Dataset, ranks: Ranks) -> None:
 
 if __name__ == "__main__":
     method, world = sys.argv[1], int(sys.argv[2])
-    shared_memory.start_method = lambda: method
+    workers.start_method = lambda: method
     empty, none = np.ones((1, 28, 28), np.uint8), np.zeros(1, np.int64)
     images = Dataset("none", empty, none, empty, none, "")
-    shared_memory.run_on_cores(partial(train_for_ever), images, world)
+    workers.run_on_cores(partial(train_for_ever), images, world)

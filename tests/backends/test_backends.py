@@ -18,6 +18,8 @@ from training.storage.checkpoint import load_checkpoint, save_checkpoint
 from training.trainer.evaluation import score
 from training.trainer.plan import plan_epoch
 
+pytestmark = pytest.mark.kernels
+
 BACKENDS = ("numpy", "torch")
 # ε is far above the gradients' rounding: with the usual 1e-8, Adam and AdaGrad would make whole
 # steps of gradients that are zero but for rounding.

@@ -10,7 +10,7 @@ import pytest
 from tests.backends import programs
 from tests.backends.programs import Trained
 from tests.training.support import compose, few_digits
-from training.backends import numpy, shared_memory
+from training.backends import numpy, workers
 from training.backends.numpy import worthwhile_ranks
 from training.backends.ranks import ALONE
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 @pytest.fixture(autouse=True)
 def _start_method(monkeypatch) -> None:
-    monkeypatch.setattr(shared_memory, "start_method", lambda: "fork")
+    monkeypatch.setattr(workers, "start_method", lambda: "fork")
 
 
 def trained(world: int, *model: str, **options) -> Trained:
@@ -39,7 +39,7 @@ def trained(world: int, *model: str, **options) -> Trained:
     program = partial(programs.train, config=config, offsets=BATCHES, **options)
     if world == 1:
         return program(images, ALONE)
-    return shared_memory.run_on_cores(program, images, world)
+    return workers.run_on_cores(program, images, world)
 
 
 def assert_same_bits(one: Trained, other: Trained) -> None:
@@ -74,7 +74,7 @@ def test_a_resumed_epoch_has_the_same_bits(world):
 
 def test_spawned_processes_compute_the_same(monkeypatch):
     forked = trained(2, *NORMALISED)
-    monkeypatch.setattr(shared_memory, "start_method", lambda: "spawn")
+    monkeypatch.setattr(workers, "start_method", lambda: "spawn")
     assert_same_bits(trained(2, *NORMALISED), forked)
 
 

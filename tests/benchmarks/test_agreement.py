@@ -10,6 +10,8 @@ from benchmarks.project_tasks import NumpyConvolution, ProjectStep
 from benchmarks.scaling import check_cosines
 from benchmarks.torch_tasks import TorchConvolution, TorchStep
 
+pytestmark = pytest.mark.kernels
+
 
 class Direct:
     """A worker's face on an object in this process."""

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from benchmarks.command import versions
 from benchmarks.harness import (
     BenchmarkError,
     Implementation,
@@ -102,7 +103,7 @@ def test_an_optional_one_that_does_not_start_is_left_out():
 def test_a_library_that_is_absent_is_named():
     absent = Implementation("ghost", "no_such_library_here:Step", "no_such_library_here")
     assert not absent.installed
-    assert absent.version == "absent"
+    assert versions("no_such_library_here") == {"no_such_library_here": "absent"}
     with pytest.raises(BenchmarkError, match="ghost: ModuleNotFoundError"):
         Worker(absent, threads=1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.support import train_py
 from training.cli.arguments import parse
-from training.cli.jobs import Request, read
+from training.cli.jobs import Request, follow, read, told
 from training.config.schema import Config
 from training.errors import ConfigError
 
@@ -121,3 +121,19 @@ def test_another_folder_of_files_may_lack_the_groups_of_this_one(tmp_path) -> No
     (tmp_path / "config.yaml").write_text("defaults: [schema, {data: mnist}, _self_]\n")
     with pytest.raises(ConfigError, match="there is no setting experiment"):
         request("--config-path", str(tmp_path), "experiment=r0_lenet5_relu")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("seed=3",), ("--multirun", "seed=shuffle(range(0,9))", "init=torch,he")]
+)
+def test_the_other_ranks_compose_what_rank_0_has_found(arguments) -> None:
+    first = read(parse(arguments))
+    other = follow(parse(arguments), told(first))
+    assert [job.config for job in other.jobs] == [job.config for job in first.jobs]
+    assert (other.sweep, other.plain) == (first.sweep, True)
+
+
+def test_what_hydra_has_to_do() -> None:
+    assert request("seed=1").plain
+    assert request("--multirun", "seed=1,2").plain
+    assert not request("hydra.job.chdir=true").plain

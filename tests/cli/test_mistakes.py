@@ -63,7 +63,27 @@ CASES = {
     "--epochs=3": r"--epochs.*did you mean trainer\.epochs",
     "--config-name=other": r"other",
     "--config-dir=nowhere": r"nowhere",
+    "optimizer.name=sgd": r"optimizer\.name is not a setting: write optimizer=sgd$",
+    "++backend.name=numpy": r"backend\.name is not a setting: write backend=numpy$",
+    "hydra.launcher=joblib": r"hydra\.launcher is not a setting: write hydra/launcher=joblib$",
+    "hydra.mode=X": r"hydra\.mode .*RUN, MULTIRUN",
+    "seed=é": r"seed=é.*\"seed='\.\.\.'\"",
+    "seed=${seed}": r"seed: .*interpolation",
+    "=": r"key=value",
+    "study.title='a\tb'": r"study\.title must be one line",
+    "study.title='\\${seed}'": r"study\.title must be one line",
+    "trainer.checkpoint_every='1\tepoch'": r"trainer\.checkpoint_every must be a whole number",
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_training(monkeypatch):
+    """Whatever is not refused fails at once."""
+
+    def fit(_):
+        raise AssertionError("a training starts")
+
+    monkeypatch.setattr(training.trainer.trainer.Trainer, "fit", fit)
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -98,6 +118,12 @@ def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
         (("--help", "epohcs=3"), r"trainer\.epochs"),
         (("--cfg", "job", "--multirun"), r"exclude each other"),
         (("--cfg", "nonsense"), r"nonsense"),
+        (("--multirun", "backend.name=torch,numpy"), r"write backend=torch,numpy$"),
+        (("--multirun", "hydra.run.dir=a,b"), r"hydra\.run\.dir=a,b.*not swept"),
+        (
+            ("experiment=r2_deepcnn21", "optimizer=adam"),
+            r"experiment=r2_deepcnn21 and optimizer=adam exclude each other: optimizer\.\w+ is set",
+        ),
         (("data=digits", "hydra.run.dir=/proc/none/run"), r"/proc/none/run"),
     ],
 )
@@ -152,7 +178,7 @@ def test_a_defect_keeps_its_traceback(call_main, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(training.trainer.trainer, "plan_epoch", broken)
+    monkeypatch.setattr(training.trainer.trainer.Trainer, "fit", broken)
     with pytest.raises(ZeroDivisionError, match="a defect"):
         call_main("data=digits", "backend=numpy", "trainer.epochs=1")
 

@@ -145,19 +145,6 @@ def test_damaged_or_incomplete_mnist_is_an_error_and_no_reason_for_digits(small,
         load_dataset(choice, tmp_path, download=False, collection=small.collection)
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"choice": "minst"}, "choose one of auto, mnist, digits"),
-        ({"choice": "digits", "image_size": 0}, "choose 1 to 128"),
-        ({"choice": "digits", "image_size": 4096}, "choose 1 to 128"),
-    ],
-)
-def test_bad_settings(options, reason):
-    with pytest.raises(DataError, match=reason):
-        load_dataset(**options)
-
-
 def test_the_caller_keeps_its_own_arrays():
     images, labels = np.zeros((2, 3, 3), np.uint8), np.zeros(2, np.int64)
     Dataset("digits", images, labels, images, labels, "a test")

@@ -190,7 +190,7 @@ def test_only_what_is_missing_is_downloaded(small, make_mirror, tmp_path):
     (raw / IMAGES).unlink()
     said: list[str] = []
     load_mnist(
-        Place(tmp_path, writable=True),
+        Place(tmp_path),
         collection=small.with_mirrors(mirror.url),
         announce=said.append,
     )
@@ -204,7 +204,7 @@ def test_a_missing_file_that_cannot_be_had_is_an_error(small, make_mirror, tmp_p
     raw = small.write(tmp_path / "MNIST" / "raw")
     (raw / IMAGES).unlink()
     with pytest.raises(DataError, match=f"^{IMAGES}: .*404 Not Found.*; try again later"):
-        load_mnist(Place(tmp_path, True), collection=small.with_mirrors(mirror.url))
+        load_mnist(Place(tmp_path), collection=small.with_mirrors(mirror.url))
 
 
 PROGRAM = """
@@ -258,13 +258,13 @@ def test_an_interrupted_download_leaves_nothing_that_looks_whole(
 
     mirror.answers[last] = small.archives[last]
     collection = small.with_mirrors(mirror.url)
-    arrays = load_mnist(Place(root, True), collection=collection, announce=lambda _: None)
+    arrays = load_mnist(Place(root), collection=collection, announce=lambda _: None)
     assert [len(array) for array in arrays] == [40, 40, 20, 20]
 
 
 def test_real_archives_from_a_mirror(real_archives, make_mirror, tmp_path):
     mirror = make_mirror(real_archives)
     collection = replace(MNIST, mirrors=(mirror.url,))
-    arrays = load_mnist(Place(tmp_path, True), collection=collection, announce=lambda _: None)
+    arrays = load_mnist(Place(tmp_path), collection=collection, announce=lambda _: None)
     assert [len(array) for array in arrays] == [60_000, 60_000, 10_000, 10_000]
     assert content(tmp_path / "MNIST" / "raw") == real_archives

@@ -14,7 +14,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 
 def load(small, root, **options):
-    place = Place(root, writable=options.pop("writable", False))
+    place = Place(root, options.pop("barred", "never"))
     return load_mnist(place, collection=small.collection, announce=lambda _: None, **options)
 
 
@@ -90,7 +90,7 @@ def test_every_damage_is_refused_with_file_reason_and_remedy(small, tmp_path, na
     assert str(caught.value).endswith("put the original file in its place, or choose data=digits.")
     assert not isinstance(caught.value, MnistAbsentError)
     with pytest.raises(DataError, match="delete it, and the next run downloads it again"):
-        load(small, tmp_path, writable=True)
+        load(small, tmp_path, barred="")
 
 
 def test_files_that_changed_places_are_refused(small, tmp_path):
@@ -116,14 +116,16 @@ def test_a_folder_or_dangling_link_in_a_files_place_is_no_absence(small, tmp_pat
 
 
 @pytest.mark.parametrize("missing", [IMAGES, "t10k-labels-idx1-ubyte"])
-def test_one_of_four_missing_is_named(small, tmp_path, missing):
+def test_one_of_four_missing_is_named(small, tmp_path, missing, monkeypatch):
     small.write(tmp_path)
     (tmp_path / (missing + ".gz")).unlink()
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
     with pytest.raises(DataError, match=f"^{missing}.gz: .*MNIST_ROOT is never") as caught:
-        load(small, tmp_path)
+        load_mnist(find_place(None), collection=small.collection)
     assert not isinstance(caught.value, MnistAbsentError)
+    monkeypatch.delenv("MNIST_ROOT")
     with pytest.raises(DataError, match="downloading is switched off"):
-        load(small, tmp_path, writable=True, download=False)
+        load_mnist(find_place(tmp_path, download=False), collection=small.collection)
 
 
 @pytest.mark.parametrize("root", ["empty", "absent", "file", "x" * 300])
@@ -137,16 +139,17 @@ def test_absent(small, tmp_path, root):
 
 def test_where_it_is_looked_for(monkeypatch, tmp_path):
     cache = Path("lenet-twins")
-    assert find_place(None) == Place(tmp_path / "cache" / cache, writable=True)
+    assert find_place(None) == Place(tmp_path / "cache" / cache)
     assert find_place("") == find_place(None)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert find_place(None).root == tmp_path / "home" / ".cache" / cache
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert find_place(None).root == tmp_path / "home" / ".cache" / cache
-    assert find_place("~/data") == Place(tmp_path / "home" / "data", writable=True)
+    assert find_place("~/data") == Place(tmp_path / "home" / "data")
     monkeypatch.setenv("MNIST_ROOT", "~/mnist")
-    assert find_place("~/data") == Place(tmp_path / "home" / "mnist", writable=False)
+    assert find_place("~/data").root == tmp_path / "home" / "mnist"
+    assert find_place("~/data").barred
     monkeypatch.setenv("MNIST_ROOT", "~no-such-user-here/mnist")
     with pytest.raises(DataError, match="give a full path"):
         find_place(None)
@@ -158,7 +161,7 @@ def test_real_archives_and_their_raw_files_hold_the_same(real_archives, tmp_path
         for name, data in real_archives.items():
             target = name if folder == "archives" else name.removesuffix(".gz")
             (tmp_path / folder / target).write_bytes(unpack(data))
-    both = [load_mnist(Place(tmp_path / folder, False)) for folder in ("archives", "raw")]
+    both = [load_mnist(Place(tmp_path / folder, "never")) for folder in ("archives", "raw")]
     for archived, raw in zip(*both, strict=True):
         np.testing.assert_array_equal(archived, raw)
     train_images, train_labels, test_images, test_labels = both[0]

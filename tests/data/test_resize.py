@@ -69,18 +69,3 @@ def test_batches_beyond_one_chunk_and_extra_axes():
     one_by_one = [resize_bilinear(image, 6) for image in images[2040:2060]]
     np.testing.assert_array_equal(result[2040:2060], np.stack(one_by_one))
     assert resize_bilinear(images[:0], 6).shape == (0, 1, 6, 6)
-
-
-@pytest.mark.parametrize(
-    ("images", "size", "reason"),
-    [
-        (np.zeros((2, 4, 4), np.float32), 4, "float32 of shape"),
-        (np.zeros(4, np.uint8), 4, "shape"),
-        (np.zeros((2, 4, 5), np.uint8), 4, "shape"),
-        (np.zeros((4, 4), np.uint8), 0, "to 0×0"),
-        (np.zeros((2, 0, 0), np.uint8), 4, "0×0 pixels"),
-    ],
-)
-def test_what_cannot_be_resized(images, size, reason):
-    with pytest.raises(ValueError, match=reason):
-        resize_bilinear(images, size)

@@ -8,6 +8,8 @@ import torch
 
 from numpy_models import AvgPool2d, Conv2d, MaxPool2d, Sequential
 
+pytestmark = pytest.mark.kernels
+
 hypothesis = pytest.importorskip("hypothesis", reason="pip install -e '.[dev]' brings hypothesis")
 st = hypothesis.strategies
 

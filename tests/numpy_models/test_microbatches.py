@@ -8,7 +8,6 @@ import pytest
 from numpy_models import (
     CrossEntropyLoss,
     Dropout,
-    Flatten,
     Linear,
     MSELoss,
     Residual,
@@ -17,7 +16,7 @@ from numpy_models import (
     loss_and_gradients,
     outputs,
 )
-from numpy_models.microbatches import microbatch_size
+from numpy_models.microbatches import _bounds
 
 BATCH = 50
 
@@ -112,6 +111,13 @@ def test_outputs_are_evaluations_and_restore_the_mode() -> None:
     assert not net.training
 
 
-def test_micro_batches_are_as_large_as_memory_asks() -> None:
-    small, large = Sequential(Flatten(), Linear(4, 2)), build("deepcnn21")
-    assert microbatch_size(small, (1, 2, 2)) > microbatch_size(large, (1, 28, 28)) >= 1
+@pytest.mark.parametrize("samples", [1, 3, 4, 7, 8, 11, 12, 13, 16])
+def test_every_sample_is_in_one_micro_batch(samples: int) -> None:
+    net = Sequential(Linear(1, 1))
+    bounds = _bounds(net, samples, 8)
+    assert np.concatenate([np.arange(samples)[part] for part in bounds]).tolist() == list(
+        range(samples)
+    )
+    sizes = [part.stop - part.start for part in bounds]
+    assert len(sizes) == 1 or min(sizes) >= 4
+    assert max(sizes) <= 12

@@ -41,7 +41,7 @@ def test_a_sweep_with_a_damaged_table_has_no_summary(tmp_path, capsys) -> None:
     keep(tmp_path, [0.9, 0.97])
     (table,) = tmp_path.rglob("metrics.csv")
     table.write_text(f"{table.read_text()}3,1e-3")
-    sweep.report(tmp_path)
+    sweep.summarise(tmp_path)
     told = capsys.readouterr().out
     assert told.startswith(f"no summary of the sweep: {table} is damaged at line 4: ")
     assert not list(tmp_path.glob("study.*"))
@@ -159,12 +159,12 @@ def test_a_sweeps_table_is_in_percent_without_empty_columns(tmp_path, capsys) ->
     rate = {"optimizer.lr": 3e-5}
     for seed, accuracy in enumerate((0.95, 0.97)):
         keep(tmp_path, [accuracy], seed, changes=rate)
-    sweep.report(tmp_path)
+    sweep.summarise(tmp_path)
     head, row = capsys.readouterr().out.splitlines()[2:4]
     assert head.split() == ["optimizer.lr", "runs", "failed", "test_accuracy"]
     assert row.split() == ["3e-05", "2", "0", "96.00", "±", "1.41", "%"]
     keep(tmp_path, [0.83], study="recipe")
-    sweep.report(tmp_path)
+    sweep.summarise(tmp_path)
     told = capsys.readouterr().out.splitlines()
     assert told[2].split()[-1] == "reported"
     assert [line.split()[-2:] for line in told if "83.31" in line] == [["83.31", "%"]]

@@ -193,8 +193,8 @@ def test_when_it_is_saved(tmp_path, monkeypatch):
 def stopped(call_main, tmp_path, monkeypatch, capsys) -> Path:
     with monkeypatch.context() as patch:
         signal_at_step(patch, 8, signal.SIGINT)
-        arguments = ("data=digits", *SHORT, "backend=numpy", "hydra.run.dir=run")
-        assert call_main(*arguments) == 130
+        arguments = ("data=digits", *SHORT, "backend=numpy", "backend.threads=1")
+        assert call_main(*arguments, "hydra.run.dir=run") == 130
     capsys.readouterr()
     return tmp_path / "run"
 

@@ -45,7 +45,7 @@ def run_on_ranks(
     startable = not multiprocessing.current_process().daemon  # it may have no children
     if ranks.world == 1 and config.backend.name == "numpy" and startable:
         from training.backends.numpy import worthwhile_ranks
-        from training.backends.shared_memory import run_on_cores
+        from training.backends.workers import run_on_cores
 
         world = worthwhile_ranks(config)
         if world > 1:

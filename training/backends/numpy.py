@@ -29,10 +29,10 @@ from training.data import Dataset, flip_images
 from training.environment import available_cores, keep_freed_memory
 from training.errors import ConfigError
 
-#: Numbers a rank should compute in a step, so that exchanging the parameters' gradients costs
-#: little beside it: see `worthwhile_ranks`.
-NUMBERS_PER_PARAMETER = 1
-NUMBERS_AT_LEAST = 100_000
+#: Activations that a rank should have in a step. With fewer, calling NumPy's functions takes longer
+#: than their arithmetic (they were equal at 140,000 to 320,000 in the five networks), and another
+#: rank, which makes the same calls, brings little.
+ACTIVATIONS_PER_RANK = 150_000
 
 Optimizer = numpy_models.Adam | numpy_models.SGD | numpy_models.Adagrad
 
@@ -227,9 +227,8 @@ class _Share:
 def worthwhile_ranks(config: Config) -> int:
     """Return how many processes train: as many as asked for, or as many cores as pay off.
 
-    A step's work is taken to be proportional to its activations and what it exchanges to the
-    parameters, so that the same settings give the same number of ranks on the same cores, and
-    with it the same bits, every time; a measurement would not.
+    That follows from the batch's activations and is not timed: on the same cores, the same
+    settings always give the same number of ranks, and with it the same bits.
 
     Raises:
         ConfigError: if the network cannot be built.
@@ -243,9 +242,8 @@ def worthwhile_ranks(config: Config) -> int:
         shapes = [shape for _, _, shape in net.output_shapes((1, side, side))]
     except ValueError:  # which is told where the backend is opened
         return 1
-    numbers = batch * sum(math.prod(shape) for shape in shapes)
-    least = NUMBERS_AT_LEAST + NUMBERS_PER_PARAMETER * net.flat_parameters.size
-    return max(1, min(cores, batch, numbers // least))
+    activations = batch * sum(math.prod(shape) for shape in shapes)
+    return max(1, min(cores, batch, activations // ACTIVATIONS_PER_RANK))
 
 
 def _optimizer(net: Layer, config: OptimizerConfig) -> Optimizer:

@@ -1,51 +1,31 @@
-"""Ranks that are processes of one machine and exchange arrays through shared memory.
+"""Ranks on one machine, which exchange arrays through shared memory.
 
-The first rank is the program that was started; the others are its children, one a core. Each hands
-in an array by copying it to its own slot, waits until all have done so, and reads the slots of all
-in rank order: every rank computes the same sum, to the last bit. A rank has two slots, used in
-turn: one that is already at the next exchange cannot overwrite what a slower one still reads, so
-that a single barrier is enough for each.
-
-Nothing outlives the first rank, whatever ends it: the memory has no name, and a child that waits
-sees that its parent is gone, or, on Linux, is ended with it by the kernel. There the children are
-forked and the images are their parent's own pages; elsewhere they are spawned, and the images are
-copied to shared memory once.
+Each hands in an array by copying it to its own slot, waits until all have done so, and reads the
+slots of all in rank order: every rank computes the same sum, to the last bit. A rank has two
+slots, used in turn: one that is already at the next exchange cannot overwrite what a slower one
+still reads, so that a single barrier is enough for each.
 """
 
 from __future__ import annotations
 
-import ctypes
-import math
 import mmap
-import multiprocessing
 import os
-import signal
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import DupFd
 from tempfile import TemporaryFile
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.backends.ranks import array_to_text, part, text_to_array
-from training.data import Dataset
-from training.errors import ConfigError, ProcessError, RunError, StoppedError
 
-Result = TypeVar("Result")
-#: Called on every rank with the data set and the ranks.
-Program = Callable[[Dataset, "SharedMemoryRanks"], Result]
+if sys.platform != "win32":
+    from multiprocessing.reduction import DupFd
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 #: Bytes of a slot; longer arrays are exchanged in pieces. Pages that are not used take no memory.
 SLOT = 4 << 20
@@ -56,10 +36,6 @@ REASON = 16 << 10
 SPIN = 100e-6
 #: Seconds after which a rank that sleeps looks whether the others are still there.
 PATIENCE = 0.1
-#: Seconds in which the other ranks may end when the program has.
-FAREWELL = 10
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class SharedMemoryRanks:
@@ -224,144 +200,9 @@ class Memory:
         self.close()
 
 
-def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Result:
-    """Call program(dataset, ranks) in this process, as rank 0, and in world - 1 others.
-
-    Args:
-        program: must be one that pickles where processes are spawned.
-        dataset: its images are not copied for each process.
-        world: at least 2.
-
-    Returns:
-        What rank 0's call returns.
-
-    Raises:
-        ProcessError: if another rank fails or is killed, with its reason; then all are ended.
-    """
-    started = perf_counter()
-    context: Any = multiprocessing.get_context(start_method())
-    shared = Shared(context, world)
-    images: Dataset | SharedDataset = dataset
-    if context.get_start_method() != "fork":
-        images = SharedDataset(dataset)
-    arguments = shared, os.getpid(), program, images
-    workers = [
-        context.Process(target=_work, args=(rank, *arguments), daemon=True)
-        for rank in range(1, world)
-    ]
-    ranks = SharedMemoryRanks(0, shared, partial(_check, workers, shared))
-    try:
-        with _signals_held():
-            for worker in workers:
-                worker.start()
-        shared.memory.close()
-        ranks.barrier()
-        ranks.note = f"{world} processes, started in {perf_counter() - started:.2f} s"
-        result = program(dataset, ranks)
-        for worker in workers:
-            worker.join(FAREWELL)
-        return result
-    finally:
-        for worker in workers:
-            if worker.pid is not None:
-                worker.kill()
-                worker.join()
-
-
-def start_method() -> str:
-    """Return how processes are started: forked on Linux, unless there are threads already.
-
-    A lock that another thread holds would stay locked in a forked process.
-    """
-    alone = sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
-    return "fork" if alone else "spawn"
-
-
-class SharedDataset:
-    """A data set whose arrays lie in shared memory."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        arrays = {name: getattr(dataset, name) for name in ARRAYS}
-        self._layout = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-        self._rest = replace(dataset, **{name: array[:0] for name, array in arrays.items()})
-        self._memory = Memory(sum(array.nbytes for array in arrays.values()))
-        for name, array in self._arrays():
-            array[...] = arrays[name]
-
-    def open(self) -> Dataset:
-        """Return the data set."""
-        arrays: dict[str, Any] = dict(self._arrays())
-        return replace(self._rest, **arrays)
-
-    def _arrays(self) -> Iterator[tuple[str, NDArray]]:
-        rest = self._memory.array()
-        for name, (dtype, shape) in self._layout.items():
-            size = dtype.itemsize * math.prod(shape)
-            yield name, rest[:size].view(dtype).reshape(shape)
-            rest = rest[size:]
-
-
-def _work(
-    rank: int, shared: Shared, parent: int, program: Program, dataset: Dataset | SharedDataset
-) -> None:
-    """Be a rank other than 0, in a process of its own."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # rank 0 answers them
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    leave = partial(_leave_without, parent)
-    leave()
-    ranks = SharedMemoryRanks(rank, shared, leave)
-    try:
-        ranks.barrier()
-        program(dataset.open() if isinstance(dataset, SharedDataset) else dataset, ranks)
-    except BaseException as error:
-        known = isinstance(error, (ConfigError, RunError, StoppedError))
-        text = str(error).strip().partition("\n")[0]
-        sentence = text if known else f"{type(error).__name__}: {text}"
-        shared.give_reason(rank, f"{sentence}\n{traceback.format_exc()}")
-        sys.exit(1)
-
-
-def _leave_without(parent: int) -> None:
-    """End this process if the parent is gone."""
-    above = multiprocessing.parent_process()
-    if os.getppid() != parent or above is None or not above.is_alive():
-        os._exit(1)
-
-
-def _check(workers: Sequence[BaseProcess], shared: Shared) -> None:
-    """Look whether the other ranks are still there.
-
-    Raises:
-        ProcessError: with the reason of the first that is not.
-    """
-    for rank, worker in enumerate(workers, 1):
-        if worker.exitcode is not None:
-            sentence, _, details = shared.reason(rank).partition("\n")
-            if worker.exitcode < 0:
-                sentence = f"it was killed by {signal.Signals(-worker.exitcode).name}"
-            reason = sentence or f"it ended with status {worker.exitcode}"
-            error = ProcessError(f"rank {rank} of the {shared.world} processes: {reason}")
-            raise error from (RuntimeError(f"in rank {rank}:\n{details}") if details else None)
-
-
 def _pieces(array: NDArray) -> list[NDArray]:
     """Return views of an array's values, each of which fits into a slot."""
     flat = array.reshape(-1)
     assert not flat.size or np.shares_memory(flat, array), "only contiguous arrays are exchanged"
     length = SLOT // array.itemsize
     return [flat[start : start + length] for start in range(0, flat.size, length)]
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Keep a signal for the end of the block; processes started in it never see one."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,6 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from training import environment
 from training.cli import sweeps
 from training.config.composition import Composer, composer
 from training.config.schema import Config
@@ -214,11 +212,12 @@ def _resumed(overrides: Iterable[Override]) -> Path | None:
 def _check_keys(overrides: Iterable[Override]) -> None:
     """Refuse a group's name as a setting: it would be recorded, and not be what runs."""
     for override in overrides:
-        group, _, key = override.key_or_group.partition(".")
-        if key == "name" and group in groups():
+        group, _, name = override.key_or_group.rpartition(".")
+        if (name == "name" and group in groups()) or override.key_or_group == "hydra.launcher":
+            option = str(override.input_line).partition("=")[2]
             raise ConfigError(
-                f"{override.key_or_group} is not a setting: choose with "
-                f"{group}={override.get_value_element_as_str()}"
+                f"{override.key_or_group} is not a setting: write "
+                f"{group if name == 'name' else 'hydra/launcher'}={option}"
             )
 
 
@@ -229,28 +228,4 @@ def _check_schedule(given: Iterable[Override], jobs: Iterable[Job]) -> None:
         raise ConfigError(
             "scheduler.gamma needs scheduler=step, or scheduler.step_size=...: without it the "
             "learning rate never falls"
-        )
-
-
-def check_resources(request: Request) -> None:
-    """Find out whether the processes and the launcher that the jobs need are there.
-
-    Raises:
-        ConfigError: if they are not.
-    """
-    processes = environment.processes()
-    if processes > 1 and any(job.config.backend.name == "numpy" for job in request.jobs):
-        raise ConfigError(
-            f"backend=numpy trains in one process, not in {processes}: leave torchrun out, or use "
-            "backend=torch"
-        )
-    if processes > 1 and request.sweep and request.launcher != "basic":
-        raise ConfigError(
-            f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
-            "has started: leave one of them out"
-        )
-    if request.sweep and request.launcher == "slurm" and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
-            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -93,13 +94,33 @@ def _request(args: argparse.Namespace) -> jobs.Request:
     request = None
     if environment.rank() == 0:
         request = jobs.read(args)
-        jobs.check_resources(request)
+        _check_resources(request)
         if environment.processes() == 1:
             return request
     from training.backends.launch import process_ranks
 
     content = process_ranks().broadcast_bytes(jobs.told(request) if request else b"")
     return request or jobs.follow(args, content)
+
+
+def _check_resources(request: jobs.Request) -> None:
+    """Find out whether the processes and the launcher that the jobs need are there."""
+    processes = environment.processes()
+    if processes > 1 and any(job.config.backend.name == "numpy" for job in request.jobs):
+        raise ConfigError(
+            f"backend=numpy trains in one process, not in {processes}: leave torchrun out, or use "
+            "backend=torch"
+        )
+    if processes > 1 and request.sweep and request.launcher != "basic":
+        raise ConfigError(
+            f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
+            "has started: leave one of them out"
+        )
+    if request.sweep and request.launcher == "slurm" and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
+            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
+        )
 
 
 def _tell_finished(request: jobs.Request) -> None:

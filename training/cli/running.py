@@ -13,6 +13,7 @@ from omegaconf import OmegaConf, read_write
 
 from training import environment
 from training.cli.jobs import Job, Request
+from training.config.schema import ModelConfig
 from training.errors import ConfigError, DivergenceError, RunError, StoppedError
 from training.storage import run_folder
 from training.storage.run_folder import FAILURE
@@ -61,10 +62,9 @@ def run_sweep(request: Request) -> int:
     present = _present(place)
     if leads:
         place = run_folder.claim(place, "hydra.sweep.dir")
-        OmegaConf.save(request.hydra, place / SWEEP)
+        OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
     failed: dict[Path, str] = {}
-    introduced: set[str] = set()
-    introduced = []
+    introduced: list[ModelConfig] = []
     for number, job in enumerate(request.jobs):
         if leads:
             print(f"job {number + 1} of {len(request.jobs)}: {request.varied(job)}", flush=True)
@@ -79,7 +79,7 @@ def run_sweep(request: Request) -> int:
             raise
         except Exception as error:
             if number == 0 and isinstance(error, ConfigError):
-                _discard(directory, place)
+                _discard(directory, place.absolute())
                 (place / SWEEP).unlink(missing_ok=True)
                 _discard(place, present)
                 raise
@@ -94,7 +94,7 @@ def report(place: Path, failed: Mapping[Path, str]) -> int:
     """Report on a sweep that is through; return its exit status."""
     from studies import sweep
 
-    sweep.report(place)
+    sweep.summarise(place)
     if not failed:
         return 0
     print(f"train.py: failed jobs: {len(failed)}, the others went on", file=sys.stderr)
@@ -145,7 +145,8 @@ def _begin(job: Job, wanted: Path, setting: str) -> Path:
 
 def _present(wanted: Path) -> Path:
     """Return the innermost folder of a path that is there already."""
-    return next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+    wanted = wanted.absolute()
+    return next(path for path in (wanted, *wanted.parents) if path.exists())
 
 
 def _discard(directory: Path, present: Path) -> None:
@@ -153,8 +154,9 @@ def _discard(directory: Path, present: Path) -> None:
     if environment.rank() > 0:
         return
     shutil.rmtree(directory / ".hydra", ignore_errors=True)
+    directory = directory.absolute()
     for folder in (directory, *directory.parents):
-        if folder == present.absolute():
+        if folder == present:
             return
         with suppress(OSError):
             folder.rmdir()

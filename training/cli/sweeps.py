@@ -40,15 +40,14 @@ def first_values(overrides: Iterable[Override]) -> list[str]:
     """
     first = []
     for override in overrides:
-        values = _values(override) if override.is_sweep_override() else [override.input_line]
+        values = _values(override)
         if not values:
             raise ConfigError(f"{override.input_line} gives no value at all")
-        first.append(str(values[0]))
+        first.append(values[0])
     return first
 
 
 def _values(override: Override) -> list[str]:
-    key = override.get_key_element()
-    if override.is_sweep_override():
-        return [f"{key}={value}" for value in override.sweep_string_iterator()]
-    return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]

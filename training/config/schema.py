@@ -203,7 +203,7 @@ class LoggerConfig:
 
 @dataclass
 class StudyConfig:
-    """How a sweep is reported at its end (studies/sweep.py).
+    """How a sweep is summarised at its end (studies/sweep.py).
 
     Attributes:
         title: a line above its table and picture.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from training.data.digits import load_digits
-from training.data.errors import DataError, MnistAbsentError
+from training.data.errors import MnistAbsentError
 from training.data.mnist import MNIST, Collection, find_place, load_mnist
 from training.data.resize import resize_bilinear
 
-CHOICES = ("auto", "mnist", "digits")
-MAX_IMAGE_SIZE = 128
 WARNING = "accuracies on digits are not accuracies on MNIST"
 
 
@@ -82,49 +80,33 @@ def load_dataset(
         collection: names, sums and mirrors of the files.
 
     Raises:
-        DataError: an unknown choice, an image size outside 1..128, or MNIST that is damaged,
-            incomplete, or asked for and not to be had.
+        DataError: MNIST is damaged or incomplete, or asked for and not to be had.
     """
-    if choice not in CHOICES:
-        raise DataError(
-            f"data={choice}", "there are no such data", f"choose one of {', '.join(CHOICES)}"
-        )
-    if not 1 <= image_size <= MAX_IMAGE_SIZE:
-        raise DataError(
-            f"image size {image_size}", "it is out of range", f"choose 1 to {MAX_IMAGE_SIZE}"
-        )
-    dataset = None
-    note = WARNING
+    assert choice in ("auto", "mnist", "digits")
+    name, note = "digits", WARNING
     if choice != "digits":
-        place, patient = find_place(root), choice == "mnist"
+        place, patient = find_place(root, download), choice == "mnist"
         try:
-            arrays = load_mnist(
-                place, download=download, patient=patient, collection=collection, announce=announce
-            )
-            dataset = _dataset("mnist", arrays, image_size, f"the MNIST files in {place.root}", "")
+            arrays = load_mnist(place, patient=patient, collection=collection, announce=announce)
+            name, source, note = "mnist", f"the MNIST files in {place.root}", ""
         except MnistAbsentError as error:
             if choice == "mnist":
                 raise
             announce(f"data: MNIST is {error.reason}: digits take its place")
             note = f"{WARNING}; MNIST is {error.reason}"
-    if dataset is None:
-        source = "scikit-learn's 8×8 digits brought to 28×28"
-        dataset = _dataset("digits", load_digits(), image_size, source, note)
-    announce(
-        f"data: {dataset.name}, {len(dataset.train_labels):,} training and "
-        f"{len(dataset.test_labels):,} test images from {dataset.source}"
-        + (f" ({WARNING})" if dataset.name == "digits" else "")
-    )
-    return dataset
-
-
-def _dataset(name: str, arrays: Sequence[np.ndarray], size: int, source: str, note: str) -> Dataset:
+    if name == "digits":
+        arrays, source = load_digits(), "scikit-learn's 8×8 digits brought to 28×28"
     train_images, train_labels, test_images, test_labels = arrays
+    warning = f" ({WARNING})" if name == "digits" else ""
+    announce(
+        f"data: {name}, {len(train_labels):,} training and {len(test_labels):,} test images from "
+        f"{source}{warning}"
+    )
     return Dataset(
         name,
-        _fit(train_images, size),
+        _fit(train_images, image_size),
         train_labels.astype(np.int64),
-        _fit(test_images, size),
+        _fit(test_images, image_size),
         test_labels.astype(np.int64),
         source,
         note,

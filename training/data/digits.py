@@ -19,7 +19,7 @@ _BOX = 20
 _BORDER = 4
 
 
-def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def load_digits() -> tuple[np.ndarray, ...]:
     """Return training images, training labels, test images and test labels.
 
     Images are uint8 (1437, 28, 28) and (360, 28, 28), labels int64 (1437,) and (360,). The split

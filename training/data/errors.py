@@ -18,9 +18,6 @@ class DataError(ValueError):
         self.remedy = remedy
         super().__init__(f"{self.culprit}: {reason}; {remedy}.")
 
-    def __reduce__(self) -> tuple[type[DataError], tuple[str, str, str]]:
-        return type(self), (self.culprit, self.reason, self.remedy)
-
 
 class MnistAbsentError(DataError):
     """No file of MNIST is there and none can be had: the one case in which `auto` takes digits."""

@@ -90,19 +90,18 @@ MNIST = Collection(
 
 @dataclass(frozen=True)
 class Place:
-    """A root folder, and whether files may be downloaded into it."""
+    """A root folder, and why no files may be downloaded into it; "" if they may."""
 
     root: Path
-    writable: bool
+    barred: str = ""
 
-    def remedy(self, download: bool) -> str:
-        """What to do about a damaged file here."""
-        if self.writable and download:
-            return "delete it, and the next run downloads it again"
-        return "put the original file in its place, or choose data=digits"
+    @property
+    def raw(self) -> Path:
+        """Where torchvision keeps the files, and where they are downloaded to."""
+        return self.root / "MNIST" / "raw"
 
 
-def find_place(root: str | os.PathLike[str] | None) -> Place:
+def find_place(root: str | os.PathLike[str] | None, download: bool = True) -> Place:
     """Return where MNIST is to be found.
 
     The environment variable MNIST_ROOT comes first and is never written into; then `root`; then
@@ -111,15 +110,16 @@ def find_place(root: str | os.PathLike[str] | None) -> Place:
     Raises:
         DataError: the home directory in the path cannot be determined.
     """
+    barred = "" if download else "downloading is switched off"
     named = os.environ.get(ROOT_VARIABLE)
     try:
         if named:
-            return Place(Path(named).expanduser(), writable=False)
+            return Place(Path(named).expanduser(), f"{ROOT_VARIABLE} is never downloaded into")
         if root is not None and str(root):
-            return Place(Path(root).expanduser(), writable=True)
+            return Place(Path(root).expanduser(), barred)
         cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
         cache = cache if cache.is_absolute() else Path.home() / ".cache"
-        return Place(cache / "lenet-twins", writable=True)
+        return Place(cache / "lenet-twins", barred)
     except RuntimeError as error:
         raise DataError(named or root or "~/.cache", str(error), "give a full path") from error
 
@@ -127,16 +127,14 @@ def find_place(root: str | os.PathLike[str] | None) -> Place:
 def load_mnist(
     place: Place,
     *,
-    download: bool = True,
     patient: bool = True,
     collection: Collection = MNIST,
     announce: Callable[[str], object] = print,
-) -> list[np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """Find or download the four files, verify them and return their arrays.
 
     Args:
         place: from `find_place`.
-        download: whether missing files may be fetched.
         patient: whether to wait for a slow mirror, or to give up within seconds.
         collection: names, sums and mirrors.
         announce: is told before a download starts.
@@ -154,30 +152,26 @@ def load_mnist(
     paths = {part: _find(part, place) for part in collection.parts}
     missing = [part for part, path in paths.items() if path is None]
     if missing:
-        paths |= _obtain(missing, place, collection, download, patient, announce)
-    remedy = place.remedy(download)
-    return [verify_part(part, path, remedy) for part, path in paths.items() if path]
+        paths |= _obtain(missing, place, collection, patient, announce)
+    remedy = "delete it, and the next run downloads it again"
+    if place.barred:
+        remedy = "put the original file in its place, or choose data=digits"
+    return tuple(verify_part(part, path, remedy) for part, path in paths.items() if path)
 
 
 def _obtain(
     missing: list[Part],
     place: Place,
     collection: Collection,
-    download: bool,
     patient: bool,
     announce: Callable[[str], object],
 ) -> dict[Part, Path]:
     """Download the missing files, or say why they cannot be had."""
+    error, what = DataError, ", ".join(part.name + ".gz" for part in missing)
     if len(missing) == len(collection.parts):
-        error: type[DataError] = MnistAbsentError
-        what = "MNIST"
-    else:
-        error, what = DataError, ", ".join(part.name + ".gz" for part in missing)
-    if not (place.writable and download):
-        barred = f"{ROOT_VARIABLE} is never downloaded into"
-        if place.writable:
-            barred = "downloading is switched off"
-        reason = f"not found in {place.root} or its MNIST/raw, and {barred}"
+        error, what = MnistAbsentError, "MNIST"
+    if place.barred:
+        reason = f"not found in {place.root} or its MNIST/raw, and {place.barred}"
         raise error(what, reason, "put the missing files there, or choose data=digits")
 
     from training.data import download as net  # needed once, and slow to import
@@ -187,7 +181,7 @@ def _obtain(
     announce(f"data: {what} is not in {place.root}; trying to download it ({size:.1f} MB)")
     limits = net.PATIENT if patient else net.QUICK
     try:
-        paths = net.fetch(files, collection.mirrors, _folder(place), limits)
+        paths = net.fetch(files, collection.mirrors, place.raw, limits)
     except net.DownloadError as failure:
         reason = f"not found in {place.root} and not to be had ({failure})"
         remedy = f"try again later, point {ROOT_VARIABLE} at a copy, or choose data=digits"
@@ -223,13 +217,9 @@ def _difference(part: Part, array: np.ndarray) -> str:
     return f"its content is not MNIST's (SHA-256 differs from {part.sha256})"
 
 
-def _folder(place: Place) -> Path:
-    return place.root / "MNIST" / "raw"
-
-
 def _find(part: Part, place: Place) -> Path | None:
     """Return the first of the places where a part may be that holds something of its name."""
-    for folder in (_folder(place), place.root):
+    for folder in (place.raw, place.root):
         for name in (part.name + ".gz", part.name):
             path = folder / name
             try:

@@ -1,10 +1,8 @@
-"""The order in which an epoch visits the training images."""
+"""What an epoch takes from the training images: their order, and which of them are flipped."""
 
 from __future__ import annotations
 
 import numpy as np
-
-SAMPLINGS = ("shuffle", "replacement")
 
 
 def epoch_batches(
@@ -20,31 +18,34 @@ def epoch_batches(
         count: number of training images.
         batch_size: images in a batch.
         sampling: "shuffle" visits every image once, and the last batch holds what is left over;
-            "replacement" (report R0) draws every index independently, for `steps` full batches.
+            "replacement" (report R0) draws every index independently, for `steps` full batches of
+            at most `count` images.
         generator: source of the order.
         steps: number of batches with "replacement"; by default count // batch_size (234 for
             60,000 images and batches of 256).
 
     Returns:
         One int64 index array (n,) for each batch.
-
-    Raises:
-        ValueError: a size below 1, a batch larger than the set with "replacement" (the epoch would
-            be empty), or an unknown sampling.
     """
-    if count < 1 or batch_size < 1:
-        raise ValueError(
-            f"an epoch needs at least one image and a batch size of at least 1, "
-            f"but there are {count} images and batch_size={batch_size}"
-        )
     if sampling == "shuffle":
         order = generator.permutation(count)
         return [order[start : start + batch_size] for start in range(0, count, batch_size)]
-    if sampling == "replacement":
-        if batch_size > count:
-            raise ValueError(
-                f"batch_size={batch_size} leaves no batch in an epoch of {count} images "
-                f"sampled with replacement; use {count} or less"
-            )
-        return list(generator.integers(count, size=(steps or count // batch_size, batch_size)))
-    raise ValueError(f"sampling={sampling!r} is unknown; choose one of {', '.join(SAMPLINGS)}")
+    assert sampling == "replacement"
+    assert batch_size <= count
+    return list(generator.integers(count, size=(steps or count // batch_size, batch_size)))
+
+
+def flip_decisions(count: int, p: float, generator: np.random.Generator) -> np.ndarray:
+    """Decide for each of `count` images whether to flip it: bool (count,), true with chance `p`.
+
+    Exactly `count` uniforms are taken from the generator, whatever `p` is.
+    """
+    return generator.random(count) < p
+
+
+def flip_images(images: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """Return a copy of images (N, ..., W) in which those of a mask, bool (N,), are mirrored."""
+    assert decisions.dtype == np.bool_
+    result = images.copy()
+    result[decisions] = images[decisions][..., ::-1]
+    return result

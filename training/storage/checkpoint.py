@@ -10,6 +10,7 @@ Reading a record imports neither NumPy nor torch: the configuration inside decid
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -73,8 +74,9 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[st
     """Save state and record to path; the file it replaces stays as `<name>.previous`.
 
     Raises:
-        OSError: if it cannot be written; the older files are then still there.
-        ValueError: if a number in it is not finite, or it is larger than what is read.
+        OSError: if it cannot be written, or could not be read again for its size; the older files
+            are then still there.
+        ValueError: if a number in it is not finite.
     """
     import numpy as np
 
@@ -86,20 +88,22 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[st
     text = json.dumps(record, sort_keys=True, allow_nan=False)
     tensors = {n: Tensor(a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
     content = serialize(arrays, {"record": text, "sha256": checksum(tensors, text)})
-    if int.from_bytes(content[:8], "little") > MAX_HEADER_BYTES:
-        raise ValueError(f"{path} would have a record of {len(text):,} bytes, too long to be read")
-    check_size(len(content))
+    header = int.from_bytes(content[:8], "little")
+    if header > MAX_HEADER_BYTES:
+        raise OSError(errno.EFBIG, f"a header of {header:,} bytes could not be read", str(path))
+    check_size(len(content), path)
     write_atomically(path, content, keep=path.with_name(path.name + PREVIOUS))
 
 
-def check_size(count: int) -> None:
-    """Find out whether a checkpoint of so many bytes can be read again.
+def check_size(count: int, path: Path) -> None:
+    """Find out whether a checkpoint of so many bytes could be read again.
 
     Raises:
-        ValueError: if it is too large.
+        OSError: if it is too large, with path as its filename.
     """
     if count > MAX_BYTES:
-        raise ValueError(f"a checkpoint of {count:,} bytes is too large: {MAX_BYTES:,} are read")
+        reason = f"it would have {count:,} bytes, more than the {MAX_BYTES:,} that are read"
+        raise OSError(errno.EFBIG, reason, str(path))
 
 
 def not_finite(state: Mapping[str, NDArray]) -> list[str]:

@@ -28,7 +28,7 @@ class LiveLog:
     """An event file in a folder.
 
     Args:
-        directory: looked at with `tensorboard --logdir`.
+        directory: what `tensorboard --logdir` is given.
         done: the step after which a resumed run goes on; what is logged beyond it is dropped.
     """
 

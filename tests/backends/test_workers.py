@@ -15,8 +15,8 @@ import pytest
 
 from tests.backends import programs
 from tests.training.support import ROOT, few_digits
-from training.backends import shared_memory
-from training.backends.shared_memory import run_on_cores
+from training.backends import shared_memory, workers
+from training.backends.workers import run_on_cores
 from training.errors import ProcessError
 
 METHODS = multiprocessing.get_all_start_methods()
@@ -29,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _start_method(method, monkeypatch) -> None:
-    monkeypatch.setattr(shared_memory, "start_method", lambda: method)
+    monkeypatch.setattr(workers, "start_method", lambda: method)
 
 
 @pytest.mark.parametrize("world", [2, 3])

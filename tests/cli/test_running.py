@@ -1,0 +1,99 @@
+"""Jobs in this process: composed once, recorded as Hydra does, and undone by a mistake."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from omegaconf import OmegaConf
+
+import training.config.composition
+from tests.training.support import train_py
+
+pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
+
+QUICK = ("data=digits", "trainer.epochs=1", "backend=numpy", "backend.threads=1")
+
+
+@pytest.fixture
+def composed(monkeypatch) -> list[list[str]]:
+    """The settings of each composition, as they are composed."""
+    calls = []
+    compose = training.config.composition.compose
+
+    def counted(name, overrides, **options):
+        calls.append(overrides)
+        return compose(name, overrides, **options)
+
+    monkeypatch.setattr(training.config.composition, "compose", counted)
+    return calls
+
+
+def test_a_run_is_composed_once(composed, call_main, tmp_path) -> None:
+    assert call_main(*QUICK, "hydra.run.dir=here") == 0
+    assert composed == [[*QUICK, "hydra.run.dir=here"]]
+    composed.clear()
+    assert call_main(f"resume={tmp_path / 'here'}", "trainer.epochs=2") == 0
+    assert len(composed) == 1
+
+
+def test_each_job_of_a_sweep_is_composed_once(composed, call_main) -> None:
+    assert call_main("--multirun", *QUICK, "seed=3,4", "hydra.sweep.dir=all") == 0
+    # The first finds out that it is a sweep; the report at its end composes the recipe.
+    jobs = [settings for settings in composed if "hydra.sweep.dir=all" in settings]
+    assert [settings[-2] for settings in jobs] == ["seed=3", "seed=3", "seed=4"]
+
+
+def test_hydras_record(call_main, tmp_path) -> None:
+    sweep = ("--multirun", *QUICK, "seed=3,4", "optimizer=sgd", "hydra.sweep.dir=all")
+    assert call_main(*sweep) == 0
+    record = tmp_path / "all" / "1_lenet5_relu_numpy" / ".hydra"
+    assert OmegaConf.load(record / "overrides.yaml") == [*QUICK, "seed=4", "optimizer=sgd"]
+    config = OmegaConf.load(record / "config.yaml")
+    assert (config.seed, config.optimizer.name) == (4, "sgd")
+    assert "hydra" not in config
+    hydra = OmegaConf.load(record / "hydra.yaml").hydra
+    assert hydra.runtime.choices.optimizer == "sgd"
+    assert hydra.runtime.output_dir == str(record.parent)
+    assert (hydra.job.num, hydra.mode) == (1, "MULTIRUN")
+    assert OmegaConf.load(tmp_path / "all" / "multirun.yaml").hydra.sweep.dir == "all"
+
+
+def test_the_hydra_resolver_knows_the_job(call_main, tmp_path) -> None:
+    seed = "study.title='job ${hydra:job.num} ${hydra:runtime.choices.model}'"
+    assert call_main("--multirun", *QUICK, "seed=3,4", seed, "hydra.sweep.dir=all") == 0
+    for number in (0, 1):
+        (folder,) = (tmp_path / "all").glob(f"{number}_*")
+        title = OmegaConf.load(folder / "config.yaml").study.title
+        assert title == f"job {number} lenet5_relu"
+
+
+def test_jobs_of_one_name_keep_their_results(call_main, tmp_path) -> None:
+    sweep = ("--multirun", *QUICK, "seed=3,4", "hydra.sweep.subdir=same", "hydra.sweep.dir=all")
+    assert call_main(*sweep) == 0
+    assert len(list(tmp_path.glob("all/*/metrics.csv"))) == 2
+
+
+def test_a_mistake_in_the_first_job_leaves_nothing(call_main, tmp_path, capsys) -> None:
+    wrong = "model.arguments.ties=some,all"
+    (tmp_path / "mine").mkdir()
+    assert call_main("--multirun", *QUICK, wrong, "hydra.sweep.dir=mine/new/all") == 2
+    assert "model.arguments.ties must be one of first, all" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
+def test_a_mistake_in_another_job_is_that_jobs_own(call_main, tmp_path, capsys) -> None:
+    wrong = "model.arguments.ties=all,some"
+    assert call_main("--multirun", *QUICK, wrong, "hydra.sweep.dir=all") == 1
+    assert "failed jobs: 1, the others went on" in capsys.readouterr().err
+    with (tmp_path / "all" / "study.csv").open(newline="") as file:
+        assert [row["failed"] for row in csv.DictReader(file)] == ["0", "1"]
+    assert "ties" in (tmp_path / "all" / "1_lenet5_relu_numpy" / "failure.txt").read_text()
+
+
+def test_what_only_hydra_can_do_is_left_to_it(tmp_path) -> None:
+    wish = ("hydra.job.chdir=true", "hydra.run.dir=here", "+hydra.job.env_set.A=1")
+    result = train_py(*QUICK, *wish, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "here" / "metrics.csv").exists()
+    assert (tmp_path / "here" / ".hydra" / "overrides.yaml").exists()

@@ -1,0 +1,189 @@
+"""A process for each core: rank 0 is the program itself, the others are its children.
+
+Nothing outlives rank 0, whatever ends it: shared memory has no name, and a child that waits sees
+that its parent is gone, or, on Linux, is ended with it by the kernel. There the children are forked
+and the images are their parent's own pages; elsewhere they are spawned, and the images are copied
+to shared memory once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from multiprocessing.process import BaseProcess
+from time import perf_counter
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from training.backends.shared_memory import Memory, Shared, SharedMemoryRanks
+from training.data import Dataset
+from training.errors import ConfigError, ProcessError, RunError, StoppedError
+
+Result = TypeVar("Result")
+#: Called on every rank with the data set and the ranks.
+Program = Callable[[Dataset, SharedMemoryRanks], Result]
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+#: Seconds in which the other ranks may end when the program has.
+FAREWELL = 10
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Result:
+    """Call program(dataset, ranks) in this process, as rank 0, and in world - 1 others.
+
+    Args:
+        program: must be one that pickles where processes are spawned.
+        dataset: its images are not copied for each process.
+        world: at least 2.
+
+    Returns:
+        What rank 0's call returns.
+
+    Raises:
+        ConfigError: if so many processes cannot be started.
+        ProcessError: if another rank fails or is killed, with its reason; then all are ended.
+    """
+    started = perf_counter()
+    workers: list[BaseProcess] = []
+    try:
+        try:
+            shared = _start(workers, program, dataset, world)
+        except (OSError, ImportError) as error:  # no memory, no processes, no semaphores
+            raise ConfigError(
+                f"backend.threads={world}: that many processes cannot be started ({error}): use "
+                "fewer, or backend.threads=1"
+            ) from error
+        ranks = SharedMemoryRanks(0, shared, partial(_check, workers, shared))
+        ranks.barrier()
+        ranks.note = f"{world} processes, started in {perf_counter() - started:.2f} s"
+        result = program(dataset, ranks)
+        for worker in workers:
+            worker.join(FAREWELL)
+        return result
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+
+
+def _start(workers: list[BaseProcess], program: Program, dataset: Dataset, world: int) -> Shared:
+    """Start the processes of all ranks but 0, append each to workers, return what they share."""
+    context: Any = multiprocessing.get_context(start_method())
+    shared = Shared(context, world)
+    images: Dataset | SharedDataset = dataset
+    if context.get_start_method() != "fork":
+        images = SharedDataset(dataset)
+    with _signals_held():
+        for rank in range(1, world):
+            arguments = rank, shared, os.getpid(), program, images
+            worker = context.Process(target=_work, args=arguments, daemon=True)
+            worker.start()
+            workers.append(worker)
+    shared.memory.close()
+    if isinstance(images, SharedDataset):
+        images.memory.close()
+    return shared
+
+
+def start_method() -> str:
+    """Return how processes are started: forked on Linux, unless there are threads already.
+
+    A lock that another thread holds would stay locked in a forked process.
+    """
+    threads = "/proc/self/task"
+    alone = sys.platform == "linux" and os.path.isdir(threads) and len(os.listdir(threads)) == 1
+    return "fork" if alone else "spawn"
+
+
+class SharedDataset:
+    """A data set whose arrays lie in shared memory."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        arrays = {name: getattr(dataset, name) for name in ARRAYS}
+        self._layout = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+        self._rest = replace(dataset, **{name: array[:0] for name, array in arrays.items()})
+        self.memory = Memory(sum(array.nbytes for array in arrays.values()))
+        for name, array in self._arrays():
+            array[...] = arrays[name]
+
+    def open(self) -> Dataset:
+        """Return the data set."""
+        arrays: dict[str, Any] = dict(self._arrays())
+        return replace(self._rest, **arrays)
+
+    def _arrays(self) -> Iterator[tuple[str, NDArray]]:
+        rest = self.memory.array()
+        for name, (dtype, shape) in self._layout.items():
+            size = dtype.itemsize * math.prod(shape)
+            yield name, rest[:size].view(dtype).reshape(shape)
+            rest = rest[size:]
+
+
+def _work(
+    rank: int, shared: Shared, parent: int, program: Program, dataset: Dataset | SharedDataset
+) -> None:
+    """Be a rank other than 0, in a process of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # rank 0 answers them
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    leave = partial(_leave_without, parent)
+    leave()
+    ranks = SharedMemoryRanks(rank, shared, leave)
+    try:
+        ranks.barrier()
+        program(dataset.open() if isinstance(dataset, SharedDataset) else dataset, ranks)
+    except BaseException as error:
+        known = isinstance(error, (ConfigError, RunError, StoppedError))
+        text = str(error).strip().partition("\n")[0]
+        sentence = text if known else f"{type(error).__name__}: {text}"
+        shared.give_reason(rank, f"{sentence}\n{traceback.format_exc()}")
+        sys.exit(1)
+
+
+def _leave_without(parent: int) -> None:
+    """End this process if the parent is gone."""
+    above = multiprocessing.parent_process()
+    if os.getppid() != parent or above is None or not above.is_alive():
+        os._exit(1)
+
+
+def _check(workers: Sequence[BaseProcess], shared: Shared) -> None:
+    """Look whether the other ranks are still there.
+
+    Raises:
+        ProcessError: with the reason of the first that is not.
+    """
+    for rank, worker in enumerate(workers, 1):
+        if worker.exitcode is not None:
+            sentence, _, details = shared.reason(rank).partition("\n")
+            if worker.exitcode < 0:
+                sentence = f"it was killed by {signal.Signals(-worker.exitcode).name}"
+            reason = sentence or f"it ended with status {worker.exitcode}"
+            error = ProcessError(f"rank {rank} of the {shared.world} processes: {reason}")
+            raise error from (RuntimeError(f"in rank {rank}:\n{details}") if details else None)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep a signal for the end of the block; processes started in it never see one."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
