@@ -92,7 +92,8 @@ def make_task(target: str, threads: int, arguments: dict[str, Any], ranks: Ranks
     """Make the object that is called."""
     module, _, name = target.partition(":")
     made = getattr(importlib.import_module(module), name)
-    return made(threads=threads, **arguments, **({"ranks": ranks} if ranks.world > 1 else {}))
+    shared: dict[str, Any] = {"ranks": ranks} if ranks.world > 1 else {}
+    return made(threads=threads, **arguments, **shared)
 
 
 if __name__ == "__main__":
