@@ -1,4 +1,4 @@
-"""What the commands share: options, the environment's record, tables, files, and how they fail."""
+"""What the commands share: options, the environment's record, files, and how they fail."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.harness import BenchmarkError, Implementation, Statistics
+from benchmarks import report
+from benchmarks.harness import BenchmarkError
+from benchmarks.report import Content
 from training.environment import available_cores, processor
 from training.storage.files import write_atomically
 
@@ -23,30 +25,28 @@ from training.storage.files import write_atomically
 QUIET = 0.1
 
 
-def parser(name: str, description: str | None, rounds: int) -> argparse.ArgumentParser:
-    """Return a parser with the options of every benchmark."""
+def parser(
+    name: str, description: str | None, rounds: int | None = None, seconds: float | None = None
+) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark, and of those that it has a default for.
+
+    Args:
+        name: of the module.
+        description: the module's; its first line is shown.
+        rounds: the default number of interleaved rounds.
+        seconds: the default length of one measurement.
+    """
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}", description=(description or "").partition("\n")[0]
     )
-    made.add_argument(
-        "--rounds",
-        type=positive,
-        default=rounds,
-        help="interleaved rounds (default: %(default)s)",
-    )
     made.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
-    made.add_argument("--picture", type=Path, metavar="FILE", help="draw the results (PNG or SVG)")
+    if rounds is not None:
+        words = "interleaved rounds (default: %(default)s)"
+        made.add_argument("--rounds", type=positive, default=rounds, help=words)
+    if seconds is not None:
+        words = "about how long one measurement lasts (default: %(default)s)"
+        made.add_argument("--seconds", type=positive_seconds, default=seconds, help=words)
     return made
-
-
-def add_seconds(made: argparse.ArgumentParser, seconds: float) -> None:
-    """Add the option for the length of one measurement."""
-    made.add_argument(
-        "--seconds",
-        type=positive_seconds,
-        default=seconds,
-        help="about how long one measurement lasts (default: %(default)s)",
-    )
 
 
 def positive(text: str) -> int:
@@ -100,19 +100,16 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     """Make sure the results can be written, and return the environment's record.
 
     Raises:
-        BenchmarkError: if a file cannot be written; better now than after the measurement.
+        BenchmarkError: if the file cannot be written; better now than after the measurement.
     """
-    for path in (options.json, options.picture):
-        if path is None:
-            continue
+    path = options.json
+    if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BenchmarkError(f"cannot write {path}: {error.strerror}") from error
         if path.is_dir() or not os.access(path.parent, os.W_OK):
             raise BenchmarkError(f"cannot write {path}: choose another place for it")
-    if options.picture and options.picture.suffix not in (".png", ".svg", ".pdf"):
-        raise BenchmarkError(f"--picture {options.picture}: name a .png, .svg or .pdf file")
     record = environment()
     for key, value in record["variables"].items():
         announce(f"{key}={value} is set, and kept")
@@ -175,14 +172,13 @@ def environment() -> dict[str, Any]:
     }
 
 
-def versions(implementations: Sequence[Implementation]) -> dict[str, str]:
-    """Return the version of each implementation's package."""
-    return {one.package: one.version for one in implementations}
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of both sides' libraries."""
-    return {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
+def versions(*packages: str) -> dict[str, str]:
+    """Return the packages' versions, or "absent"."""
+    found = dict.fromkeys(packages, "absent")
+    for name in packages:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def blas(description: dict[str, Any]) -> str:
@@ -193,67 +189,6 @@ def blas(description: dict[str, Any]) -> str:
         if pool["architecture"]
     ]
     return "; ".join(found) or "unknown to threadpoolctl"
-
-
-def heading(record: dict[str, Any]) -> str:
-    """Return the environment's record in a line or two."""
-    known = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
-    others = record.get("cores_used_by_others")
-    busy = f" ({others} used by others)" if others else ""
-    device = record.get("cuda")
-    cuda = f"; {device['name']}, CUDA {device['cuda']}" if device else ""
-    return (
-        f"{record['processor']}, {record['cores']} cores{busy}{cuda}, {record['date'][:10]}\n"
-        f"Python {record['python']}, {known}{library}"
-    )
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return rows in aligned columns, the first `left` of them flush left."""
-    lines = [list(header), *map(list, rows)]
-    assert all(len(line) == len(header) for line in lines)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as a Markdown table, the first column flush left."""
-    marks = [":--", *("--:" for _ in header[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, marks, *rows])
-
-
-def left_out(lacking: Mapping[str, str]) -> list[str]:
-    """Return lines on the sets of kernels that could not be had, by name."""
-    lines = [f"- {name}: {reason}" for name, reason in lacking.items()]
-    return ["", "Left out, because the libraries here do not offer these kernels:", *lines] * bool(
-        lines
-    )
-
-
-def in_milliseconds(seconds: float) -> str:
-    """Return a time in ms with about three digits, without its unit."""
-    value = 1e3 * seconds
-    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
-
-
-def milliseconds(sample: Statistics) -> str:
-    """Return "median (lower quartile to upper quartile)" in ms."""
-    median, lower, upper = map(in_milliseconds, (sample.median, sample.lower, sample.upper))
-    return f"{median} ({lower}–{upper})"
-
-
-def ratio(sample: Statistics) -> str:
-    """Return "median (least to greatest)" of a ratio."""
-    digits = 2 if sample.median < 10 else 1
-    return f"{sample.median:.{digits}f} ({sample.least:.{digits}f}–{sample.greatest:.{digits}f})"
 
 
 @contextmanager
@@ -270,9 +205,34 @@ def writing(path: Path) -> Iterator[None]:
     announce(f"wrote {path}")
 
 
-def save(options: argparse.Namespace, content: dict[str, Any]) -> None:
+def finish(options: argparse.Namespace, content: Content) -> None:
+    """Print the results' tables, and write the JSON file if one was asked for."""
+    for name, text in report.sections([content]).items():
+        print(f"{name}\n{text}\n")
+    for name, reason in content.get("not_measured", {}).items():
+        print(f"{name}: {reason}")
+    save(options, content)
+
+
+def save(options: argparse.Namespace, content: Content) -> None:
     """Write the JSON file, if one was asked for."""
     if options.json:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         with writing(options.json):
             write_atomically(options.json, text.encode())
+
+
+def read(path: Path) -> Content:
+    """Return the content of a result file.
+
+    Raises:
+        BenchmarkError: if it is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        report.sections([content])
+    except OSError as error:
+        raise BenchmarkError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchmarkError(f"{path} is not a result of a benchmark of this version") from error
+    return content

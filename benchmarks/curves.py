@@ -7,11 +7,9 @@ bundles, on either backend, through `train.py` as a user would, in processes of 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
-from benchmarks import command
+from benchmarks import command, report
 from benchmarks.curves_task import MODELS, Curve
 from benchmarks.harness import BenchmarkError
 from parity import kernels
@@ -20,7 +18,12 @@ from parity.protocol import ParityError
 
 def main() -> None:
     """Run the command."""
-    options = _parser().parse_args()
+    parser = command.parser("curves", __doc__)
+    parser.add_argument("--seed", type=int, default=7, help="of every run (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=command.positive, default=2, help="of every run (default: %(default)s)"
+    )
+    options = parser.parse_args()
     results: dict[str, dict[str, float]] = {}
     curves: dict[str, Any] = {}
     lacking: dict[str, str] = {}
@@ -39,26 +42,14 @@ def main() -> None:
         raise BenchmarkError(str(error)) from error
     record = {
         "benchmark": "curves",
-        "environment": command.environment() | {"versions": command.package_versions()},
+        "environment": command.environment() | {"versions": command.versions("torch", "numpy")},
         "settings": {"data": "digits", "seed": options.seed, "epochs": options.epochs},
         "lacking": lacking,
         "results": results,
         "curves": curves,
     }
-    print(report(record))
+    print(table(record))
     command.save(options, record)
-
-
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.curves", description=(__doc__ or "").partition("\n")[0]
-    )
-    made.add_argument("--seed", type=int, default=7, help="of every run (default: %(default)s)")
-    made.add_argument(
-        "--epochs", type=command.positive, default=2, help="of every run (default: %(default)s)"
-    )
-    made.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
-    return made
 
 
 def difference(one: Curve, other: Curve) -> float:
@@ -70,7 +61,7 @@ def difference(one: Curve, other: Curve) -> float:
     )
 
 
-def report(record: dict[str, Any]) -> str:
+def table(record: dict[str, Any]) -> str:
     """Return the largest difference in loss by network and set, as a Markdown table."""
     results, settings = record["results"], record["settings"]
     rows = [[name, *(f"{row[model]:.1e}" for model in MODELS)] for name, row in results.items()]
@@ -78,14 +69,14 @@ def report(record: dict[str, Any]) -> str:
         largest = (max(row[model] for row in results.values()) for model in MODELS)
         rows.append(["largest", *(f"{value:.1e}" for value in largest)])
     lines = [
-        command.heading(record["environment"]),
+        report.place(record["environment"]),
         "",
         f"Largest difference between the backends' training and test losses over "
         f"{settings['epochs']} epochs of {settings['data']}, seed {settings['seed']}:",
         "",
-        command.markdown(["kernels", *MODELS], rows),
+        report.table(["kernels", *MODELS], rows),
     ]
-    return "\n".join(lines + command.left_out(record["lacking"]))
+    return "\n".join(lines + report.left_out(record["lacking"]))
 
 
 if __name__ == "__main__":

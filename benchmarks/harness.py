@@ -7,20 +7,21 @@ machine for a while meets every implementation, and the ratio within a round can
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 Value = TypeVar("Value")
+#: Seconds in which a process may end by itself.
+PATIENCE = 5
 
 
 class BenchmarkError(RuntimeError):
@@ -34,33 +35,32 @@ class Implementation:
     Attributes:
         name: as tables show it.
         target: "module:Class" of the `benchmarks.task.Task` that the worker makes.
-        package: what has to be installed, and whose version is recorded.
+        package: what has to be installed.
         blas: threads of NumPy's BLAS: "one", "all" of the worker's threads, or "default" to leave
             BLAS as it is.
+        arguments: of the class, beside those of `Worker`.
+        processes: whether each core has a process of its own instead of a thread: the task is then
+            made and called in all of them alike, and shares its work by its `ranks`.
         pinned: whether the process is confined to as many cores as it has threads, for libraries
             that have no setting for it.
         keeps_memory: whether the C library keeps freed memory, where it can be told to.
+        optional: whether it may fail to start, and is then reported as not measured.
     """
 
     name: str
     target: str
     package: str
     blas: Literal["one", "all", "default"] = "default"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    processes: bool = False
     pinned: bool = False
     keeps_memory: bool = False
+    optional: bool = False
 
     @property
     def installed(self) -> bool:
         """Return whether the package can be imported here."""
         return importlib.util.find_spec(self.package) is not None
-
-    @property
-    def version(self) -> str:
-        """Return the package's version, or "absent"."""
-        try:
-            return importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError:
-            return "absent"
 
 
 class Worker:
@@ -68,7 +68,7 @@ class Worker:
 
     Args:
         implementation: what to run.
-        threads: threads it may use.
+        threads: threads, or processes, it may use.
         arguments: of the target's class, JSON values.
 
     Raises:
@@ -90,10 +90,11 @@ class Worker:
                 {
                     "target": implementation.target,
                     "blas": implementation.blas,
+                    "processes": implementation.processes,
                     "pinned": implementation.pinned,
                     "keeps_memory": implementation.keeps_memory,
                     "threads": threads,
-                    "arguments": arguments,
+                    "arguments": {**implementation.arguments, **arguments},
                 }
             )
         except BaseException:
@@ -105,12 +106,16 @@ class Worker:
         return self._ask({"method": method, "arguments": arguments})
 
     def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
+        """End the process: it leaves by itself where it can, so that its time is known."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
-                stream.close()
+                with suppress(BrokenPipeError):
+                    stream.close()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -137,13 +142,30 @@ class Worker:
 
 
 def start_workers(
-    stack: ExitStack, implementations: Sequence[Implementation], threads: int, **arguments: Any
+    stack: ExitStack,
+    implementations: Sequence[Implementation],
+    threads: int,
+    absent: dict[str, str] | None = None,
+    **arguments: Any,
 ) -> dict[str, Worker]:
-    """Start a worker per implementation, by name; they end with the stack."""
-    return {
-        implementation.name: stack.enter_context(Worker(implementation, threads, **arguments))
-        for implementation in implementations
-    }
+    """Start a worker per implementation, by name; they end with the stack.
+
+    Args:
+        stack: closes them.
+        implementations: which.
+        threads: threads, or processes, of each.
+        absent: takes the reasons of the optional ones that did not start.
+        arguments: of the tasks.
+    """
+    workers = {}
+    for one in implementations:
+        try:
+            workers[one.name] = stack.enter_context(Worker(one, threads, **arguments))
+        except BenchmarkError as error:
+            if not one.optional or absent is None:
+                raise
+            absent[one.name] = str(error)
+    return workers
 
 
 def interleaved(
@@ -172,7 +194,7 @@ def measure(
             run each, of something long that has run before.
     """
     counts = {
-        name: 1 if seconds is None else worker.call("calibrate", kind=kind, seconds=seconds)
+        name: 1 if seconds is None else warm_up(worker, kind, seconds)
         for name, worker in workers.items()
     }
 
@@ -180,6 +202,16 @@ def measure(
         return lambda: workers[name].call("seconds", kind=kind, count=counts[name])
 
     return interleaved({name: measurement(name) for name in workers}, rounds)
+
+
+def warm_up(worker: Worker, kind: str, seconds: float) -> int:
+    """Run for at least that long; return how many runs then last about as long."""
+    worker.call("seconds", kind=kind, count=1)
+    spent, count = 0.0, 0
+    while spent < seconds:
+        spent += worker.call("seconds", kind=kind, count=1)
+        count += 1
+    return count
 
 
 @dataclass(frozen=True)
@@ -205,11 +237,12 @@ class Statistics:
         )
         return cls(median, lower, upper, min(values), max(values), list(values))
 
-    def to_record(self) -> dict[str, Any]:
-        """Return the same as JSON values."""
-        return asdict(self)
-
 
 def ratios(values: Sequence[float], reference: Sequence[float]) -> Statistics:
     """Return the summary of value / reference, round by round."""
     return Statistics.of([a / b for a, b in zip(values, reference, strict=True)])
+
+
+def summaries(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Return each sample's summary as JSON values."""
+    return {name: asdict(Statistics.of(values)) for name, values in samples.items()}

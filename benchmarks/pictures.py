@@ -1,12 +1,15 @@
-"""Pictures of the results."""
+"""Draw the training steps of a result file (PNG, SVG or PDF).
+
+python -m benchmarks.pictures benchmarks/results/step-amd-epyc.json docs/pictures/step.png
+"""
 
 from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 
@@ -16,154 +19,81 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.command import heading, in_milliseconds, writing
-from benchmarks.epoch import Result as EpochResult
-from benchmarks.harness import Statistics
-from benchmarks.memory import Peak
-from benchmarks.scaling import CONVOLUTION, Limit, Point
-from benchmarks.step import Result as StepResult
-from training.trainer import pictures as plots
+from benchmarks import command
+from benchmarks.harness import BenchmarkError
+from benchmarks.report import Content, compared, faster, heading, in_milliseconds
+from training.trainer import pictures
 
 #: Distinguishable also without colour vision and in grey (Okabe and Ito).
-COLOURS = {
-    "numpy": "#0072B2",
-    "torch": "#E69F00",
-    "torch-kept": "#D55E00",
-    "mygrad": "#999999",
-    "jax": "#009E73",
+LOOKS = {
+    "numpy": ("NumPy", "#0072B2"),
+    "torch": ("PyTorch", "#E69F00"),
+    "torch-kept": ("PyTorch, freed memory kept", "#D55E00"),
+    "torch-compiled": ("PyTorch, compiled", "#CC79A7"),
+    "mygrad": ("MyGrad", "#999999"),
+    "jax": ("JAX jit", "#009E73"),
 }
-LABELS = {
-    "numpy": "NumPy",
-    "torch": "PyTorch",
-    "torch-kept": "PyTorch, freed memory kept",
-    "mygrad": "MyGrad",
-    "jax": "JAX jit",
-}
-
-
 #: Characters in a line under a picture.
 NOTE_WIDTH = 120
+FORMATS = (".png", ".svg", ".pdf")
 
 
-class Bar(NamedTuple):
-    """A bar: its colour's name, its length and spread, and the text at its end."""
-
-    name: str
-    sample: Statistics
-    text: str
-
-
-#: Bars that belong together, under one label.
-Group = tuple[str, list[Bar]]
-
-
-def draw_steps(results: list[StepResult], record: dict[str, Any], path: Path) -> None:
-    """Draw a panel per number of threads: bars of the step's median time, quartiles as lines."""
-    steps = [result for result in results if result.kind == "step"]
-    panels = {
-        f"{count} thread{'s' if count > 1 else ''}": [
-            _step_group(result) for result in steps if result.threads == count
-        ]
-        for count in sorted({result.threads for result in steps})
-    }
-    title = "Training step: gather, forward, loss, backward, Adam (float32)"
-    _draw_bars(panels, title, "milliseconds per step (shorter is better)", record, path)
-
-
-def _step_group(result: StepResult) -> Group:
-    bars = []
-    for name, sample in result.seconds.items():
-        text = f"{in_milliseconds(sample.median)} ms"
-        if name == "numpy":
-            text += f"  ({result.ratios['numpy/torch'].median:.2f} × PyTorch)"
-        bars.append(Bar(name, Statistics.of([1e3 * value for value in sample.values]), text))
-    return f"{result.network}\nbatch {result.batch}", bars
-
-
-def draw_memory(results: list[Peak], data: str, record: dict[str, Any], path: Path) -> None:
-    """Draw the peaks of both sides, a pair of bars per network."""
-    groups = [
-        (
-            f"{result.network}\nbatch {result.batch}",
-            [
-                Bar(name, sample, f"{sample.median:.0f} MiB")
-                for name, sample in result.peaks.items()
-            ],
-        )
-        for result in results
-    ]
-    title = f"Peak resident memory of a training run ({data}, one epoch)"
-    _draw_bars({"": groups}, title, "MiB (shorter is better)", record, path)
-
-
-def draw_epochs(
-    results: list[EpochResult], unmeasured: dict[str, str], path: Path, record: dict[str, Any]
-) -> None:
-    """Draw a bar per loop; the unmeasured ones are named below, by their reasons."""
-    groups: list[Group] = []
-    for result in results:
-        median = result.seconds.median
-        text = f"{median:.3g} s"
-        if result.ratio:
-            text += f"  ({result.ratio.median:.2f} × stock)"
-        name = "numpy" if "NumPy" in result.line else "torch"
-        groups.append((f"{result.line} ({result.device})", [Bar(name, result.seconds, text)]))
-    by_reason: dict[str, list[str]] = {}
-    for key, reason in unmeasured.items():
-        by_reason.setdefault(reason, []).append(key)
-    notes = [f"{reason}: {', '.join(keys)}" for reason, keys in by_reason.items()]
-    title = "Training epoch of lenet5_tanh, batch 128"
-    _draw_bars({"": groups}, title, "seconds per epoch (shorter is better)", record, path, notes)
-
-
-def _draw_bars(
-    panels: dict[str, list[Group]],
-    title: str,
-    unit: str,
-    record: dict[str, Any],
-    path: Path,
-    notes: Sequence[str] = (),
-) -> None:
-    rows = max(sum(len(bars) + 0.7 for _, bars in groups) for groups in panels.values())
-    figure, axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(max(8.0, 5.6 * len(panels)), 1.6 + 0.3 * rows),
-        layout="constrained",
-        squeeze=False,
+def main() -> None:
+    """Draw as the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pictures", description=(__doc__ or "").partition("\n")[0]
     )
-    for panel, (name, groups) in zip(axes[0], panels.items(), strict=True):
-        _bars(panel, groups)
-        panel.set(title=name, xlabel=unit)
-    names = {bar.name for groups in panels.values() for _, bars in groups for bar in bars}
-    shown = [name for name in COLOURS if name in names]
+    parser.add_argument("file", type=Path)
+    parser.add_argument("picture", type=Path)
+    options = parser.parse_args()
+    if options.picture.suffix not in FORMATS:
+        raise BenchmarkError(f"{options.picture}: name a {', '.join(FORMATS)} file")
+    content = command.read(options.file)
+    if content["benchmark"] != "step":
+        raise BenchmarkError(f"{options.file}: only the results of benchmarks.step are drawn")
+    save(draw_steps(content), heading(content), options.picture)
+
+
+def draw_steps(content: Content) -> Figure:
+    """Draw a panel per number of cores: bars of the step's median time, quartiles as lines."""
+    steps = [result for result in content["results"] if result["kind"] == "step"]
+    counts = sorted({result["threads"] for result in steps})
+    panels = [[result for result in steps if result["threads"] == count] for count in counts]
+    rows = max(sum(len(result["seconds"]) + 0.7 for result in panel) for panel in panels)
+    size = max(8.0, 5.6 * len(panels)), 1.6 + 0.3 * rows
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
+    for panel, count, results in zip(axes[0], counts, panels, strict=True):
+        _bars(panel, results)
+        title = f"{count} core{'s' if count > 1 else ''}"
+        panel.set(title=title, xlabel="milliseconds per step (shorter is better)")
+    shown = [look for name, look in LOOKS.items() if any(name in r["seconds"] for r in steps)]
     figure.legend(
-        [plt.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in shown],
-        [LABELS[name] for name in shown],
+        [plt.Rectangle((0, 0), 1, 1, color=colour) for _, colour in shown],
+        [label for label, _ in shown],
         loc="outside upper center",
         ncols=len(shown),
-        title=title,
+        title="Training step: gather, forward, loss, backward, Adam (float32)",
         title_fontsize=12,
         frameon=False,
     )
-    save(figure, record, path, notes)
+    return figure
 
 
-def _bars(panel: Axes, groups: list[Group]) -> None:
+def _bars(panel: Axes, results: Sequence[dict[str, Any]]) -> None:
     place, ticks = 0.0, []
-    for label, bars in groups:
-        ticks.append((place + (len(bars) - 1) / 2, label))
-        for name, sample, text in bars:
-            spread = [[sample.median - sample.lower], [sample.upper - sample.median]]
-            panel.barh(place, sample.median, xerr=spread, color=COLOURS[name], error_kw={"lw": 1})
-            panel.annotate(
-                text,
-                (sample.upper, place),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
+    for result in results:
+        seconds = result["seconds"]
+        middle = place + (len(seconds) - 1) / 2
+        ticks.append((middle, f"{result['network']}\nbatch {result['batch']}"))
+        for name, sample in seconds.items():
+            lower, median, upper = (1e3 * sample[key] for key in ("lower", "median", "upper"))
+            spread = [[median - lower], [upper - median]]
+            panel.barh(place, median, xerr=spread, color=LOOKS[name][1], error_kw={"lw": 1})
+            text = f" {in_milliseconds(sample['median'])} ms"
+            if name == "numpy":
+                share = compared(seconds, name, faster(seconds)).median
+                text += f"  ({share:.2f} × PyTorch's faster)"
+            panel.text(upper, place, text, va="center", fontsize=8)
             place += 1
         place += 0.7
     panel.set_yticks([tick for tick, _ in ticks], [label for _, label in ticks])
@@ -173,61 +103,12 @@ def _bars(panel: Axes, groups: list[Group]) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def draw_scaling(
-    points: list[Point], limits: list[Limit], options: argparse.Namespace, record: dict[str, Any]
-) -> None:
-    """Draw three panels: the convolution by channels and by size, the step by batch."""
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
-    kernel = f"Convolution {options.kernel}×{options.kernel}"
-    for panel, series, title in (
-        (axes[0], "channels", f"{kernel}, {CONVOLUTION['size']}×{CONVOLUTION['size']} images"),
-        (axes[1], "size", f"{kernel}, {CONVOLUTION['channels']} channels"),
-    ):
-        _lines(panel, points, series, Point.rate)
-        for limit in limits:
-            panel.axhline(limit.rate, color="0.5", ls="--", lw=1)
-            panel.annotate(
-                f"square product, {limit.threads} thread{'s' if limit.threads > 1 else ''}",
-                (0.02, limit.rate),
-                xycoords=("axes fraction", "data"),
-                xytext=(0, 2),
-                textcoords="offset points",
-                fontsize=8,
-                color="0.35",
-            )
-        panel.set(title=title, xlabel=series, ylabel="GFLOP/s (higher is better)", ylim=(0, None))
-    _lines(axes[2], points, "batch", _per_image)
-    axes[2].set(
-        title=f"Training step of {options.network}",
-        xlabel="batch size",
-        ylabel="µs per image (lower is better)",
-        ylim=(0, None),
-    )
-    axes[2].legend(frameon=False)
-    save(figure, record, options.picture)
+def save(figure: Figure, note: str, path: Path) -> None:
+    """Write the picture with a note under it."""
+    figure.supxlabel("\n".join(textwrap.wrap(note, NOTE_WIDTH)), fontsize=8, color="0.35")
+    with command.writing(path):
+        pictures.save(figure, path, dpi=150)
 
 
-def _per_image(point: Point, name: str) -> float:
-    return 1e6 * point.seconds[name].median / point.value
-
-
-def _lines(
-    panel: Axes, points: list[Point], series: str, height: Callable[[Point, str], float]
-) -> None:
-    chosen = [point for point in points if point.series == series]
-    values = [point.value for point in chosen]
-    for name in chosen[0].seconds if chosen else ():
-        heights = [height(point, name) for point in chosen]
-        panel.plot(values, heights, "o-", color=COLOURS[name], label=LABELS[name])
-    panel.set_xscale("log", base=2)
-    panel.set_xticks(values, [str(value) for value in values])
-    panel.minorticks_off()
-    panel.spines[["top", "right"]].set_visible(False)
-
-
-def save(figure: Figure, record: dict[str, Any], path: Path, notes: Sequence[str] = ()) -> None:
-    """Write the picture with notes and the environment under it."""
-    lines = [line for note in notes for line in textwrap.wrap(note, NOTE_WIDTH)]
-    figure.supxlabel("\n".join([*lines, heading(record)]), fontsize=8, color="0.35")
-    with writing(path):
-        plots.save(figure, path, dpi=150)
+if __name__ == "__main__":
+    command.run("pictures", main)

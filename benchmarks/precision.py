@@ -9,8 +9,8 @@ from torch import nn
 
 import numpy_models
 import torch_models
-from benchmarks.cases import CASES, make_data
-from benchmarks.task import SEED
+from benchmarks.cases import CASES
+from benchmarks.task import SEED, make_data
 from parity import cuda
 from parity.comparison import Comparison
 from parity.runs import Task, clone, run_torch

@@ -11,10 +11,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 import torch_models
-from benchmarks.epoch_tasks import BATCH, FLIP, NETWORK, RATE, SIZE, WARM_UP, EpochTask
-from benchmarks.task import SEED
+from benchmarks.cases import CASES
+from benchmarks.task import SEED, WARM_UP, EpochTask
 from training.backends.initialisation import initial_weights
 from training.config.schema import InitConfig
+
+#: Report R1's recipe.
+NETWORK = "lenet5_tanh"
+RATE, FLIP = 1e-5, 0.5
+BATCH, SIZE = CASES[NETWORK]
 
 
 class Images(Dataset):

@@ -8,11 +8,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from benchmarks.cases import CASES, EVALUATION_BATCH, TEST_IMAGES, TRAIN_IMAGES, make_data
+from benchmarks.cases import CASES, EVALUATION_BATCH, TEST_IMAGES, TRAIN_IMAGES
 from training.backends.initialisation import Weights, initial_weights
 from training.backends.protocol import pixel_scale
+from training.backends.ranks import ALONE, Ranks
 from training.backends.streams import stream
 from training.config.schema import InitConfig
 
@@ -21,55 +23,77 @@ SEED = 0
 NUDGE = 2.0**-19
 #: Test images on which evaluation mode is compared.
 COMPARED = 2000
+#: Share of random labels: it keeps the loss, and with it every gradient, from vanishing in long
+#: runs, where denormal numbers would be timed instead.
+WRONG_LABELS = 0.1
+#: Steps of an epoch's warming up with full batches, and with the last, shorter one: enough for a
+#: CUDA graph of each to be recorded.
+WARM_UP = 5
+
+
+def make_data(size: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return synthetic images that can be learnt: a coarse pattern per class, under noise.
+
+    Args:
+        size: height and width of an image.
+        count: how many.
+        seed: equal seeds give equal data.
+
+    Returns:
+        Images uint8 (count, size, size) and labels int64 (count,), 0 to 9.
+    """
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 192, (10, size // 4, size // 4), np.uint8)
+    patterns = coarse.repeat(4, axis=1).repeat(4, axis=2)
+    shown = generator.integers(0, 10, count)
+    images = patterns[shown]
+    images += generator.integers(0, 64, images.shape, np.uint8)
+    wrong = generator.random(count) < WRONG_LABELS
+    labels = np.where(wrong, generator.integers(0, 10, count), shown)
+    return images, labels
 
 
 class Task(ABC):
-    """Something to time, in one or more kinds of run."""
+    """Something to time, in one or more kinds of run.
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    Args:
+        threads: threads, or processes, to use.
+        ranks: the processes that share it.
+    """
+
+    def __init__(self, threads: int, ranks: Ranks = ALONE) -> None:
+        self.threads, self.ranks = threads, ranks
 
     @abstractmethod
     def run(self, kind: str, count: int) -> None:
         """Do `count` runs of a kind, and wait until they are done."""
 
-    def calibrate(self, kind: str, seconds: float) -> int:
-        """Warm up for at least that long; return how many runs then last about as long."""
-        self.run(kind, 1)
-        spent, count = 0.0, 0
-        while spent < seconds:
-            spent += self.seconds(kind, 1)
-            count += 1
-        return count
-
     def seconds(self, kind: str, count: int) -> float:
         """Return the mean time of `count` runs, in seconds."""
         gc.collect()
+        self.ranks.barrier()
         started = perf_counter()
         self.run(kind, count)
         return (perf_counter() - started) / count
 
     def describe(self) -> dict[str, Any]:
         """Return what this process computes with, for the record."""
-        pools = [
-            {
-                key: pool.get(key)
-                for key in ("internal_api", "version", "architecture", "num_threads")
-            }
-            for pool in threadpool_info()
-        ]
-        return {"threads": self.threads, "thread_pools": pools}
+        keys = ("internal_api", "version", "architecture", "num_threads")
+        pools = [{key: pool.get(key) for key in keys} for pool in threadpool_info()]
+        return {"threads": self.threads, "processes": self.ranks.world, "thread_pools": pools}
 
 
 class StepTask(Task):
     """Training steps of a network with Adam, and its inference; kinds "step" and "inference".
 
     Args:
-        threads: threads to use.
+        threads: threads, or processes, to use.
         network: a name of `benchmarks.cases.CASES`.
         batch: images per step; by default the case's.
         rate: Adam's learning rate.
         images: how many training images there are.
+        test_images: how many images inference passes over.
+        ranks: the processes that share it.
     """
 
     def __init__(
@@ -80,22 +104,19 @@ class StepTask(Task):
         rate: float = 1e-3,
         images: int = TRAIN_IMAGES,
         test_images: int = TEST_IMAGES,
+        ranks: Ranks = ALONE,
     ) -> None:
-        super().__init__(threads)
+        super().__init__(threads, ranks)
         case = CASES[network]
-        self.network, self.rate = network, rate
+        self.network, self.rate, self.batch = network, rate, batch or case.batch
+        self.position = 0
         self.scale, self.shift = pixel_scale("standard")
         data = make_data(case.image_size, images + test_images, SEED)
         self.train_images, self.test_images = data[0][:images], data[0][images:]
         self.train_labels, self.test_labels = data[1][:images], data[1][images:]
         self.order = stream(SEED, "order").permutation(images)
-        self.use_batch(batch or case.batch)
         self.place()
         self.start(0)
-
-    def use_batch(self, batch: int) -> None:
-        """Take batches of this size from here on."""
-        self.batch, self.position = batch, 0
 
     @abstractmethod
     def place(self) -> None:
@@ -103,23 +124,25 @@ class StepTask(Task):
 
     @abstractmethod
     def start(self, nudge: int) -> None:
-        """Build network and optimizer anew, with `start_weights(..., nudge)`."""
+        """Make network and optimizer as new, with `start_weights(..., nudge)`."""
 
     @abstractmethod
     def step(self, start: int, stop: int) -> Any:
-        """Take a training step on the images order[start:stop]; return its loss."""
-
-    @abstractmethod
-    def share_masks(self, step: int | None) -> None:
-        """Let dropout draw the masks that everyone has at this step; None: its own again."""
+        """Take a training step on the images order[start:stop]; return its loss, or nothing."""
 
     @abstractmethod
     def test_logits(self, images: int) -> Any:
         """Return the first test images' logits (images, 10), in evaluation mode."""
 
-    @abstractmethod
-    def finish(self, results: Any) -> None:
-        """Wait until the results of the last run are there."""
+    def share_masks(self, step: int | None) -> None:
+        """Let dropout draw the masks that everyone has at this step; None: its own again."""
+
+    def loss(self, result: Any) -> float:
+        """Return the loss of the step that has returned this."""
+        return float(result)
+
+    def finish(self, result: Any) -> None:
+        """Wait until the result of the last run is there."""
 
     def losses(self, steps: int, nudge: int = 0) -> list[float]:
         """Start anew; return the loss of each training step, and then of some test images.
@@ -131,7 +154,7 @@ class StepTask(Task):
         losses = []
         for step in range(steps):
             self.share_masks(step)
-            losses.append(float(self.step(*self._next())))
+            losses.append(self.loss(self.step(*self._next())))
         self.share_masks(None)
         return [*losses, self._test_loss()]
 
@@ -174,11 +197,66 @@ class StepTask(Task):
         return start, self.position
 
 
-class ConvolutionTask(Task):
-    """One convolution forward and backward, kind "run"; `use` says which."""
+class EpochTask(Task):
+    """Kind "epoch"; after it, `mean_loss` is that of the last epoch.
 
-    def use(self, channels: int, size: int, kernel: int, batch: int) -> None:
-        """Take a layer with equal channels in and out that keeps the image's size."""
+    Args:
+        threads: threads, or processes, to use.
+        images: how many training images an epoch has.
+        device: "cpu" or "cuda".
+        ranks: the processes that share it.
+    """
+
+    def __init__(self, threads: int, images: int, device: str, ranks: Ranks = ALONE) -> None:
+        super().__init__(threads, ranks)
+        self.device = device
+        self.images, self.labels = make_data(28, images, SEED)
+        self._loss = float("nan")
+        started = perf_counter()
+        self.prepare()
+        self._prepared = perf_counter() - started
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Build network, optimizer and data."""
+
+    @abstractmethod
+    def warm_up(self) -> None:
+        """Take first steps of both batch sizes, and wait for them."""
+
+    @abstractmethod
+    def epoch(self) -> float:
+        """Train on all images; return the mean loss."""
+
+    def start_up(self) -> float:
+        """Warm up; return the seconds since the arrays came."""
+        started = perf_counter()
+        self.warm_up()
+        return self._prepared + perf_counter() - started
+
+    def run(self, kind: str, count: int) -> None:
+        """Train for whole epochs."""
+        for _ in range(count):
+            self._loss = self.epoch()
+
+    def mean_loss(self) -> float:
+        """Return the mean loss of the last epoch."""
+        return self._loss
+
+
+class ConvolutionTask(Task):
+    """A convolution forward and backward, kind "run", with equal channels in and out.
+
+    Args:
+        threads: threads to use.
+        channels: in and out.
+        size: height and width of the images, in and out.
+        kernel: its height and width.
+        batch: images.
+    """
+
+    def __init__(self, threads: int, channels: int, size: int, kernel: int, batch: int) -> None:
+        super().__init__(threads)
         generator = stream(SEED, "convolution")
         self.channels, self.kernel = channels, kernel
         shape = (batch, channels, size, size)
@@ -195,6 +273,11 @@ class ConvolutionTask(Task):
     @abstractmethod
     def results(self) -> list[Any]:
         """Return the output and the gradients of input, weight and bias, of one run."""
+
+    def run(self, kind: str, count: int) -> None:
+        """Run forward, then backward for input, weight and bias."""
+        for _ in range(count):
+            self.results()
 
     def cosines(self) -> list[float]:
         """Return the cosines of the angles between the results and fixed random directions."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import torch_models
-from benchmarks.task import SEED, ConvolutionTask, StepTask, Task
+from benchmarks.task import SEED, ConvolutionTask, StepTask
 from training.backends.streams import stream
 
 
@@ -63,12 +63,14 @@ class TorchStep(StepTask):
         self._net.train()
         return torch.cat(parts)
 
-    def finish(self, results: Any) -> None:
-        """Nothing is pending on the CPU."""
-
     def describe(self) -> dict[str, Any]:
         """Return what torch says of itself besides."""
-        return super().describe() | describe_torch()
+        return super().describe() | {
+            "torch_threads": torch.get_num_threads(),
+            "instruction_set": torch.backends.cpu.get_cpu_capability(),
+            "mkl": torch.backends.mkl.is_available(),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+        }
 
     def _input(self, images: Tensor) -> Tensor:
         scale, shift = self._pixels
@@ -92,37 +94,8 @@ class TorchConvolution(ConvolutionTask):
         self._layer.load_state_dict({"weight": weight, "bias": bias})
         self._x.requires_grad_()
 
-    def run(self, kind: str, count: int) -> None:
-        """Run forward, then backward for input, weight and bias."""
-        for _ in range(count):
-            self.results()
-
     def results(self) -> list[Tensor]:
         """Return the output and the gradients."""
         y = self._layer(self._x)
         inputs = [self._x, *self._layer.parameters()]
         return [y.detach(), *torch.autograd.grad(y, inputs, self._dy)]
-
-
-class TorchProduct(Task):
-    """A product of two square float32 matrices, kind "run"."""
-
-    def __init__(self, threads: int, size: int) -> None:
-        super().__init__(threads)
-        torch.set_num_threads(threads)
-        self._a, self._b, self._out = torch.randn(3, size, size)
-
-    def run(self, kind: str, count: int) -> None:
-        """Multiply."""
-        for _ in range(count):
-            torch.mm(self._a, self._b, out=self._out)
-
-
-def describe_torch() -> dict[str, Any]:
-    """Return the instruction set and the libraries that torch computes with on the CPU."""
-    return {
-        "torch_threads": torch.get_num_threads(),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "mkl": torch.backends.mkl.is_available(),
-        "mkldnn": torch.backends.mkldnn.is_available(),
-    }

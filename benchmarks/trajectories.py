@@ -6,11 +6,9 @@ kernels; a wrong one must not. Each network trains in both dtypes on seeds that 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
-from benchmarks import command
+from benchmarks import command, report
 from benchmarks.harness import BenchmarkError
 from parity import kernels
 from parity.networks import network_cases
@@ -21,7 +19,17 @@ FIRST_SEED = 1000
 
 def main() -> None:
     """Run the command."""
-    options = _parser().parse_args()
+    parser = command.parser("trajectories", __doc__)
+    parser.add_argument(
+        "--seeds",
+        type=command.positive,
+        default=1,
+        help="fresh seeds for each network under each set (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--faults", action="store_true", help="plant every fault under each set too"
+    )
+    options = parser.parse_args()
     results: dict[str, Any] = {}
     lacking: dict[str, str] = {}
     count = len(network_cases()) * options.seeds
@@ -44,31 +52,16 @@ def main() -> None:
         raise BenchmarkError(str(error)) from error
     record = {
         "benchmark": "trajectories",
-        "environment": command.environment() | {"versions": command.package_versions()},
+        "environment": command.environment() | {"versions": command.versions("torch", "numpy")},
         "seeds": count * len(results),
         "lacking": lacking,
         "results": results,
     }
-    print(report(record))
+    print(table(record))
     command.save(options, record)
 
 
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.trajectories", description=(__doc__ or "").partition("\n")[0]
-    )
-    made.add_argument(
-        "--seeds",
-        type=command.positive,
-        default=1,
-        help="fresh seeds for each network under each set (default: %(default)s)",
-    )
-    made.add_argument("--faults", action="store_true", help="plant every fault under each set too")
-    made.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
-    return made
-
-
-def report(record: dict[str, Any]) -> str:
+def table(record: dict[str, Any]) -> str:
     """Return the largest share of the envelope, by network and set, and what went wrong."""
     results = record["results"]
     header = ["network", *results, "all"]
@@ -84,16 +77,16 @@ def report(record: dict[str, Any]) -> str:
     ]
     planted = sum(answer["planted"] for answer in results.values())
     lines = [
-        command.heading(record["environment"]),
+        report.place(record["environment"]),
         "",
-        command.markdown(header, rows),
+        report.table(header, rows),
         "",
         f"{record['seeds']} seeds, each in float32 and float64: {len(alarms)} false alarms",
         *alarms,
     ]
     if planted:
         lines += [f"{planted} faults planted in all: {len(survivors)} survivors", *survivors]
-    return "\n".join(lines + command.left_out(record["lacking"]))
+    return "\n".join(lines + report.left_out(record["lacking"]))
 
 
 if __name__ == "__main__":

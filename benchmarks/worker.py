@@ -1,4 +1,8 @@
-"""The process behind `benchmarks.harness.Worker`: one object, called over standard input."""
+"""The process behind `benchmarks.harness.Worker`: one object, called over standard input.
+
+Where the task is shared by several processes, this one is rank 0: it passes each call on, and all
+make it alike; its own answer is the one that counts.
+"""
 
 from __future__ import annotations
 
@@ -8,55 +12,89 @@ import os
 import signal
 import sys
 import traceback
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from training.environment import keep_freed_memory, prepare_blas
+
+if TYPE_CHECKING:  # it imports NumPy, which is to be set up first
+    from training.backends.ranks import Ranks
 
 
 def main() -> None:
     """Answer one JSON line for each JSON line read, until there are no more."""
     # Libraries print where they like; the pipe to the parent carries answers only.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.dup(1)
     os.dup2(2, 1)
     # Ctrl-C reaches the whole group of processes; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    task: Any = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        value = None
-        try:
-            if task is None:
-                task = make_task(**request)
-            else:
-                value = getattr(task, request["method"])(**request["arguments"])
-            answer = {"value": value}
-        except Exception as error:
-            if not isinstance(error, ImportError):
-                traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    setup = json.loads(sys.stdin.readline())
+    prepare(setup)
+    run_on_ranks(partial(serve, setup, answers), setup["threads"] if setup["processes"] else 1)
 
 
-def make_task(
-    target: str,
-    blas: str,
-    pinned: bool,
-    keeps_memory: bool,
-    threads: int,
-    arguments: dict[str, Any],
-) -> Any:
-    """Set up this process as `benchmarks.harness.Implementation` says, then make the object."""
-    if blas != "default":
-        if blas == "all":
-            os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
+def prepare(setup: dict[str, Any]) -> None:
+    """Set up this process as `benchmarks.harness.Implementation` says, before any import."""
+    if setup["blas"] != "default":
+        if setup["blas"] == "all":
+            os.environ["OPENBLAS_NUM_THREADS"] = str(setup["threads"])
         prepare_blas("numpy")
-    if keeps_memory:
+    if setup["keeps_memory"]:
         keep_freed_memory()
-    if pinned and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if setup["pinned"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: setup["threads"]])
+
+
+def run_on_ranks(program: Any, world: int) -> None:
+    """Run the program on so many ranks, as training does; each makes its own images."""
+    import numpy as np
+
+    from training.backends.ranks import ALONE
+    from training.backends.workers import other_cores
+    from training.data import Dataset
+
+    blank = np.zeros((1, 1, 1), np.uint8), np.zeros(1, np.int64)
+    dataset = Dataset("mnist", *blank, *blank, source="")
+    if world > 1:
+        with other_cores(program, dataset, world) as ranks:
+            program(dataset, ranks)
+    else:
+        program(dataset, ALONE)
+
+
+def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
+    """Make the task, then call it until there are no more calls; rank 0 reads and answers them."""
+    task: Any = None
+    request: Any = setup
+    answer: dict[str, Any]
+    with os.fdopen(answers, "w", encoding="utf-8") as output:
+        while request:
+            try:
+                value: Any = None
+                if task is None:
+                    task = make_task(ranks=ranks, **setup)
+                else:
+                    value = getattr(task, request["method"])(**request["arguments"])
+                answer = {"value": value}
+            except Exception as error:
+                if ranks.rank > 0:
+                    raise
+                if not isinstance(error, ImportError):
+                    traceback.print_exc()
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            if ranks.rank == 0:
+                output.write(json.dumps(answer) + "\n")
+                output.flush()
+            line = sys.stdin.readline() if ranks.rank == 0 else ""
+            request = json.loads(ranks.broadcast_bytes(line.encode()) or "null")
+
+
+def make_task(target: str, threads: int, arguments: dict[str, Any], ranks: Ranks, **_: Any) -> Any:
+    """Make the object that is called."""
     module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)(threads=threads, **arguments)
+    made = getattr(importlib.import_module(module), name)
+    shared: dict[str, Any] = {"ranks": ranks} if ranks.world > 1 else {}
+    return made(threads=threads, **arguments, **shared)
 
 
 if __name__ == "__main__":

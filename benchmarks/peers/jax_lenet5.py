@@ -42,9 +42,6 @@ class JaxStep(StepTask):
         self._state, loss = self._step(self._state, self._images, self._labels, indices)
         return loss
 
-    def share_masks(self, step: int | None) -> None:
-        """This network has no dropout."""
-
     def test_logits(self, images: int) -> Array:
         """Return the first test images' logits."""
         parts = [
@@ -52,9 +49,9 @@ class JaxStep(StepTask):
         ]
         return jnp.concatenate(parts)
 
-    def finish(self, results: Any) -> None:
+    def finish(self, result: Any) -> None:
         """Wait for what was started."""
-        jax.block_until_ready((results, self._state))
+        jax.block_until_ready((result, self._state))
 
 
 def _forward(p: dict[str, Array], images: Array, scale: Any, shift: Any) -> Array:

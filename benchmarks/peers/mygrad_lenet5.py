@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import mygrad
 import numpy as np
 from mygrad import Tensor
@@ -38,9 +36,6 @@ class MyGradStep(StepTask):
         self._update()
         return float(loss)
 
-    def share_masks(self, step: int | None) -> None:
-        """This network has no dropout."""
-
     def test_logits(self, images: int) -> NDArray[np.float32]:
         """Return the first test images' logits."""
         with mygrad.no_autodiff:
@@ -48,9 +43,6 @@ class MyGradStep(StepTask):
                 self._forward(self._input(self.test_images[s])) for s in self.test_slices(images)
             ]
         return np.concatenate([np.asarray(part) for part in parts])
-
-    def finish(self, results: Any) -> None:
-        """Nothing is pending."""
 
     def _input(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         scaled = np.multiply(images[:, None], self.scale, dtype=np.float32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.numpy_tasks import NumpyStep
+from benchmarks.project_tasks import ProjectStep
 
 
-class FaultyStep(NumpyStep):
+class FaultyStep(ProjectStep):
     def __init__(self, threads: int, network: str, **arguments: Any) -> None:
         super().__init__(threads, network, rate=1.01e-3, **arguments)

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.agreement import FACTOR, FLOOR, check_losses, tolerances
 from benchmarks.harness import BenchmarkError
-from benchmarks.numpy_tasks import NumpyConvolution, NumpyStep
+from benchmarks.project_tasks import NumpyConvolution, ProjectStep
 from benchmarks.scaling import check_cosines
 from benchmarks.torch_tasks import TorchConvolution, TorchStep
 
@@ -67,12 +67,12 @@ def test_a_difference_in_evaluation_alone_is_refused():
 
 @pytest.mark.parametrize("network", ["lenet5_relu", "lenet5_bn", "deepcnn21"])
 def test_the_twins_agree(network):
-    compare(torch=small(TorchStep, network), numpy=small(NumpyStep, network))
+    compare(torch=small(TorchStep, network), numpy=small(ProjectStep, network))
 
 
 def test_a_learning_rate_off_by_one_percent_is_refused():
     with pytest.raises(BenchmarkError, match="numpy, case: the loss at training step"):
-        compare(torch=small(TorchStep), numpy=small(NumpyStep, rate=1.01e-3))
+        compare(torch=small(TorchStep), numpy=small(ProjectStep, rate=1.01e-3))
 
 
 def test_mygrad_agrees():
@@ -90,19 +90,15 @@ def test_jax_agrees():
 
 
 def test_masks_are_shared_only_while_losses_are_compared():
-    twin = small(NumpyStep, "deepcnn21")
+    twin = small(TorchStep, "deepcnn21")
     twin.losses(steps=1)
-    assert twin._net.layers["dropout1"].draw is None
-    other = small(TorchStep, "deepcnn21")
-    other.losses(steps=1)
-    assert other._net.dropout1.draw is None
+    assert twin._net.dropout1.draw is None
 
 
 def test_convolutions_are_compared():
-    ours, theirs = NumpyConvolution(threads=1), TorchConvolution(threads=1)
+    case = {"threads": 1, "channels": 3, "size": 6, "kernel": 3, "batch": 2}
+    ours, theirs = NumpyConvolution(**case), TorchConvolution(**case)
     workers: Any = {"numpy": Direct(ours), "torch": Direct(theirs)}
-    for task in (ours, theirs):
-        task.use(channels=3, size=6, kernel=3, batch=2)
     check_cosines(workers, "case")
     theirs.dy[0, 0, 0, 0] += 1  # torch's tensors share these arrays, NumPy's task has its own
     with pytest.raises(BenchmarkError, match="case: numpy and torch differ in the input gradient"):

@@ -7,35 +7,16 @@ import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from matplotlib import pyplot as plt
 
 from benchmarks import command, pictures
-from benchmarks.harness import BenchmarkError, Statistics
+from benchmarks.harness import BenchmarkError
+from tests.benchmarks.samples import content
 from training.environment import available_cores
-
-
-def options(**paths):
-    return argparse.Namespace(**({"json": None, "picture": None} | paths))
-
-
-def test_columns_are_aligned():
-    rows = [["lenet5_relu", "1", "16.2"], ["deepcnn21", "16", "7.45"]]
-    assert command.table(["network", "threads", "ms"], rows).splitlines() == [
-        "network      threads    ms",
-        "-----------  -------  ----",
-        "lenet5_relu        1  16.2",
-        "deepcnn21         16  7.45",
-    ]
-
-
-def test_times_and_ratios_show_their_spread():
-    sample = Statistics.of([0.010, 0.012, 0.011])
-    assert command.milliseconds(sample) == "11.0 (10.5–11.5)"
-    assert command.ratio(Statistics.of([0.5, 0.75, 0.625])) == "0.62 (0.50–0.75)"
-    assert command.ratio(Statistics.of([12.0])) == "12.0 (12.0–12.0)"
 
 
 def test_threads():
@@ -55,19 +36,17 @@ def test_seconds_must_be_a_positive_number(text):
 
 def test_places_that_cannot_be_written_are_refused_before_measuring(tmp_path):
     with pytest.raises(BenchmarkError, match="choose another place"):
-        command.prepare(options(json=tmp_path))
+        command.prepare(Namespace(json=tmp_path))
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchmarkError, match="cannot write"):
-        command.prepare(options(json=tmp_path / "file" / "step.json"))
-    with pytest.raises(BenchmarkError, match=r"name a \.png, \.svg or \.pdf file"):
-        command.prepare(options(picture=tmp_path / "step.jpeg"))
+        command.prepare(Namespace(json=tmp_path / "file" / "step.json"))
 
 
 def test_results_are_saved_with_their_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    chosen = options(json=tmp_path / "new" / "step.json")
-    record = command.prepare(chosen)
-    command.save(chosen, {"environment": record})
+    chosen = Namespace(json=tmp_path / "new" / "step.json")
+    record = command.prepare(chosen) | {"versions": {}}
+    command.finish(chosen, content(environment=record))
     saved = json.loads(chosen.json.read_text())["environment"]
     assert saved["cores"] == available_cores()
     assert saved["variables"]["OPENBLAS_NUM_THREADS"] == "1"
@@ -76,8 +55,8 @@ def test_results_are_saved_with_their_environment(tmp_path, monkeypatch):
 
 
 def test_a_file_is_whole_or_the_old_one(tmp_path, monkeypatch):
-    chosen = options(json=tmp_path / "step.json")
-    command.save(chosen, {"old": 1})
+    chosen = Namespace(json=tmp_path / "step.json")
+    command.finish(chosen, content())
     before = chosen.json.read_bytes()
 
     def full(*_):
@@ -85,10 +64,10 @@ def test_a_file_is_whole_or_the_old_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BenchmarkError, match=r"cannot write .*step\.json: No space left"):
-        command.save(chosen, {"new": 2})
+        command.finish(chosen, content(results=[]))
     figure = plt.figure()
     with pytest.raises(BenchmarkError, match=r"cannot write .*step\.svg: No space left"):
-        pictures.save(figure, command.environment() | {"versions": {}}, tmp_path / "step.svg")
+        pictures.save(figure, "a note", tmp_path / "step.svg")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {chosen.json: before}
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from benchmarks.command import versions
 from benchmarks.harness import (
     BenchmarkError,
     Implementation,
@@ -12,9 +15,18 @@ from benchmarks.harness import (
     interleaved,
     measure,
     ratios,
+    start_workers,
 )
+from benchmarks.project_tasks import ProjectStep
+from benchmarks.step import NUMPY
 
-PRODUCT = Implementation("product", "benchmarks.numpy_tasks:NumpyProduct", "numpy", blas="one")
+LAYER = Implementation(
+    "layer",
+    "benchmarks.project_tasks:NumpyConvolution",
+    "numpy",
+    blas="one",
+    arguments={"channels": 1, "size": 4, "kernel": 3, "batch": 1},
+)
 
 
 def test_statistics_of_a_known_sample():
@@ -49,9 +61,9 @@ def test_rounds_start_one_further_along_each_time():
 
 
 def test_a_worker_is_set_up_before_numpy_loads_and_answers_calls():
-    with Worker(PRODUCT, threads=1, size=8) as worker:
+    with Worker(LAYER, threads=1) as worker:
         description = worker.call("describe")
-        seconds = measure({"product": worker}, "run", rounds=3, seconds=0.001)["product"]
+        seconds = measure({"layer": worker}, "run", rounds=3, seconds=0.001)["layer"]
     pools = [p for p in description["thread_pools"] if p["internal_api"] == "openblas"]
     if pools:
         assert [pool["num_threads"] for pool in pools] == [1]
@@ -61,22 +73,43 @@ def test_a_worker_is_set_up_before_numpy_loads_and_answers_calls():
 
 
 def test_a_worker_survives_a_failed_call_and_names_what_failed(capfd):
-    with Worker(PRODUCT, threads=1, size=8) as worker:
-        with pytest.raises(BenchmarkError, match=r"product: AttributeError: .*'missing'"):
+    with Worker(LAYER, threads=1) as worker:
+        with pytest.raises(BenchmarkError, match=r"layer: AttributeError: .*'missing'"):
             worker.call("missing")
         assert worker.call("describe")["threads"] == 1
+
+
+def test_several_processes_compute_the_same_training():
+    small = {"network": "lenet5_bn", "batch": 16, "images": 64, "test_images": 10}
+    alone = ProjectStep(threads=1, **small).losses(steps=3)
+    with Worker(NUMPY, threads=2, **small) as worker:
+        assert worker.call("describe")["processes"] == 2
+        assert worker.call("losses", steps=3) == pytest.approx(alone, rel=1e-3)
+        assert worker.call("seconds", kind="step", count=2) > 0
+        with pytest.raises(BenchmarkError, match=r"numpy: AttributeError: .*'missing'"):
+            worker.call("missing")
+
+
+def test_an_optional_one_that_does_not_start_is_left_out():
+    broken = replace(LAYER, name="broken", arguments={"colour": "red"}, optional=True)
+    absent: dict[str, str] = {}
+    with ExitStack() as stack:
+        assert list(start_workers(stack, [LAYER, broken], 1, absent)) == ["layer"]
+        assert "unexpected keyword argument 'colour'" in absent["broken"]
+        with pytest.raises(BenchmarkError, match="colour"):
+            start_workers(stack, [replace(broken, optional=False)], 1, absent)
 
 
 def test_a_library_that_is_absent_is_named():
     absent = Implementation("ghost", "no_such_library_here:Step", "no_such_library_here")
     assert not absent.installed
-    assert absent.version == "absent"
+    assert versions("no_such_library_here") == {"no_such_library_here": "absent"}
     with pytest.raises(BenchmarkError, match="ghost: ModuleNotFoundError"):
         Worker(absent, threads=1)
 
 
 def test_a_worker_that_dies_is_reported():
-    with Worker(PRODUCT, threads=1, size=8) as worker:
+    with Worker(LAYER, threads=1) as worker:
         worker._process.kill()
-        with pytest.raises(BenchmarkError, match="product: its process ended with status -9"):
+        with pytest.raises(BenchmarkError, match="layer: its process ended with status -9"):
             worker.call("describe")

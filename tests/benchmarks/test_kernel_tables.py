@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks import curves, curves_task, trajectories, trajectory_task
-from benchmarks.command import environment, package_versions
+from benchmarks.command import environment, versions
 from numpy_models import SGD
 from parity.networks import network_cases, recipe
 
-FACTS = {"environment": environment() | {"versions": package_versions()}}
+FACTS = {"environment": environment() | {"versions": versions("torch", "numpy")}}
 
 
 def rows(report: str) -> list[list[str]]:
-    return [line.strip("| ").split(" | ") for line in report.splitlines() if line[:1] == "|"]
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in report.splitlines()
+        if line[:1] == "|"
+    ]
 
 
 def test_both_backends_of_each_network_are_held_together(monkeypatch):
@@ -38,7 +42,7 @@ def test_the_largest_difference_of_a_loss_is_shown(monkeypatch):
         "lacking": {"vax": "asked in vain"},
         "results": {"native": {"one": 1e-7, "two": 2e-3}, "sse4": {"one": 3e-7, "two": 1e-3}},
     }
-    report = curves.report(record)
+    report = curves.table(record)
     assert rows(report)[2:] == [
         ["native", "1.0e-07", "2.0e-03"],
         ["sse4", "3.0e-07", "1.0e-03"],
@@ -66,7 +70,7 @@ def test_the_trajectory_rule_is_tried_on_right_and_wrong_pairs(monkeypatch):
         "example_unit, float64, seed 5",
     ]
     record = {**FACTS, "seeds": 2, "lacking": {}, "results": {"a": right, "b": wrong}}
-    report = trajectories.report(record)
+    report = trajectories.table(record)
     assert rows(report)[0] == ["network", "a", "b", "all"]
     assert rows(report)[2][0] == "example_unit"
     assert "2 seeds, each in float32 and float64: 2 false alarms" in report

@@ -1,0 +1,175 @@
+"""The project's own training, as `train.py` runs it, step by step and by the epoch.
+
+NumPy on several cores is several processes, each of which has such a task; torch has threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.task import SEED, WARM_UP, ConvolutionTask, EpochTask, StepTask
+from numpy_models import Conv2d
+from training.backends.opening import open_backend
+from training.backends.protocol import EpochPlan, Totals
+from training.backends.ranks import ALONE, Ranks
+from training.config.composition import configuration
+from training.config.schema import Config
+from training.data import Dataset
+from training.data.resize import resize_bilinear
+from training.trainer.plan import plan_epoch
+
+# torch reads this when imported: a cache left by an earlier run would hide what compiling costs.
+os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
+
+
+def compose(backend: str, threads: int, *settings: str) -> Config:
+    """Return the configuration of a run on a backend."""
+    side = f"backend={backend}", f"backend.threads={threads}"
+    return configuration(*side, f"seed={SEED}", *settings)
+
+
+class ProjectStep(StepTask):
+    """Steps of a backend, which counts right answers, too, and always draws the shared masks.
+
+    Args:
+        threads: threads, or processes, to use.
+        network: a name of `benchmarks.cases.CASES`.
+        backend: "numpy" or "torch".
+        settings: of the backend, as key=value.
+        others: as `StepTask`.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        network: str,
+        backend: str = "numpy",
+        settings: Sequence[str] = (),
+        **others: Any,
+    ) -> None:
+        self._side, self._settings = backend, settings
+        super().__init__(threads, network, **others)
+        self._first = self.seconds("step", 1)
+
+    def place(self) -> None:
+        """Make configuration, data set and plan."""
+        settings = [f"model={self.network}", "optimizer=adam", f"optimizer.lr={self.rate}"]
+        settings += [f"trainer.batch_size={self.batch}", "device=cpu", *self._settings]
+        self._config = compose(self._side, self.threads, *settings)
+        arrays = self.train_images, self.train_labels, self.test_images, self.test_labels
+        self._dataset = Dataset("mnist", *arrays, source="synthetic images")
+        edges = np.arange(0, len(self.order) + 1, self.batch)
+        self._plan = EpochPlan(self.order[: edges[-1]], edges, None, first_step=0)
+
+    def start(self, nudge: int) -> None:
+        """Open the backend anew."""
+        self._backend = open_backend(self._config, self.ranks)
+        self._backend.place(self._dataset)
+        new = self._backend.state()
+        shapes = {name: w.shape for name, w in self._backend.weights().items()}
+        parameters = {n: s for n, s in shapes.items() if n.endswith((".weight", ".bias"))}
+        start = self.start_weights(parameters, nudge)
+        self._backend.load_state(new | {f"model.{name}": w for name, w in start.items()})
+        self._backend.begin_epoch(self._plan, Totals())
+        self._seen = 0.0
+
+    def step(self, start: int, stop: int) -> None:
+        """Take the plan's step that has these images."""
+        self._backend.train(start // self.batch, stop // self.batch)
+
+    def loss(self, result: None) -> float:
+        """Return the mean loss of the steps since it was last asked for."""
+        before, self._seen = self._seen, self._backend.totals().loss
+        return (self._seen - before) / self.batch
+
+    def test_logits(self, images: int) -> NDArray[np.float32]:
+        """Return the first test images' logits."""
+        return self._backend.evaluate()[:images]
+
+    def describe(self) -> dict[str, Any]:
+        """Return also how long the first step took, in which torch compiles."""
+        return super().describe() | {"first_step_seconds": self._first}
+
+
+class ProjectEpoch(EpochTask):
+    """Epochs of a recipe: images resized once, order and flips drawn anew for each.
+
+    Args:
+        threads: threads, or processes, to use.
+        images: how many training images an epoch has.
+        backend: "torch" or "numpy".
+        recipe: the experiment.
+        device: "cpu" or "cuda".
+        settings: of the backend, as key=value.
+        ranks: the processes that share it.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        images: int,
+        backend: str,
+        recipe: str,
+        device: str = "cpu",
+        settings: Sequence[str] = (),
+        ranks: Ranks = ALONE,
+    ) -> None:
+        import_module(f"training.backends.{backend}")  # not a part of the start-up
+        options = f"experiment={recipe}", f"device={device}", *settings
+        self._config = compose(backend, threads, *options)
+        super().__init__(threads, images, device, ranks)
+
+    def prepare(self) -> None:
+        """Resize the images, and let the backend take them over."""
+        self._backend = open_backend(self._config, self.ranks)
+        images = resize_bilinear(self.images, self._config.model.image_size)
+        few = images[:10], self.labels[:10]
+        source = "synthetic images"
+        self._backend.place(Dataset("mnist", images, self.labels, *few, source=source))
+        self._epochs = 0
+
+    def warm_up(self) -> None:
+        """Take the first steps of an epoch, and its last, shorter one several times."""
+        plan = plan_epoch(self._config, len(self.labels), self._epochs)
+        self._backend.begin_epoch(plan, Totals())
+        self._backend.train(0, min(WARM_UP, plan.steps))
+        for _ in range(WARM_UP):
+            self._backend.train(plan.steps - 1, plan.steps)
+        self._backend.totals()
+
+    def epoch(self) -> float:
+        """Train on all images; return the mean loss."""
+        plan = plan_epoch(self._config, len(self.labels), self._epochs)
+        self._epochs += 1
+        backend = self._backend
+        backend.begin_epoch(plan, Totals())
+        for first in range(0, plan.steps, backend.steps_per_call):
+            backend.train(first, min(first + backend.steps_per_call, plan.steps))
+            if backend.device == "cpu":
+                backend.totals()  # the trainer looks at the loss, too
+        totals = backend.totals()
+        backend.end_epoch()
+        return totals.loss / totals.images
+
+
+class NumpyConvolution(ConvolutionTask):
+    """A layer of numpy_models alone, its public arrays batch first."""
+
+    def place(self) -> None:
+        """Build the layer."""
+        padding = self.kernel // 2
+        self._layer = Conv2d(self.channels, self.channels, self.kernel, padding=padding)
+        self._layer.load_state_dict({"weight": self.weight, "bias": self.bias})
+
+    def results(self) -> list[NDArray[np.float32]]:
+        """Return the output and the gradients."""
+        y = self._layer(self.x)
+        dx = self._layer.backward(self.dy)
+        assert dx is not None
+        return [y, dx, *self._layer.gradients().values()]
