@@ -50,13 +50,14 @@ def run_on_ranks(program: Any, world: int) -> None:
     import numpy as np
 
     from training.backends.ranks import ALONE
-    from training.backends.workers import run_on_cores
+    from training.backends.workers import other_cores
     from training.data import Dataset
 
     blank = np.zeros((1, 1, 1), np.uint8), np.zeros(1, np.int64)
     dataset = Dataset("mnist", *blank, *blank, source="")
     if world > 1:
-        run_on_cores(program, dataset, world)
+        with other_cores(program, dataset, world) as ranks:
+            program(dataset, ranks)
     else:
         program(dataset, ALONE)
 

@@ -23,39 +23,29 @@ Neither changes the array it is given: others may still need it.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-Array = np.ndarray
-Shape = tuple[int, ...]
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+from numpy_models.state import Array, Shape, State, joined
 
 
-class Layer:
-    """Base of layers and networks: a tree, of which ``layers`` are the branches.
-
-    ``flat_parameters`` and ``flat_gradients`` hold all parameters and all gradients, those of the
-    layers inside included, in one vector each; the arrays that ``parameters()`` and
-    ``gradients()`` return are views of them.
-    """
+class Layer(State):
+    """Base of layers and networks; ``layers`` are those inside, by name."""
 
     #: Whether, in training, one sample's output depends on the other samples of the batch.
     mixes_samples: ClassVar[bool] = False
 
+    layers: dict[str, Layer]
+    #: What ``backward_batch_last`` needs of the last ``forward_batch_last``.
+    _saved: Any
+    #: Public shapes of the last ``forward``'s input and output.
+    _shapes: tuple[Shape, Shape] | None
+
     def __init__(self) -> None:
-        self.layers: dict[str, Layer] = {}
+        super().__init__()
         self.training = True
-        self._parameters: dict[str, Array] = {}
-        self._gradients: dict[str, Array] = {}
-        self._buffers: dict[str, Array] = {}
-        self._saved: Any = None
-        #: Public shapes of the last forward's input and output.
-        self._shapes: tuple[Shape, Shape] | None = None
-        self._pack(np.dtype(np.float32))
 
     # What a layer defines
 
@@ -135,71 +125,9 @@ class Layer:
             dx = self.backward_batch_last(batch_last(dy).copy(), input_gradient)
         return None if dx is None else batch_first(dx).copy()
 
-    # State
-
-    def parameters(self) -> dict[str, Array]:
-        """Return the live parameters by torch's names, such as ``c1.weight``."""
-        return self._named("_parameters")
-
-    def gradients(self) -> dict[str, Array]:
-        """Return the live gradients of the last ``backward``, under the parameters' names."""
-        return self._named("_gradients")
-
-    def buffers(self) -> dict[str, Array]:
-        """Return the live buffers (batch-norm statistics) by torch's names."""
-        return self._named("_buffers")
-
-    def state_dict(self) -> dict[str, Array]:
-        """Return copies of all parameters and buffers, in torch's order and under torch's keys."""
-        live = self._named("_parameters", "_buffers")
-        return {name: array.copy() for name, array in live.items()}
-
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy ``state`` in.
-
-        Raises:
-            ValueError: for a missing or extra key, or another shape or dtype; then nothing at
-                all has been changed.
-        """
-        live = self._named("_parameters", "_buffers")
-        missing, extra = sorted(live.keys() - state.keys()), sorted(state.keys() - live.keys())
-        if missing or extra:
-            raise ValueError(f"state does not fit the network: missing {missing}, extra {extra}")
-        for name, array in live.items():
-            given = np.asarray(state[name])
-            if given.shape != array.shape or given.dtype != array.dtype:
-                raise ValueError(
-                    f"{name}: expected shape {array.shape} {array.dtype}, got {given.shape} "
-                    f"{given.dtype}"
-                )
-        for name, array in live.items():
-            array[...] = state[name]
-
-    def to(self, dtype: type | np.dtype) -> Self:
-        """Convert parameters and statistics to float32 or float64 in place; return the layer.
-
-        Raises:
-            ValueError: for any other dtype, or for a layer that is part of another.
-        """
-        if np.dtype(dtype) not in FLOATS:
-            raise ValueError(f"a network is float32 or float64, not {np.dtype(dtype)}")
-        if self.is_part:
-            raise ValueError(f"{self.describe()} is part of a network; convert the network instead")
-        self._pack(np.dtype(dtype))
-        return self
-
-    def copy(self) -> Self:
-        """Return an independent layer with the same options, parameters and buffers."""
-        twin = copy.copy(self)
-        twin.layers = {name: layer.copy() for name, layer in self.layers.items()}
-        twin._parameters, twin._gradients = dict(self._parameters), {}
-        twin._buffers = {name: array.copy() for name, array in self._buffers.items()}
-        twin._saved = None
-        twin._pack(self.dtype)
-        return twin
-
-    def __deepcopy__(self, memo: dict) -> Self:
-        return self.copy()
+    def forget(self) -> None:
+        """Drop what the last ``forward`` kept for ``backward``."""
+        self._saved = self._shapes = None
 
     # Modes
 
@@ -234,51 +162,10 @@ class Layer:
             for inner, leaf in layer.leaves().items()
         }
 
-    @property
-    def is_part(self) -> bool:
-        """Whether this layer is inside another one, whose vectors then hold its parameters."""
-        return self.flat_parameters.base is not None
-
     def __repr__(self) -> str:
         return self.describe()
 
     # Inside
-
-    def _add_parameter(self, name: str, shape: Shape) -> None:
-        self._parameters[name] = np.zeros(shape, np.float32)
-        self._pack(np.dtype(np.float32))
-
-    def _pack(self, dtype: np.dtype) -> None:
-        """Move all parameters into one new vector, all gradients into another."""
-        size = sum(array.size for array in self.parameters().values())
-        self._bind(np.empty(size, dtype), np.zeros(size, dtype))
-
-    def _bind(self, parameters: Array, gradients: Array) -> None:
-        """Move into ``parameters`` and ``gradients``, vectors of this layer's size."""
-        self.flat_parameters, self.flat_gradients = parameters, gradients
-        self.dtype = parameters.dtype
-        self._shapes = None
-        start = 0
-        for name, array in self._parameters.items():
-            place = slice(start, start + array.size)
-            start += array.size
-            parameters[place] = array.ravel()
-            self._parameters[name] = parameters[place].reshape(array.shape)
-            self._gradients[name] = gradients[place].reshape(array.shape)
-        for name, array in self._buffers.items():
-            if np.issubdtype(array.dtype, np.floating):
-                self._buffers[name] = array.astype(self.dtype)
-        for layer in self.layers.values():
-            place = slice(start, start + layer.flat_parameters.size)
-            start = place.stop
-            layer._bind(parameters[place], gradients[place])
-
-    def _named(self, *kinds: str) -> dict[str, Array]:
-        arrays = {name: array for kind in kinds for name, array in getattr(self, kind).items()}
-        for name, layer in self.layers.items():
-            inner = layer._named(*kinds).items()
-            arrays |= {joined(name, inner_name): array for inner_name, array in inner}
-        return arrays
 
     def _checked_output_shape(self, x: Array) -> Shape:
         if x.ndim not in (2, 4) or len(x) == 0:
@@ -308,8 +195,3 @@ def batch_last(public: Array) -> Array:
 def batch_first(inside: Array) -> Array:
     """Return (H, C, W, N) as (N, C, H, W), (F, N) as (N, F); a view."""
     return inside.transpose(3, 1, 0, 2) if inside.ndim == 4 else inside.T
-
-
-def joined(outer: str, inner: str) -> str:
-    """Return a dotted name; what has none of its own keeps the outer one."""
-    return f"{outer}.{inner}" if inner else outer

@@ -4,8 +4,8 @@ Cross-entropy, per sample, of logits z with p = softmax(z) and a target distribu
 
     L = -Σ_c q_c log p_c   with   log p_c = z_c - log Σ_k exp z_k,   so   dL/dz_c = p_c - q_c,
 
-because the q_c add up to 1. Squared error: L = (y - t)², dL/dy = 2 (y - t). Means divide by how
-many there are.
+because the q_c add up to 1. Squared error, per element: L = (y - t)², dL/dy = 2 (y - t). A mean
+divides both by how many there are.
 """
 
 from __future__ import annotations

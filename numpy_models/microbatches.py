@@ -39,7 +39,13 @@ class Criterion(Protocol):
 
 
 def loss_and_gradients(
-    net: Layer, criterion: Criterion, x: Array, targets: Array, size: int = SIZE
+    net: Layer,
+    criterion: Criterion,
+    x: Array,
+    targets: Array,
+    *,
+    whole: int | None = None,
+    size: int = SIZE,
 ) -> tuple[float, Array]:
     """Return the mean loss of a batch and the outputs (N, ...); leave its gradients in ``net``.
 
@@ -48,28 +54,27 @@ def loss_and_gradients(
         criterion: the loss.
         x: the batch, (N, C, H, W) or (N, F).
         targets: one for each sample, as the loss takes them.
+        whole: where ``x`` is one process's part of a larger batch, how many samples that has:
+            loss and gradients are then the part's shares, which add up to the batch's.
         size: samples in a micro-batch.
 
     Raises:
         ValueError: as ``net.forward`` and the loss.
     """
+    loss, parts, so_far = 0.0, [], None
     bounds = _bounds(net, len(x), size)
-    if len(bounds) == 1:
-        y = net.forward(x)
-        loss = criterion.forward(y, targets)
-        net.backward(criterion.backward(), input_gradient=False)
-        return loss, y
-    loss, parts, gradients = 0.0, [], np.zeros_like(net.flat_gradients)
     with _masks_of_the_whole_batch(net, x.shape):
         for part in bounds:
             y = net.forward(x[part])
-            share = len(y) / len(x)
+            share = len(y) / (whole or len(x))
             loss += share * criterion.forward(y, targets[part])
             dy = criterion.backward()
             net.backward(dy * dy.dtype.type(share), input_gradient=False)
-            gradients += net.flat_gradients
+            if so_far is not None:
+                net.flat_gradients += so_far
+            if part is not bounds[-1]:
+                so_far = net.flat_gradients.copy()
             parts.append(y)
-    net.flat_gradients[...] = gradients
     return loss, np.concatenate(parts)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_models.layer import Array, Layer, Shape, joined
+from numpy_models.layer import Array, Layer, Shape
+from numpy_models.state import joined
 
 
 class Sequential(Layer):

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from parity import tape
+from parity import shared_masks
 from parity.comparison import Comparison
 from parity.localisation import members_of
-from parity.noise import layers_of
+from parity.perturbation import layers_of
 from parity.protocol import Network, ParityError, set_mode
 from parity.runs import (
+    Setting,
     Task,
     Tensors,
-    clone,
     run_forward,
     run_numpy,
     shuffled,
@@ -30,25 +30,13 @@ from parity.transfer import to_numpy
 Finding = tuple[str, str]
 
 
-def explain(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray,
-    targets: np.ndarray | None,
-    comparison: Comparison,
-    *,
-    layers: Mapping[str, Any] | None = None,
-    train: bool = True,
-    **options: Any,
-) -> Finding | None:
-    """Return the name of what is wrong in the assembly and a sentence on it, None if unknown.
-
-    Takes the arguments of `parity.assertions.accuse`.
-    """
-    network, layers = copy.deepcopy((numpy_network, layers))
-    module = clone(torch_module, torch_dtype(inputs), train)
+def explain(setting: Setting, comparison: Comparison) -> Finding | None:
+    """Return the name of what is wrong in the assembly and a sentence on it, None if unknown."""
+    module, train = setting.module, setting.task.train
+    network, layers = copy.deepcopy((setting.network, setting.layers))
     members = members_of(module, network, layers)
-    task = with_upstream(module, Task(inputs, train=train, seed=options.get("seed", 0)))
+    plain = Task(setting.task.inputs, train=train, seed=setting.task.seed)  # without the loss
+    task = with_upstream(module, plain)
     to_numpy(module, network)
     return (
         _misplaced(network, members, task)
@@ -116,7 +104,7 @@ def _torch_order(module: nn.Module, task: Task) -> list[str]:
     module, order = copy.deepcopy(module), list[str]()
     for name, layer in layers_of(module).items():
         layer.register_forward_hook(lambda *_, name=name: order.append(name))
-    with tape.on_torch(module, task.seed):
+    with shared_masks.on_torch(module, task.seed):
         run_forward(module, task, torch_dtype(task.inputs))
     return order
 

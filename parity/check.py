@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from parity.assertions import assert_parity
-from parity.factory import Pair, load_pair
+from parity.assertions import assert_agreement
+from parity.pair import Pair, load_pair
 from parity.protocol import DisagreementError, ParityError
 from parity.reproduction import load, record, replay, save
 
@@ -19,9 +19,7 @@ def check(spec: str, words: list[str], save_to: str | None, verbose: bool) -> in
     for train in load_pair(spec, arguments).modes:
         pair = load_pair(spec, arguments)  # anew: no mode inherits the other's state
         try:
-            comparison = assert_parity(
-                pair.torch_module, pair.numpy_network, pair.inputs, **pair.options(train)
-            )
+            comparison = assert_agreement(pair.setting(train))
         except DisagreementError as error:
             print(error)
             _write(pair, train, error, spec, arguments, save_to)

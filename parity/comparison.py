@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from parity.decisions import Decision, Rounding, leeway
-from parity.protocol import Network, NumpyError, ParityError, kind_of
-from parity.runs import References, Task, references, run_numpy, run_torch, shuffled
+from parity.protocol import Network, NumpyError
+from parity.runs import References, Setting, Task, references, run_numpy, run_torch, shuffled
 from parity.tolerance import TensorCheck, Tensors, fault, judge
 from parity.transfer import to_numpy
 
@@ -27,6 +27,7 @@ class Comparison:
         decisions: what rounding decides and a tensor hangs on that would not agree otherwise.
         undecided: those tensors.
         apart: how what hangs on the decisions was judged without them, the end of a sentence.
+        alone: the verdicts on each layer alone, where they were needed.
     """
 
     network: str
@@ -36,6 +37,7 @@ class Comparison:
     decisions: list[Decision] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     apart: str = " is granted their effect"
+    alone: list[LayerProbe] = field(default_factory=list, repr=False)
 
     @property
     def failures(self) -> list[TensorCheck]:
@@ -70,8 +72,25 @@ class Comparison:
         return f"rounding decides {decisions}; what hangs on that ({tensors}){self.apart}"
 
 
-def hold(name: str, torch_module: nn.Module, numpy_network: Network, task: Task) -> Comparison:
-    """Judge every tensor of a task; the torch module already has the task's dtype and mode."""
+@dataclass(frozen=True)
+class LayerProbe:
+    """One layer run alone on torch's own input and upstream gradient.
+
+    Attributes:
+        layer: the layer's name.
+        kind: its class on the torch side.
+        comparison: the verdict on this layer alone.
+    """
+
+    layer: str
+    kind: str
+    comparison: Comparison
+
+
+def hold(setting: Setting) -> Comparison:
+    """Run both sides on the same numbers and judge every tensor."""
+    name, torch_module, numpy_network = setting.name, setting.module, setting.network
+    task = setting.task
     given = references(torch_module, task)
     own = given.own
     comparison = Comparison(name, task.inputs.dtype.name, task.train, [])
@@ -99,15 +118,22 @@ def hold(name: str, torch_module: nn.Module, numpy_network: Network, task: Task)
         if not np.array_equal(value, after[place], equal_nan=True):
             checks.append(fault(name, *place, "changed by NumPy's forward or backward"))
     comparison = replace(comparison, checks=checks)
-    if comparison.passed or any(check.note for check in comparison.failures):
-        return comparison
     return judged_again(comparison, torch_module, task, given)
 
 
 def judged_again(
     comparison: Comparison, torch_module: nn.Module, task: Task, given: References
 ) -> Comparison:
-    """Grant the tensors that failed what `parity.decisions` finds rounding to do to them."""
+    """Grant the tensors that failed what `parity.decisions` finds rounding to do to them.
+
+    Args:
+        comparison: the verdict so far.
+        torch_module: the torch side, in the task's mode.
+        task: what was computed.
+        given: torch's runs of it.
+    """
+    if comparison.passed or any(check.note for check in comparison.failures):
+        return comparison
 
     def run(rounding: Rounding) -> Tensors:
         return run_torch(torch_module, task, torch.float64, rounding=rounding)
@@ -116,11 +142,12 @@ def judged_again(
     checks, undecided = [], list[str]()
     for check in comparison.checks:
         place = check.layer, check.tensor
+        granted = check
         if not check.passed:
-            check = replace(check, budget=check.budget + found.budget(place))
-            if check.passed and place in found.hanging:
+            granted = replace(check, budget=check.budget + found.budget(place))
+            if granted.passed and place in found.hanging:
                 undecided.append(" of ".join(filter(None, reversed(place))))
-        checks.append(check)
+        checks.append(granted if granted.passed else check)
     decisions = found.decisions if undecided else []
     return replace(comparison, checks=checks, decisions=decisions, undecided=undecided)
 
@@ -151,18 +178,3 @@ def snapshot(network: Network, task: Task) -> dict[tuple[str, str], np.ndarray]:
         layer, _, tensor = name.rpartition(".")
         kept[layer, tensor] = parameter
     return {place: np.array(value) for place, value in kept.items() if value is not None}
-
-
-def check_inputs(inputs: np.ndarray, network: Network) -> None:
-    """Raise ParityError unless inputs are floats of the network's dtype, of at least one sample."""
-    if not isinstance(inputs, np.ndarray) or inputs.dtype not in (np.float32, np.float64):
-        kind = inputs.dtype if isinstance(inputs, np.ndarray) else kind_of(inputs)
-        raise ParityError(f"inputs must be a float32 or float64 array or tensor, not {kind}")
-    if inputs.ndim == 0 or len(inputs) == 0:
-        raise ParityError(f"inputs of shape {inputs.shape} hold no sample: give at least one")
-    for name, parameter in network.parameters().items():
-        if isinstance(parameter, np.ndarray) and parameter.dtype != inputs.dtype:
-            raise ParityError(
-                f"inputs are {inputs.dtype} but NumPy's {name} is {parameter.dtype}: "
-                "give inputs and network one dtype"
-            )

@@ -16,9 +16,9 @@ __all__ = ["assert_parity"]  # pytest finds the fixture here where the plugin is
 
 @pytest.fixture(autouse=True, scope="session")
 def _torch_threads() -> Iterator[None]:
-    """Give torch as many threads as OMP_NUM_THREADS says, more than the cores too; one without it.
+    """Give torch as many threads as OMP_NUM_THREADS says, one without it: the tensors are small.
 
-    The tensors are small and the machine may be shared.
+    By itself torch takes no more than there are cores, which would hide what more threads do.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0]))

@@ -7,7 +7,7 @@ of its own. Without TF32 that is the floor NumPy is granted. With TF32 it is `tf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import noise
-from parity.assertions import compare
-from parity.comparison import Comparison
-from parity.protocol import Criterion, DisagreementError, Network, ParityError
-from parity.runs import Probe, Task, Tensors, clone, references, run_torch, with_upstream
+from parity import perturbation
+from parity.assertions import examine
+from parity.comparison import Comparison, judged_again
+from parity.pair import setting_of
+from parity.protocol import DisagreementError, Network, ParityError
+from parity.runs import Probe, Task, Tensors, clone, references, run_torch
 from parity.tolerance import FACTOR, TF32_ROUNDOFF, judge, movement
 from parity.transfer import to_array
 
@@ -30,13 +31,9 @@ def compare_on_device(
     inputs: np.ndarray | Tensor,
     targets: np.ndarray | Tensor | None = None,
     *,
-    torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
-    numpy_criterion: Criterion | None = None,
     device: str = "cuda",
     tf32: bool = False,
-    train: bool = True,
-    seed: int = 0,
-    name: str | None = None,
+    **options: Any,
 ) -> list[Comparison]:
     """Compare NumPy with torch, then torch on a device with both.
 
@@ -54,19 +51,15 @@ def compare_on_device(
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ParityError("this torch sees no CUDA device: use device='cpu'")
-    inputs, targets = to_array(inputs), to_array(targets)
+    inputs = to_array(inputs)
     if inputs.dtype != np.float32:
         raise ParityError(f"a device is compared in float32, and the inputs are {inputs.dtype}")
-    losses = {"torch_criterion": torch_criterion, "numpy_criterion": numpy_criterion}
-    options: dict[str, Any] = {**losses, "train": train, "seed": seed, "name": name}
-    ours = compare(torch_module, numpy_network, inputs, targets, **options)
-    module = clone(torch_module, torch.float32, train)
-    task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
-    task = with_upstream(module, task)
+    setting = setting_of(torch_module, numpy_network, inputs, targets, **options)
+    ours = examine(setting)
     with precision(tf32):
-        theirs = run_torch(module, task, torch.float32, device=device)
+        theirs = run_torch(setting.module, setting.task, torch.float32, device=device)
     title = f"{ours.network} on {device}{' with TF32' if tf32 else ''}"
-    return [ours, judge_device(title, module, task, theirs, tf32)]
+    return [ours, judge_device(title, setting.module, setting.task, theirs, tf32)]
 
 
 def assert_parity_on_device(*arguments: Any, **options: Any) -> list[Comparison]:
@@ -82,14 +75,16 @@ def judge_device(
     name: str, module: nn.Module, task: Task, tensors: Tensors, tf32: bool
 ) -> Comparison:
     """Judge what a device computed; the module has the task's dtype and mode."""
-    own, reference, budgets, _ = references(module, task)
+    given = references(module, task)
+    own, reference = given.own, given.exact
     rounded = [tf32_reference(module, task), *_moved(module, task)] if tf32 else [own]
     checks = []
     for place, value in tensors.items():
         moved = max(movement(each[place], reference[place]) for each in rounded)
-        granted = max(budgets[place], FACTOR * moved)
+        granted = max(given.budgets[place], FACTOR * moved)
         checks.append(judge(name, *place, value, own[place], reference[place], granted))
-    return Comparison(name, task.inputs.dtype.name, task.train, checks)
+    comparison = Comparison(name, task.inputs.dtype.name, task.train, checks)
+    return comparison if tf32 else judged_again(comparison, module, task, given)
 
 
 def tf32_reference(module: nn.Module, task: Task) -> Tensors:
@@ -99,7 +94,7 @@ def tf32_reference(module: nn.Module, task: Task) -> Tensors:
     them. What this moves stands in for torch's own error in the rule.
     """
     module = clone(module, torch.float64, task.train)
-    for layer in noise.layers_of(module).values():
+    for layer in perturbation.layers_of(module).values():
         if any(p.ndim > 1 for p in layer.parameters(recurse=False)):
             _round_operands(layer)
     return run_torch(module, task, torch.float64)
@@ -107,10 +102,10 @@ def tf32_reference(module: nn.Module, task: Task) -> Tensors:
 
 def _moved(module: nn.Module, task: Task, probes: int = 3) -> list[Tensors]:
     """Return the reference with the operands of every product moved by TF32's unit roundoff."""
-    once = noise.InnerDimensions(1, 1)
+    once = perturbation.InnerDimensions(1, 1)
     layers = {
         name: once
-        for name, layer in noise.layers_of(module).items()
+        for name, layer in perturbation.layers_of(module).items()
         if any(p.ndim > 1 for p in layer.parameters(recurse=False))
     }
     return [

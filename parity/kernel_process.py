@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from parity import assert_parity
-from parity.factory import Pair, load_pair
+from parity.assertions import assert_agreement
+from parity.pair import Pair, load_pair
 from parity.protocol import DisagreementError, ParityError
 
 _ALIASES = {"Zen": {"Zen", "Haswell"}}  # OpenBLAS without kernels for Zen gives it Haswell's
@@ -121,9 +121,7 @@ def _column(requests: list[dict[str, Any]], threads: int) -> dict[str, Any]:
             if hasattr(pair.numpy_network, "threads"):
                 pair.numpy_network.threads = threads
             try:
-                found = assert_parity(
-                    pair.torch_module, pair.numpy_network, pair.inputs, **pair.options(train)
-                )
+                found = assert_agreement(pair.setting(train))
             except DisagreementError as error:
                 worst, message = error.finding.worst.share, str(error).splitlines()[0]
                 return {"share": worst, "culprits": error.culprits, "message": message}

@@ -4,106 +4,54 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import tape
-from parity.comparison import Comparison, Identity, check_inputs, hold
-from parity.noise import layers_of
-from parity.protocol import Criterion, Network, ParityError, check_network
-from parity.runs import Task, clone, random_upstream, torch_dtype, torch_targets
-from parity.transfer import to_array
+from parity import shared_masks
+from parity.comparison import Identity, LayerProbe, hold
+from parity.perturbation import layers_of
+from parity.protocol import Network, ParityError, check_network
+from parity.runs import Setting, Task, torch_targets
 
 
-@dataclass(frozen=True)
-class Part:
-    """One layer, or the loss, of both sides with what torch gave it forward and backward."""
+def probes(setting: Setting) -> list[LayerProbe]:
+    """Hold every layer alone, and the loss, on what torch gave it forward and backward.
 
-    layer: str
-    kind: str
-    module: nn.Module
-    network: Any
-    task: Task
-
-
-@dataclass(frozen=True)
-class LayerProbe:
-    """One layer run alone on torch's own input and upstream gradient.
-
-    Attributes:
-        layer: the layer's name.
-        kind: its class on the torch side.
-        comparison: the verdict on this layer alone.
+    Raises:
+        ParityError: if no layer can be run alone.
     """
-
-    layer: str
-    kind: str
-    comparison: Comparison
+    return [LayerProbe(part.layer, kind_of_part(part), hold(part)) for part in parts(setting)]
 
 
-def localise(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    *,
-    torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
-    numpy_criterion: Criterion | None = None,
-    train: bool = True,
-    seed: int = 0,
-    name: str | None = None,
-    layers: Mapping[str, Any] | None = None,
-) -> list[LayerProbe]:
-    """Run every layer alone, and the loss, fed what torch gave that layer forward and backward.
-
-    Args:
-        layers: NumPy layer by torch's attribute name; by default ``numpy_network.layers``, or the
-            network's attributes of those names. Each is an object of `parity.protocol.Network`.
-
-    The other arguments and the errors are those of `parity.assertions.compare`.
-
-    Returns:
-        One probe per layer that both sides have, in torch's calling order, then the loss.
-    """
-    inputs, targets = to_array(inputs), to_array(targets)
-    check_inputs(inputs, numpy_network)
-    name = name or type(torch_module).__name__
-    torch_module = clone(torch_module, torch_dtype(inputs), train)
-    task = Task(inputs, None, targets, torch_criterion, numpy_criterion, train, seed)
-    probes = []
-    for part in parts(torch_module, numpy_network, task, layers):
-        title = f"{name}, loss" if part.layer == "loss" else f"{name}, {part.layer} alone"
-        comparison = hold(title, part.module, part.network, part.task)
-        probes.append(LayerProbe(part.layer, part.kind, comparison))
-    return probes
+def kind_of_part(part: Setting) -> str:
+    """Return the class of a layer on the torch side, or of the loss on NumPy's."""
+    if part.layer == "loss":
+        return type(part.task.numpy_criterion).__name__
+    return type(part.module).__name__
 
 
-def parts(
-    torch_module: nn.Module, numpy_network: Network, task: Task, layers: Mapping[str, Any] | None
-) -> Iterator[Part]:
-    """Give every layer that both sides have, in torch's calling order, then the loss.
-
-    The torch module already has the task's dtype and mode.
-    """
-    members = members_of(torch_module, numpy_network, layers)
-    traffic, output = _traffic(torch_module, task)
+def parts(setting: Setting) -> Iterator[Setting]:
+    """Give every layer that both sides have, in torch's calling order, then the loss."""
+    members = members_of(setting.module, setting.network, setting.layers)
+    task = setting.task
+    traffic, output = _traffic(setting.module, task)
     for layer, (x, dy) in traffic.items():
         if layer not in members:
             continue
-        module = torch_module.get_submodule(layer)
         check_network(members[layer])
         network = copy.deepcopy(members[layer])
         alone = replace(
             task, inputs=x, upstream=dy, targets=None, torch_criterion=None, numpy_criterion=None
         )
-        yield Part(layer, type(module).__name__, module, network, alone)
+        module = setting.module.get_submodule(layer)
+        yield Setting(f"{setting.name}, {layer} alone", module, network, alone, layer=layer)
     if task.torch_criterion is not None:
-        kind = type(task.numpy_criterion).__name__
-        yield Part("loss", kind, nn.Identity(), Identity(), replace(task, inputs=output))
+        loss = replace(task, inputs=output)
+        yield Setting(f"{setting.name}, loss", nn.Identity(), Identity(), loss, layer="loss")
 
 
 def members_of(
@@ -153,10 +101,10 @@ def _traffic(
 
     for name, layer in layers_of(module).items():
         layer.register_forward_hook(record(name))
-    with tape.on_torch(module, task.seed):
+    with shared_masks.on_torch(module, task.seed):
         y = module(torch.from_numpy(task.inputs.copy()).requires_grad_())
     if task.torch_criterion is None:
-        y.backward(torch.from_numpy(random_upstream(task, tuple(y.shape))))
+        y.backward(torch.tensor(task.upstream))
     else:
         task.torch_criterion(y, torch_targets(task.targets, y.dtype)).backward()
     traffic = {name: (inputs[name].numpy(), dy.numpy()) for name, dy in upstream.items()}

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import StepLR
 
 import numpy_models
 import torch_models
-from parity.factory import Pair
+from parity.pair import Pair
 from parity.steps import Batch, Recipe
 from parity.witness import witnesses
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -16,14 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from parity import files
 from parity.comparison import Comparison, hold
-from parity.factory import Pair, load_pair
 from parity.localisation import parts
-from parity.protocol import Network, NumpyError, ParityError
-from parity.runs import Task, Tensors, clone, run_numpy, run_torch, torch_dtype, with_upstream
+from parity.pair import Pair, load_pair
+from parity.protocol import NumpyError, ParityError
+from parity.runs import Setting, Task, run_numpy, run_torch, torch_dtype
+from parity.tolerance import Tensors
 from parity.transfer import to_numpy
 
 FORMAT = 1
@@ -64,11 +65,9 @@ def record(
     arguments: Mapping[str, Any] | None = None,
 ) -> Reproduction:
     """Return the smallest failing task: the first culprit alone, with as few samples as will do."""
-    layer = culprits[0] if culprits else ""
-    module, network, task, layer = _setting(pair, layer, train)
-    task = _shrunk(module, network, task)
-    checks = hold(_title(pair, layer), module, network, task).checks
-    failures = [str(check) for check in checks if not check.passed]
+    setting = _shrunk(_setting(pair, culprits[0] if culprits else "", train))
+    module, network, task = setting.module, setting.network, setting.task
+    failures = [str(check) for check in hold(setting).failures]
     to_numpy(module, network)
     try:
         numpy_tensors = run_numpy(network, task)
@@ -81,7 +80,7 @@ def record(
     return Reproduction(
         factory,
         dict(arguments or {}),
-        layer,
+        setting.layer,
         message,
         task,
         weights,
@@ -182,11 +181,12 @@ def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
             f"{reproduction.factory} now gives {pair.inputs.dtype} inputs and "
             f"{reproduction.task.inputs.dtype} ones were recorded"
         )
-    module, network, task, layer = _setting(pair, reproduction.layer, reproduction.task.train)
-    if layer != reproduction.layer:
+    setting = _setting(pair, reproduction.layer, reproduction.task.train)
+    module = setting.module
+    if setting.layer != reproduction.layer:
         raise ParityError(f"{reproduction.factory} has no layer {reproduction.layer} any more")
     task = replace(
-        task,
+        setting.task,
         **{n: getattr(reproduction.task, n) for n in ("inputs", "upstream", "targets", "seed")},
     )
     try:
@@ -194,8 +194,7 @@ def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ParityError(f"the recorded weights no longer fit: {reason}") from error
-    title = _title(pair, layer)
-    comparison = hold(title, module, network, task)
+    comparison = hold(replace(setting, task=task))
     now = run_torch(module, task, torch_dtype(task.inputs))
     changes = [
         float(np.nanmax(np.abs(now[place] - value), initial=0.0))
@@ -205,49 +204,42 @@ def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
     return comparison, max(changes, default=0.0)
 
 
-def _title(pair: Pair, layer: str) -> str:
-    name = pair.name or type(pair.torch_module).__name__
-    return f"{name}, {layer} alone" if layer else name
-
-
-def _setting(pair: Pair, layer: str, train: bool) -> tuple[nn.Module, Network, Task, str]:
-    """Return both sides, the task and the name of one layer, or of the whole pair."""
-    module = clone(pair.torch_module, torch_dtype(pair.inputs), train)
-    losses = pair.torch_criterion, pair.numpy_criterion
-    task = Task(pair.inputs, None, pair.targets, *losses, train=train, seed=pair.seed)
+def _setting(pair: Pair, layer: str, train: bool) -> Setting:
+    """Return one layer alone, or the whole pair if there is no such layer."""
+    whole = pair.setting(train)
     if layer:
-        try:
-            for part in parts(module, pair.numpy_network, task, pair.layers):
+        with suppress(ParityError):
+            for part in parts(whole):
                 if part.layer == layer:
-                    return part.module, part.network, part.task, layer
-        except ParityError:
-            pass  # no layer can be run alone: the whole pair is the reproduction
-    return module, pair.numpy_network, with_upstream(module, task), ""
+                    return part
+    return whole
 
 
-def _shrunk(module: nn.Module, network: Network, task: Task) -> Task:
-    """Return the task with samples left out by halves for as long as it still fails."""
-    while (samples := len(task.inputs)) > 1:
+def _shrunk(setting: Setting) -> Setting:
+    """Return the setting with samples left out by halves for as long as it still fails."""
+    while (samples := len(setting.task.inputs)) > 1:
         halves = [slice(0, samples // 2), slice(samples // 2, samples)]
-        failing = (cut for half in halves if _fails(module, network, cut := _cut(task, half)))
+        failing = (cut for half in halves if _fails(cut := _cut(setting, half)))
         smaller = next(failing, None)
         if smaller is None:
             break
-        task = smaller
-    return task
+        setting = smaller
+    return setting
 
 
-def _cut(task: Task, samples: slice) -> Task:
+def _cut(setting: Setting, samples: slice) -> Setting:
     def cut(array: np.ndarray | None) -> Any:
         return None if array is None else array[samples].copy()
 
+    names = ("inputs", "upstream", "targets")
     return replace(
-        task, inputs=cut(task.inputs), upstream=cut(task.upstream), targets=cut(task.targets)
+        setting,
+        task=replace(setting.task, **{name: cut(getattr(setting.task, name)) for name in names}),
     )
 
 
-def _fails(module: nn.Module, network: Network, task: Task) -> bool:
+def _fails(setting: Setting) -> bool:
     try:
-        return not hold("", module, network, task).passed
+        return not hold(setting).passed
     except (ParityError, ValueError, RuntimeError):  # torch refuses so small a batch
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import noise, tape
+from parity import perturbation, shared_masks
 from parity.decisions import Rounding
 from parity.protocol import Criterion, Network, NumpyError, ParityError, kind_of, set_mode
 from parity.tolerance import FACTOR, Place, Tensors, floor, movement
@@ -44,10 +44,31 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A rounding experiment on the float64 reference (see `parity.noise`)."""
+class Setting:
+    """Both sides of a pair, or of one of its layers, ready to run.
 
-    dimensions: dict[str, noise.InnerDimensions]
+    Attributes:
+        name: what messages call it.
+        module: the torch side, a copy in the task's dtype and mode.
+        network: the NumPy side.
+        task: what both compute, with the upstream gradient where no loss gives one.
+        layers: NumPy layer by torch's name, None to look for them in the network.
+        layer: the layer's name, or "loss"; empty for a whole pair.
+    """
+
+    name: str
+    module: nn.Module
+    network: Any
+    task: Task
+    layers: Mapping[str, Any] | None = None
+    layer: str = ""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A rounding experiment on the float64 reference (see `parity.perturbation`)."""
+
+    dimensions: dict[str, perturbation.InnerDimensions]
     epsilon: float
     number: int
 
@@ -75,10 +96,10 @@ def run_torch(
     x = torch.tensor(task.inputs, dtype=dtype, device=device, requires_grad=True)
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
     with ExitStack() as stack:
-        stack.enter_context(tape.on_torch(module, task.seed))
+        stack.enter_context(shared_masks.on_torch(module, task.seed))
         if probe is not None:
             arguments = probe.dimensions, probe.epsilon, probe.number
-            stack.enter_context(noise.perturbed(module, *arguments))
+            stack.enter_context(perturbation.perturbed(module, *arguments))
         gradients: list[Tensor | None]
         if rounding is not None:
             stack.enter_context(rounding.watching(module))
@@ -120,7 +141,7 @@ def run_numpy(network: Network, task: Task) -> Tensors:
     set_mode(network, task.train)
     kind = type(network).__name__
     # Non-finite values are compared, and torch does not warn of them either.
-    with tape.on_numpy(network, task.seed), np.errstate(all="ignore"):
+    with shared_masks.on_numpy(network, task.seed), np.errstate(all="ignore"):
         y = _array_from(f"{kind}.forward", network.forward, task.inputs)
         tensors: Tensors = {("", "output"): y.copy()}
         if task.upstream is not None and y.shape != task.upstream.shape:
@@ -168,7 +189,7 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
     """Run torch in the task's dtype, in float64, and in float64 with operands moved."""
     dtype = torch_dtype(task.inputs)
     epsilon = float(np.finfo(task.inputs.dtype).eps)
-    with noise.observed(observer := clone(module, torch.float64, task.train)) as dimensions:
+    with perturbation.observed(observer := clone(module, torch.float64, task.train)) as dimensions:
         run_forward(observer, task, torch.float64)
 
     def run(dtype: torch.dtype, probe: Probe | None = None) -> tuple[Tensors, Rounding]:
@@ -190,13 +211,13 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
 
 
 def run_forward(module: nn.Module, task: Task, dtype: torch.dtype) -> Tensor:
-    """Run a torch module of this dtype forward only, on a fresh tape, and return its output.
+    """Run a torch module of this dtype forward only, on fresh masks, and return its output.
 
     Raises:
         ParityError: if torch refuses the inputs, or returns anything but a tensor.
     """
     kind = type(module).__name__
-    with torch.no_grad(), tape.on_torch(module, task.seed):
+    with torch.no_grad(), shared_masks.on_torch(module, task.seed):
         try:
             y = module(torch.tensor(task.inputs, dtype=dtype))
         except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
@@ -244,7 +265,9 @@ def _loss_gradients(
     if isinstance(criterion, nn.Module):
         criterion = copy.deepcopy(criterion).to(y.dtype)
     targets = torch_targets(task.targets, y.dtype).to(y.device)
-    logits = y if probe is None else noise.nudge_logits(y, targets, probe.epsilon, probe.number)
+    logits = (
+        y if probe is None else perturbation.nudge_logits(y, targets, probe.epsilon, probe.number)
+    )
     try:
         loss = criterion(logits, targets)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -264,7 +287,7 @@ def torch_targets(targets: np.ndarray | None, dtype: torch.dtype) -> Tensor:
 
 
 def _longest_sum(
-    place: tuple[str, str], dimensions: dict[str, noise.InnerDimensions], output: np.ndarray
+    place: tuple[str, str], dimensions: dict[str, perturbation.InnerDimensions], output: np.ndarray
 ) -> int:
     """Return the inner dimension behind one tensor, for the same-sign part of the floor."""
     layer, tensor = place

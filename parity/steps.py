@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import noise, tape
+from parity import perturbation, shared_masks
 from parity.protocol import Criterion, Network, Optimizer, set_mode
 from parity.runs import Probe, Tensors, clone, torch_targets
 
@@ -58,16 +58,16 @@ def torch_steps(
     optimizer = recipe.torch_optimizer(module.parameters())
     schedule = recipe.torch_schedule(optimizer) if recipe.torch_schedule else None
     with ExitStack() as stack:
-        stack.enter_context(tape.on_torch(module, seed))
+        stack.enter_context(shared_masks.on_torch(module, seed))
         if probe is not None:
             settings = probe.dimensions, probe.epsilon, probe.number
-            stack.enter_context(noise.perturbed(module, *settings, parameters=False))
+            stack.enter_context(perturbation.perturbed(module, *settings, parameters=False))
             _move_weights(module, probe)
         for number, (inputs, targets) in enumerate(batches, start=1):
             outputs = module(torch.tensor(inputs, dtype=dtype))
             goals = torch_targets(targets, dtype)
             if probe is not None:
-                outputs = noise.nudge_logits(outputs, goals, probe.epsilon, probe.number)
+                outputs = perturbation.nudge_logits(outputs, goals, probe.epsilon, probe.number)
             loss = criterion(outputs, goals)
             optimizer.zero_grad()
             loss.backward()
@@ -84,7 +84,7 @@ def _move_weights(module: nn.Module, probe: Probe) -> None:
     """Move every weight by one unit in the last place of the tested dtype, up or down."""
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(noise.nudge(parameter, probe.epsilon, probe.number))
+            parameter.copy_(perturbation.nudge(parameter, probe.epsilon, probe.number))
 
 
 def _torch_tensors(
@@ -119,7 +119,7 @@ def numpy_steps(
     optimizer = recipe.numpy_optimizer(network)
     schedule = recipe.numpy_schedule(optimizer) if recipe.numpy_schedule else None
     set_mode(network, train=True)
-    with tape.on_numpy(network, seed), np.errstate(all="ignore"):
+    with shared_masks.on_numpy(network, seed), np.errstate(all="ignore"):
         for number, (inputs, targets) in enumerate(batches, start=1):
             loss = recipe.numpy_criterion.forward(network.forward(inputs), targets)
             network.backward(recipe.numpy_criterion.backward())

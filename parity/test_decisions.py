@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -30,9 +32,9 @@ class Functional(nn.Module):
 class Opaque:
     """The same in NumPy, with no layer to be seen; its convolution rounds unlike torch's."""
 
-    def __init__(self, pool: type[MaxPool2d] = MaxPool2d, factor: float = 1.0) -> None:
+    def __init__(self, factor: float = 1.0) -> None:
         self.head = Sequential(conv=RoundedEitherWay(1, 4, 3))
-        self.tail = Sequential(ReLU(), pool(2))
+        self.tail = Sequential(ReLU(), MaxPool2d(2))
         self.factor = factor
         self.parameters, self.gradients = self.head.parameters, self.head.gradients
         self.buffers = self.head.buffers
@@ -43,13 +45,15 @@ class Opaque:
         return y.reshape(len(y), -1)
 
     def backward(self, dy):
-        dx = self.head.backward(self.tail.backward(dy.reshape(self.shape)))
+        between: Any = self.tail.backward(dy.reshape(self.shape))
+        dx: Any = self.head.backward(between)
         return dx * dx.dtype.type(self.factor)
 
 
 def test_the_verdict_says_where_rounding_decided() -> None:
     pair = networks.pair("lenet5_bn")
-    for layer in pair.numpy_network.layers.values():
+    network: Any = pair.numpy_network
+    for layer in network.layers.values():
         if type(layer) is Conv2d:
             layer.__class__ = RoundedEitherWay
     grey = np.full_like(pair.inputs, 0.7)

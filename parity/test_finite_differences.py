@@ -8,8 +8,8 @@ import pytest
 import numpy_models
 from numpy_models import Conv2d, CrossEntropyLoss, Linear, MSELoss, Sequential
 from parity.finite_differences import assert_derivatives, derivatives
+from parity.layer_cases import AVG_POOL, BATCH_NORM, CONV, DROPOUT, MAX_POOL, SIMPLE, LayerCase
 from parity.networks import NetworkCase, network_cases
-from parity.pairs import AVG_POOL, BATCH_NORM, CONV, DROPOUT, MAX_POOL, SIMPLE, LayerCase
 from parity.protocol import ParityError
 
 SMOOTH = [c for c in [*CONV, *AVG_POOL, *BATCH_NORM, *SIMPLE] if c.data == "normal"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parity import compare
-from parity.pairs import BATCH_NORM, CONV, DROPOUT, LAYERS, NON_FINITE, LayerCase
+from parity.layer_cases import BATCH_NORM, CONV, DROPOUT, LAYERS, NON_FINITE, LayerCase
 
 pytestmark = pytest.mark.kernels
 

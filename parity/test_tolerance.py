@@ -9,7 +9,7 @@ from torch import nn
 
 from numpy_models import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
 from parity import compare
-from parity.noise import signs
+from parity.perturbation import signs
 from parity.tolerance import FACTOR, judge, movement
 
 

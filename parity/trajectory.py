@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity import noise
-from parity.assertions import accuse, compare
-from parity.comparison import check_inputs
+from parity import perturbation
+from parity.assertions import accuse, examine
+from parity.pair import Pair, check_inputs
 from parity.protocol import DisagreementError, Network, ParityError, check_network
 from parity.runs import Probe, Task, Tensors, clone, run_forward, torch_dtype
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
@@ -118,7 +118,7 @@ def _walk(
     dtype = torch_dtype(batches[0][0])
     epsilon = float(np.finfo(batches[0][0].dtype).eps)
     observer = clone(torch_module, torch.float64, train=True)
-    with noise.observed(observer) as dimensions:
+    with perturbation.observed(observer) as dimensions:
         outputs = run_forward(observer, Task(batches[0][0], seed=seed), torch.float64)
     reference = torch_steps(torch_module, batches, recipe, seed, torch.float64)
     own = torch_steps(torch_module, batches, recipe, seed, dtype)
@@ -185,16 +185,10 @@ def _accuse(
     for tensors in torch_steps(torch_module, batches[:before], recipe, how["seed"], dtype):
         state = {".".join(filter(None, place)): value for place, value in tensors.items()}
         trained.load_state_dict({name: torch.tensor(state[name]) for name in trained.state_dict()})
-    options: dict[str, Any] = {
-        "torch_criterion": recipe.torch_criterion,
-        "numpy_criterion": recipe.numpy_criterion,
-        "seed": how["seed"],
-    }
-    pair = trained, numpy_network, *batches[before]
-    comparison = compare(*pair, **options)
-    if comparison.passed:
-        return "", []
-    return accuse(*pair, comparison, layers=how["layers"], **options)
+    losses = recipe.torch_criterion, recipe.numpy_criterion
+    setting = Pair(trained, numpy_network, *batches[before], *losses, **how).setting(train=True)
+    comparison = examine(setting)
+    return ("", []) if comparison.passed else accuse(setting, comparison)
 
 
 def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:
@@ -207,7 +201,9 @@ def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:
     return f"culprit: {culprits[0]}, as loss and gradients are right at this step: {first}"
 
 
-def _longest_sum(place: tuple[str, str], dimensions: dict[str, noise.InnerDimensions]) -> int:
+def _longest_sum(
+    place: tuple[str, str], dimensions: dict[str, perturbation.InnerDimensions]
+) -> int:
     """Return the inner dimension behind a buffer or a parameter's optimizer state."""
     layer, tensor = place
     if layer not in dimensions:

@@ -112,24 +112,25 @@ main()
 
 @cache
 def way_of_a_verdict() -> tuple[str, ...]:
-    """Return the files of parity that a passing `assert_parity` enters, in order of entrance."""
+    """Return the files that an `assert_parity` passes down to the rule that judges a tensor.
+
+    They are read off the stack of a real run at the rule's first call.
+    """
     script = """
-import sys
-from parity import assert_parity
+import os, sys, traceback
+from parity import assert_parity, tolerance
 from parity.networks import pair
-sides = pair("lenet5_bn")
-files = {}
 
 def enter(frame, event, _):
-    if event == "call" and frame.f_code.co_name != "<module>":
-        files.setdefault(frame.f_code.co_filename)
+    if event == "call" and frame.f_code is tolerance.judge.__code__:
+        for entry in traceback.extract_stack(frame):
+            print(entry.filename)
+        sys.stdout.flush()
+        os._exit(0)
 
-arguments = sides.torch_module, sides.numpy_network, sides.inputs
-assert_parity(*arguments)
+sides = pair("lenet5_bn")
 sys.setprofile(enter)
-assert_parity(*arguments)
-sys.setprofile(None)
-print(*files, sep="\\n")
+assert_parity(sides.torch_module, sides.numpy_network, sides.inputs)
 """
     run = subprocess.run(
         [sys.executable, "-c", script],
@@ -139,7 +140,7 @@ print(*files, sep="\\n")
         check=True,
     )
     names = [_inside(line) for line in run.stdout.splitlines()]
-    return tuple(name for name in names if name and name.startswith("parity/"))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _inside(path: str) -> str | None:

@@ -44,7 +44,7 @@ def prepare_blas(backend: str) -> None:
     """Keep OpenBLAS to one thread for the NumPy backend, unless the user has set a number.
 
     OpenBLAS reads its variable once, when NumPy is imported, so this must come first. Its own
-    threads do not help these networks, whose batch is split over Python threads instead. Which of
+    threads do not help these networks, whose batch is split over processes instead. Which of
     its kernels to use is left to it: it recognises the processor.
     """
     if backend == "numpy" and "numpy" not in sys.modules:

@@ -30,8 +30,8 @@ class UnbiasedNormalisation(BatchNorm2d):
 class EpsilonOutsideTheRoot(BatchNorm2d):
     def _batch_moments(self, x):
         count, mean, squares = super()._batch_moments(x)
-        deviation = np.sqrt(squares / count) + self.eps
-        return count, mean, (deviation**2 - self.eps) * count
+        std = np.sqrt(squares / count) + self.eps
+        return count, mean, (std**2 - self.eps) * count
 
 
 class NoEpsilon(BatchNorm2d):
@@ -118,7 +118,7 @@ class BatchesNotCounted(BatchNorm2d):
         self._buffers["num_batches_tracked"] -= 1
 
 
-class DeviationTracked(BatchNorm2d):
+class StdTracked(BatchNorm2d):
     def _track(self, mean, unbiased_variance):
         super()._track(mean, np.sqrt(unbiased_variance))
 
@@ -183,7 +183,7 @@ FAULTS = [
     _fault("running statistics move in evaluation", TracksInEvaluation),
     _fault("running statistics never move", NothingTracked),
     _fault("batches not counted", BatchesNotCounted),
-    _fault("running standard deviation for variance", DeviationTracked, "bn4"),
+    _fault("running standard deviation for variance", StdTracked, "bn4"),
     _fault("γ's gradient from the raw input", GammaGradientOfRawInput),
     _fault("β's gradient divided by the batch size", MeanBetaGradient, "bn4"),
     _fault("training's backward in evaluation", TrainingBackwardInEvaluation),

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from parity import networks
-from parity.assertions import assert_parity
+from parity.assertions import assert_agreement
 from parity.comparison import hold
-from parity.factory import Pair
-from parity.localisation import parts
+from parity.localisation import kind_of_part, parts
 from parity.networks import NetworkCase, batches
-from parity.protocol import DisagreementError, Network, ParityError, check_network
+from parity.pair import Pair
+from parity.protocol import DisagreementError, ParityError
 from parity.report import cases, figures, heat
-from parity.runs import Task, clone, references, run_numpy, shuffled, torch_dtype
+from parity.runs import Setting, references, run_numpy, shuffled
 from parity.tolerance import TensorCheck, movement
 from parity.trajectory import Trajectory, assert_trajectory
 from parity.transfer import to_numpy
@@ -96,21 +95,19 @@ def _made(factory: Factory, case: NetworkCase, dtype: str, seed: int) -> Pair:
 
 def _run(pair: Pair, train: bool) -> tuple[figures.Run, list[_Candidate]]:
     """Measure the whole network and each layer alone; return also what may be drawn."""
-    check_network(pair.numpy_network)
-    module = clone(pair.torch_module, torch_dtype(pair.inputs), train)
-    losses = pair.torch_criterion, pair.numpy_criterion
-    task = Task(pair.inputs, None, pair.targets, *losses, train=train, seed=pair.seed)
-    whole = _tensors("", module, pair.numpy_network, task)
+    setting = pair.setting(train)
+    whole = _tensors(setting)
     run = figures.Run(pair.inputs.dtype.name, train, [tensor for tensor, _ in whole], [])
     candidates = _candidates(whole, run.title, guilty=False)
-    for part in parts(module, pair.numpy_network, task, pair.layers):
-        alone = _tensors(part.layer, part.module, part.network, part.task)
+    for part in parts(setting):
+        alone = _tensors(part)
         output = () if part.task.upstream is None else part.task.upstream.shape
-        layer = figures.Layer(part.layer, part.kind, output, [tensor for tensor, _ in alone])
+        measured = [tensor for tensor, _ in alone]
+        layer = figures.Layer(part.layer, kind_of_part(part), output, measured)
         run.layers.append(layer)
         candidates += _candidates(alone, f"{run.title}, the layer alone", not layer.passed)
     if not run.passed:
-        verdict, culprits = _accused(pair, train) or _guilty(run.layers)
+        verdict, culprits = _accused(setting) or _guilty(run.layers)
         run = replace(run, culprits=culprits, verdict=verdict)
     return run, candidates
 
@@ -123,10 +120,10 @@ def _candidates(measured: list[_Measured], where: str, guilty: bool) -> list[_Ca
     ]
 
 
-def _accused(pair: Pair, train: bool) -> tuple[str, list[str]] | None:
+def _accused(setting: Setting) -> tuple[str, list[str]] | None:
     """Return the verdict on the whole network and its culprits; None if it agrees."""
     try:
-        assert_parity(pair.torch_module, pair.numpy_network, pair.inputs, **pair.options(train))
+        assert_agreement(setting)
     except DisagreementError as error:
         return _culprit_lines(error), error.culprits
     return None
@@ -144,12 +141,13 @@ def _culprit_lines(error: DisagreementError) -> str:
     return "\n".join(lines)
 
 
-def _tensors(layer: str, module: nn.Module, network: Network, task: Task) -> list[_Measured]:
+def _tensors(setting: Setting) -> list[_Measured]:
     """Return each tensor's figures, and NumPy's errors where both sides have the tensor.
 
     The verdict is the harness's own; the passes are made once more for the numbers behind it.
     """
-    checks = hold("", module, network, task).checks
+    module, network, task = setting.module, setting.network, setting.task
+    checks = hold(replace(setting, name="")).checks
     own, reference, *_ = references(module, task, probes=0)
     to_numpy(module, network)
     try:
@@ -169,7 +167,7 @@ def _tensors(layer: str, module: nn.Module, network: Network, task: Task) -> lis
             with np.errstate(invalid="ignore", over="ignore"):
                 errors = np.abs(value.astype(np.float64) - reference[place])
         shape = () if value is None else value.shape
-        measured.append((_figures(check, layer or check.layer, shape, torch_error), errors))
+        measured.append((_figures(check, setting.layer or check.layer, shape, torch_error), errors))
     return measured
 
 

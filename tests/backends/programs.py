@@ -10,7 +10,9 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,12 @@ from training.backends.protocol import EpochPlan, State, Totals
 from training.backends.ranks import Ranks
 from training.config.schema import Config
 from training.data import Dataset
+
+
+def run_on_cores(program: Callable[[Dataset, Ranks], Any], dataset: Dataset, world: int) -> Any:
+    """Call a program on so many ranks; return what rank 0's call returns."""
+    with workers.other_cores(program, dataset, world) as ranks:
+        return program(dataset, ranks)
 
 
 def exchange_everything(dataset: Dataset, ranks: Ranks) -> None:
@@ -118,4 +126,4 @@ if __name__ == "__main__":
     workers.start_method = lambda: method
     empty, none = np.ones((1, 28, 28), np.uint8), np.zeros(1, np.int64)
     images = Dataset("none", empty, none, empty, none, "")
-    workers.run_on_cores(partial(train_for_ever), images, world)
+    run_on_cores(partial(train_for_ever), images, world)

@@ -11,9 +11,11 @@ from tests.training.support import MODELS, compose
 from training.backends.initialisation import initial_weights
 from training.backends.opening import open_backend
 from training.backends.protocol import Backend, Totals
+from training.backends.ranks import Alone
 from training.backends.streams import stream
 from training.config.schema import InitConfig, NormalInitConfig
 from training.data import Dataset, load_dataset
+from training.errors import ConfigError
 from training.storage.checkpoint import load_checkpoint, save_checkpoint
 from training.trainer.evaluation import score
 from training.trainer.plan import plan_epoch
@@ -285,3 +287,30 @@ def test_streams_depend_on_all_their_arguments():
     }
     assert len(draws) == 4
     assert tuple(stream(0, "order", 0).random(3)) in draws
+
+
+class OneOfTwo(Alone):
+    """Rank 0, beside a rank that says of its backend what a test gives it to say."""
+
+    world = 2
+
+    def __init__(self, other: str) -> None:
+        self._other = other
+
+    def all_gather_text(self, text: str) -> list[str]:
+        return [text, self._other]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("error no room left", "rank 1: no room left"),
+        ("device cuda", "device=cpu means cuda for rank 1 and cpu for rank 0"),
+    ],
+)
+def test_what_another_rank_finds_is_told(other, words):
+    pytest.importorskip("torch")
+    config = compose("backend=torch", "device=cpu", "model=linear_baseline")
+    with pytest.raises(ConfigError, match=words):
+        open_backend(config, OneOfTwo(other))
+    assert open_backend(config, OneOfTwo("device cpu")).device == "cpu"

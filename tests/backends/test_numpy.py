@@ -39,7 +39,7 @@ def trained(world: int, *model: str, **options) -> Trained:
     program = partial(programs.train, config=config, offsets=BATCHES, **options)
     if world == 1:
         return program(images, ALONE)
-    return workers.run_on_cores(program, images, world)
+    return programs.run_on_cores(program, images, world)
 
 
 def assert_same_bits(one: Trained, other: Trained) -> None:

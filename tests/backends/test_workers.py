@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.backends import programs
+from tests.backends.programs import run_on_cores
 from tests.training.support import ROOT, few_digits
 from training.backends import shared_memory, workers
-from training.backends.workers import run_on_cores
 from training.errors import ProcessError
 
 METHODS = multiprocessing.get_all_start_methods()

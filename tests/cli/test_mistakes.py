@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 import training.trainer.trainer
-from tests.training.support import train_py
+from tests.training.support import ROOT, train_py
 
 CASES = {
     "epohcs=3": r"epohcs.*did you mean trainer\.epochs",
@@ -70,6 +73,7 @@ CASES = {
     "seed=é": r"seed=é.*\"seed='\.\.\.'\"",
     "seed=${seed}": r"seed: .*interpolation",
     "=": r"key=value",
+    f"+model.arguments.{'a' * 300}=1": r"there is no setting model\.arguments\.a+\.\.\.$",
     "study.title='a\tb'": r"study\.title must be one line",
     "study.title='\\${seed}'": r"study\.title must be one line",
     "trainer.checkpoint_every='1\tepoch'": r"trainer\.checkpoint_every must be a whole number",
@@ -156,6 +160,29 @@ def test_a_cluster_that_is_not_there(call_main, capsys, tmp_path, monkeypatch):
     assert call_main("--multirun", "seed=1,2", f"hydra.launcher._target_={slurm}") == 2
     assert re.search("srun.*hydra/launcher=submitit_local", one_line(capsys))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_job_at_once(call_main, capsys, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs lenet-twins[sweep]")
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+    assert call_main("--multirun", "seed=1,2", *joblib) == 2
+    assert "hydra.launcher.n_jobs must be" in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_folder_that_is_gone(tmp_path):
+    script = "import os, sys; os.rmdir(os.getcwd()); import training.cli.main as m; m.main()"
+    result = subprocess.run(
+        [sys.executable, "-c", script, "data=digits"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert "is gone" in result.stderr
 
 
 def test_missing_data(call_main, capsys, tmp_path, monkeypatch):

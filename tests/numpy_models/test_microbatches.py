@@ -44,7 +44,7 @@ def test_the_split_changes_no_more_than_rounding(name: str) -> None:
         net = build(name).to(np.float64)
         net.reset_parameters(7)
         shared_masks(net)
-        loss, y = loss_and_gradients(net, CrossEntropyLoss(), x, targets, size)
+        loss, y = loss_and_gradients(net, CrossEntropyLoss(), x, targets, size=size)
         results.append({"loss": loss, "outputs": y, **net.gradients()})
     for key, expected in results[0].items():
         # √n roundings of a sum over batch and positions.
@@ -88,17 +88,29 @@ def test_masks_do_not_depend_on_the_split(drawn: str) -> None:
         if drawn == "by the caller":
             shared_masks(net)
         before = [leaf.draw for leaf in dropouts]
-        seen.append(loss_and_gradients(net, MSELoss(), x, x, size)[1])
+        seen.append(loss_and_gradients(net, MSELoss(), x, x, size=size)[1])
         assert [leaf.draw for leaf in dropouts] == before
     # The sums of a product depend on its shape; a wrong mask is off by far more.
     np.testing.assert_allclose(*seen, atol=1e-5)
+
+
+def test_the_shares_of_parts_add_up_to_the_batch() -> None:
+    x, targets = batch(28, np.float64)
+    net, criterion = build("lenet5_relu").to(np.float64), CrossEntropyLoss()
+    loss, _ = loss_and_gradients(net, criterion, x, targets)
+    gradients, shares = net.flat_gradients.copy(), []
+    for part in (slice(0, 11), slice(11, BATCH)):
+        share, _ = loss_and_gradients(net, criterion, x[part], targets[part], whole=BATCH)
+        shares.append((share, net.flat_gradients.copy()))
+    np.testing.assert_allclose(sum(share for share, _ in shares), loss, rtol=1e-12)
+    np.testing.assert_allclose(sum(part for _, part in shares), gradients, atol=1e-12)
 
 
 def test_a_failing_batch_gives_the_draws_back() -> None:
     net = Sequential(Linear(4, 3), Dropout(0.5))
     targets = np.array([0, 1, 2, 9])  # out of range in the second micro-batch
     with pytest.raises(ValueError, match=r"lie in 0\.\.2"):
-        loss_and_gradients(net, CrossEntropyLoss(), np.ones((4, 4), np.float32), targets, 2)
+        loss_and_gradients(net, CrossEntropyLoss(), np.ones((4, 4), np.float32), targets, size=2)
     assert net.layers["1"].draw is None
 
 

@@ -46,7 +46,7 @@ def test_each_set_has_its_row_and_what_is_not_offered_is_named(monkeypatch, caps
     [
         (["--set", "sparc"], "no set of kernels 'sparc': there are native, plain, absent"),
         (["factories:right", "batch"], "'batch' is no argument of a factory"),
-        (["factories:rigt"], "rigt is not in factories"),
+        (["factories:rigt", "--set", "native"], "rigt is not in factories"),
         (
             ["factories:dying", "--set", "native"],
             "the process under native ended with status 9: out of luck",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
-from typing import TypeVar
+from typing import Any
 
 from training import environment
 from training.backends.ranks import ALONE, Ranks
 from training.config.schema import Config
 from training.data import Dataset
 
-Result = TypeVar("Result")
-#: What every rank runs; on all but rank 0 the result is dropped.
-Program = Callable[[Config, Dataset, Ranks], Result]
+#: What every rank runs; of those that are started, the result is dropped.
+Program = Callable[[Config, Dataset, Ranks], Any]
 
 
 def process_ranks() -> Ranks:
@@ -27,10 +27,9 @@ def process_ranks() -> Ranks:
     return ALONE if environment.processes() == 1 else _torchruns()
 
 
-def run_on_ranks(
-    program: Program[Result], config: Config, dataset: Dataset, ranks: Ranks
-) -> Result:
-    """Call program(config, dataset, ranks) on every rank; return what this one's call returns.
+@contextmanager
+def all_ranks(program: Program, config: Config, dataset: Dataset, ranks: Ranks) -> Iterator[Ranks]:
+    """Have the ranks that are not there yet call program(config, dataset, ranks) beside the block.
 
     Args:
         program: the same on all ranks; it pickles.
@@ -45,12 +44,14 @@ def run_on_ranks(
     startable = not multiprocessing.current_process().daemon  # it may have no children
     if ranks.world == 1 and config.backend.name == "numpy" and startable:
         from training.backends.numpy import worthwhile_ranks
-        from training.backends.workers import run_on_cores
+        from training.backends.workers import other_cores
 
         world = worthwhile_ranks(config)
         if world > 1:
-            return run_on_cores(partial(program, config), dataset, world)
-    return program(config, dataset, ranks)
+            with other_cores(partial(program, config), dataset, world) as cores:
+                yield cores
+            return
+    yield ranks
 
 
 @cache

@@ -29,6 +29,8 @@ from training.data import Dataset, flip_images
 from training.environment import available_cores, keep_freed_memory
 from training.errors import ConfigError
 
+#: Images that are scaled to float32 at a time.
+EVALUATION_BATCH = 1000
 #: Activations that a rank should have in a step. With fewer, calling NumPy's functions takes longer
 #: than their arithmetic (they were equal at 140,000 to 320,000 in the five networks), and another
 #: rank, which makes the same calls, brings little.
@@ -115,7 +117,9 @@ class NumpyBackend:
         if first_training is not None:
             images = self._dataset.train_images[:first_training]
         part = self._part(len(images))
-        logits = outputs(self._net, self._input(images[part]))
+        own = images[part]
+        batches = (own[i : i + EVALUATION_BATCH] for i in range(0, len(own), EVALUATION_BATCH))
+        logits = np.concatenate([outputs(self._net, self._input(batch)) for batch in batches])
         if not self._shared:
             return logits
         whole = np.zeros((len(images), *logits.shape[1:]), np.float32)

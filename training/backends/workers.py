@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing.process import BaseProcess
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -29,27 +29,27 @@ from training.backends.shared_memory import Memory, Shared, SharedMemoryRanks
 from training.data import Dataset
 from training.errors import ConfigError, ProcessError, RunError, StoppedError
 
-Result = TypeVar("Result")
 #: Called on every rank with the data set and the ranks.
-Program = Callable[[Dataset, SharedMemoryRanks], Result]
+Program = Callable[[Dataset, SharedMemoryRanks], Any]
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 #: Seconds in which the other ranks may end when the program has.
-FAREWELL = 10
+JOIN_SECONDS = 10
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Result:
-    """Call program(dataset, ranks) in this process, as rank 0, and in world - 1 others.
+@contextmanager
+def other_cores(program: Program, dataset: Dataset, world: int) -> Iterator[SharedMemoryRanks]:
+    """Have world - 1 other processes call program(dataset, ranks) while the block does.
 
     Args:
         program: must be one that pickles where processes are spawned.
         dataset: its images are not copied for each process.
         world: at least 2.
 
-    Returns:
-        What rank 0's call returns.
+    Yields:
+        The ranks, of which this process is the first.
 
     Raises:
         ConfigError: if so many processes cannot be started.
@@ -68,10 +68,9 @@ def run_on_cores(program: Program[Result], dataset: Dataset, world: int) -> Resu
         ranks = SharedMemoryRanks(0, shared, partial(_check, workers, shared))
         ranks.barrier()
         ranks.note = f"{world} processes, started in {perf_counter() - started:.2f} s"
-        result = program(dataset, ranks)
+        yield ranks
         for worker in workers:
-            worker.join(FAREWELL)
-        return result
+            worker.join(JOIN_SECONDS)
     finally:
         for worker in workers:
             worker.kill()

@@ -23,6 +23,9 @@ from typing import NoReturn
 from training import environment
 from training.cli import jobs
 from training.cli.arguments import parse
+from training.cli.job_folders import begin, discard, present
+from training.cli.launchers import hand_over, launch
+from training.cli.running import run_sweep
 from training.errors import ConfigError, RunError, StoppedError, cannot_write
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
@@ -36,21 +39,14 @@ def main() -> None:
     try:
         status = _main()
         sys.stdout.flush()
-    except (ConfigError, RunError, StoppedError) as error:
-        if show_all and not isinstance(error, StoppedError):
+    except (Exception, KeyboardInterrupt) as error:
+        known = _known(error)
+        if environment.rank() > 0:
+            _end_rank(error, known, show_all)
+        if known is None or (show_all and not isinstance(error, KeyboardInterrupt)):
             raise
-        _end(error, str(error), getattr(error, "exit_status", 2))
-    except KeyboardInterrupt as error:
-        _end(error, "interrupted before there was anything to save", 130)
-    except OSError as error:
-        message = cannot_write(error)
-        if show_all or message is None:
-            raise
-        _end(error, message, 1)
-    except Exception as error:
-        if environment.rank() == 0:
-            raise
-        _end(error, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", 1)
+        message, status = known
+        _say(message)
     if status:
         sys.exit(status)
 
@@ -63,8 +59,6 @@ def _main() -> int:
         options.remove(override)
     shows = args.help or args.info or args.cfg
     if args.hydra_help or args.shell_completion or shows:
-        from training.cli.launchers import hand_over
-
         if environment.rank() == 0:
             if shows:
                 jobs.read(args)
@@ -78,14 +72,10 @@ def _main() -> int:
     numpy = any(job.config.backend.name == "numpy" for job in request.jobs)
     environment.prepare_blas("numpy" if numpy else "torch")
     if not request.plain:
-        from training.cli.launchers import launch
-
         return launch(request, options)
-    from training.cli.running import run_single, run_sweep
-
     if request.sweep:
         return run_sweep(request)
-    run_single(request)
+    _run_single(request)
     return 0
 
 
@@ -116,11 +106,39 @@ def _check_resources(request: jobs.Request) -> None:
             f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
             "has started: leave one of them out"
         )
+    if request.sweep and request.launcher == "joblib" and request.hydra.launcher.n_jobs == 0:
+        raise ConfigError(
+            "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
+            "cores, not 0"
+        )
     if request.sweep and request.launcher == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
             "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
             "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
         )
+
+
+def _run_single(request: jobs.Request) -> None:
+    """Run the one job of a request in its folder.
+
+    Raises:
+        ConfigError: and then the folder is not there any more.
+        RunError, StoppedError: as `training.trainer`.
+    """
+    from training.trainer.trainer import run
+
+    (job,) = request.jobs
+    if request.resumes:
+        # .hydra stays what it was when the run began; config.yaml says what it has become.
+        run(job.config, request.directory)
+        return
+    there = present(job.directory)
+    directory = begin(job, job.directory, "hydra.run.dir")
+    try:
+        run(job.config, directory)
+    except ConfigError:
+        discard(directory, there)
+        raise
 
 
 def _tell_finished(request: jobs.Request) -> None:
@@ -131,18 +149,30 @@ def _tell_finished(request: jobs.Request) -> None:
     )
 
 
-def _end(error: BaseException, message: str, status: int) -> NoReturn:
-    """Say what has ended this process, as far as rank 0 does not, and end it."""
-    rank = environment.rank()
-    if rank == 0:
-        _say(message)
-        sys.exit(status)
-    if os.environ.get("HYDRA_FULL_ERROR"):
+def _known(error: BaseException) -> tuple[str, int] | None:
+    """Return what to say of an error and the exit status, or None for a defect's."""
+    if isinstance(error, (RunError, StoppedError)):
+        return str(error), error.exit_status
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted before there was anything to save", 130
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # os.getcwd's
+        return "the folder that this was started in is gone: change to another", 2
+    if isinstance(error, OSError):
+        message = cannot_write(error)
+        return None if message is None else (message, 1)
+    return (str(error), 2) if isinstance(error, ConfigError) else None
+
+
+def _end_rank(error: BaseException, known: tuple[str, int] | None, show_all: bool) -> NoReturn:
+    """End a rank other than 0; say why as far as rank 0 does not."""
+    if show_all:
         traceback.print_exception(error)
-    if isinstance(error, (ConfigError, RunError, KeyboardInterrupt)):
+    text = str(error).strip().partition("\n")[0]
+    message, status = known or (f"{type(error).__name__}: {text}", 1)
+    if known:
         time.sleep(PATIENCE)
     if not isinstance(error, KeyboardInterrupt):
-        _say(f"rank {rank}: {message}")
+        _say(f"rank {environment.rank()}: {message}")
     # Waiting for others, as an ordinary exit may, would hold up the end of the job.
     os._exit(status)
 

@@ -1,18 +1,21 @@
-"""Run jobs one after another in this process, and remember which of a sweep's have failed."""
+"""A sweep: its jobs one after another in this process, and which of them have failed.
+
+The trainer is imported late: NumPy must not start before the configuration has decided how.
+"""
 
 from __future__ import annotations
 
-import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from omegaconf import OmegaConf, read_write
+from omegaconf import OmegaConf
 
 from training import environment
-from training.cli.jobs import Job, Request
+from training.cli.job_folders import begin, discard, present
+from training.cli.jobs import Request
 from training.config.schema import ModelConfig
 from training.errors import ConfigError, DivergenceError, RunError, StoppedError
 from training.storage import run_folder
@@ -21,29 +24,6 @@ from training.storage.run_folder import FAILURE
 #: Of the jobs that were not started.
 MAX_NAMED = 5
 SWEEP = "multirun.yaml"
-
-
-def run_single(request: Request) -> None:
-    """Run the one job of a request in its folder.
-
-    Raises:
-        ConfigError: and then the folder is not there any more.
-        RunError, StoppedError: as `training.trainer`.
-    """
-    from training.trainer.trainer import run
-
-    (job,) = request.jobs
-    if request.resumes:
-        # .hydra stays what it was when the run began; config.yaml says what it has become.
-        run(job.config, request.directory)
-        return
-    present = _present(job.directory)
-    directory = _begin(job, job.directory, "hydra.run.dir")
-    try:
-        run(job.config, directory)
-    except ConfigError:
-        _discard(directory, present)
-        raise
 
 
 def run_sweep(request: Request) -> int:
@@ -59,7 +39,7 @@ def run_sweep(request: Request) -> int:
     from training.trainer.trainer import run
 
     leads, place = environment.rank() == 0, request.directory
-    present = _present(place)
+    there = present(place)
     if leads:
         place = run_folder.claim(place, "hydra.sweep.dir")
         OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
@@ -68,7 +48,7 @@ def run_sweep(request: Request) -> int:
     for number, job in enumerate(request.jobs):
         if leads:
             print(f"job {number + 1} of {len(request.jobs)}: {request.varied(job)}", flush=True)
-        directory = _begin(job, place / job.directory, "hydra.sweep.subdir")
+        directory = begin(job, place / job.directory, "hydra.sweep.subdir")
         model = job.config.model
         try:
             run(job.config, directory, introduce=model not in introduced)
@@ -79,9 +59,9 @@ def run_sweep(request: Request) -> int:
             raise
         except Exception as error:
             if number == 0 and isinstance(error, ConfigError):
-                _discard(directory, place.absolute())
+                discard(directory, place.absolute())
                 (place / SWEEP).unlink(missing_ok=True)
-                _discard(place, present)
+                discard(place, there)
                 raise
             # Of several ranks, only a divergence is found by all.
             if environment.processes() > 1 and not isinstance(error, DivergenceError):
@@ -124,39 +104,3 @@ def tell_not_started(settings: Iterable[str]) -> None:
     more = f" and {len(left) - MAX_NAMED} more" if len(left) > MAX_NAMED else ""
     named = f"{'; '.join(left[:MAX_NAMED])}{more}"
     print(f"train.py: {plural} not started: {named}", file=sys.stderr)
-
-
-def _begin(job: Job, wanted: Path, setting: str) -> Path:
-    """Return the job's folder, claimed, with Hydra's record of it; rank 0 alone writes."""
-    if environment.rank() > 0:
-        return wanted
-    directory = run_folder.claim(Path(wanted).absolute(), setting)
-    hydra = job.hydra.hydra
-    with read_write(hydra):
-        hydra.runtime.output_dir = str(directory)
-    if hydra.output_subdir is not None:
-        record = directory / str(hydra.output_subdir)
-        record.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(job.composed, record / "config.yaml")
-        OmegaConf.save(job.hydra, record / "hydra.yaml")
-        OmegaConf.save(hydra.overrides.task, record / "overrides.yaml")
-    return directory
-
-
-def _present(wanted: Path) -> Path:
-    """Return the innermost folder of a path that is there already."""
-    wanted = wanted.absolute()
-    return next(path for path in (wanted, *wanted.parents) if path.exists())
-
-
-def _discard(directory: Path, present: Path) -> None:
-    """Remove a folder that `_begin` has made, and those around it up to one that was there."""
-    if environment.rank() > 0:
-        return
-    shutil.rmtree(directory / ".hydra", ignore_errors=True)
-    directory = directory.absolute()
-    for folder in (directory, *directory.parents):
-        if folder == present:
-            return
-        with suppress(OSError):
-            folder.rmdir()

@@ -23,6 +23,8 @@ from training.errors import ConfigError
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "conf"
 NAME = "config"
+#: Characters of a setting's name: Hydra looks for a file of that name.
+MAX_KEY = 100
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "backend": {"torch": schema.TorchBackendConfig, "numpy": schema.NumpyBackendConfig},
@@ -116,8 +118,11 @@ class Composer:
                     f"{argument}: {first_line(error)}; special characters are quoted, as in "
                     f"\"{key}='...'\""
                 ) from error
-        if not all(override.key_or_group for override in found):
-            raise ConfigError("=: write settings as key=value")
+        for key in (override.key_or_group for override in found):
+            if not key:
+                raise ConfigError("=: write settings as key=value")
+            if len(key) > MAX_KEY:
+                raise ConfigError(f"there is no setting {key[:MAX_KEY]}...")
         return found
 
     def compose(self, settings: Sequence[str]) -> DictConfig:

@@ -37,7 +37,12 @@ class ModelConfig:
 
 @dataclass
 class BackendConfig:
-    """Which twin trains; `threads` null means as many cores as pay off."""
+    """Which twin trains.
+
+    Attributes:
+        threads: cores at work: threads of PyTorch in each process; processes of NumPy, with one
+            core each. Null means as many as pay off.
+    """
 
     name: str = MISSING
     threads: Annotated[int, Range(1, 1024)] | None = None

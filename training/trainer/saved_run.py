@@ -53,9 +53,10 @@ class Maker:
         return cls(backend.name, backend.device, backend.threads, ranks.world)
 
     def __str__(self) -> str:
-        plural = "" if self.threads == 1 else "s"
-        shared = f"{self.processes} processes, " if self.processes > 1 else ""
-        return f"{self.backend} ({self.device}, {shared}{self.threads} thread{plural})"
+        cores = [f"{self.processes} processes"] if self.processes > 1 else []
+        if not cores or self.backend != "numpy":  # whose processes have one thread each
+            cores.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
+        return f"{self.backend} ({', '.join([self.device, *cores])})"
 
     def followed_by(self, other: Maker, config: Config) -> str:
         """Return in words what it means that another one goes on."""

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from training.backends.launch import process_ranks, run_on_ranks
+from training.backends.launch import all_ranks, process_ranks
 from training.backends.opening import open_backend
 from training.backends.protocol import Backend, EpochPlan
 from training.backends.ranks import Ranks
@@ -69,7 +69,8 @@ def run(config: Config, directory: Path, introduce: bool = True) -> float:
         chosen, epochs = f"the default for {dataset.name}", DEFAULT_EPOCHS[dataset.name]
         config = replace(config, trainer=replace(config.trainer, epochs=epochs))
     program = partial(train, directory=directory, chosen=chosen, introduce=introduce)
-    return run_on_ranks(program, config, dataset, ranks)
+    with all_ranks(program, config, dataset, ranks) as ranks:
+        return program(config, dataset, ranks)
 
 
 def train(

@@ -234,6 +234,7 @@ def test_two_cuda_devices_are_one(place, monkeypatch, no_pictures):
         (("backend=numpy",), "backend=numpy trains in one process, not in 2: leave torchrun out"),
         (("--multirun", "backend=torch,numpy"), "backend=numpy trains in one process, not in 2"),
         (("--multirun", "seed=1,2", "hydra/launcher=joblib"), "hydra/launcher=joblib cannot"),
+        (("seed=1",), "WORLD_SIZE=2 is set and MASTER_ADDR is not: start several processes with"),
         (("backend.batch_norm=none",), "backend.batch_norm must be one of synchronised, local"),
     ],
 )

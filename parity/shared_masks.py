@@ -15,7 +15,7 @@ from parity.protocol import ParityError
 Draw = Callable[[tuple[int, ...]], np.ndarray]
 
 
-def tape(seed: int, layer: int) -> Draw:
+def uniforms(seed: int, layer: int) -> Draw:
     """Return a function that gives float32 uniforms by seed, dropout layer and number of calls."""
     calls = 0
 
@@ -29,7 +29,7 @@ def tape(seed: int, layer: int) -> Draw:
 
 @contextmanager
 def on_torch(module: nn.Module, seed: int) -> Iterator[None]:
-    """Let the module's dropout layers, those with an attribute ``draw``, read a fresh tape.
+    """Let the module's dropout layers, those with an attribute ``draw``, draw afresh from the seed.
 
     Raises:
         ParityError: if the module holds one of torch's own dropout layers in training mode, whose
@@ -47,15 +47,15 @@ def on_torch(module: nn.Module, seed: int) -> Iterator[None]:
     def as_tensors(draw: Draw) -> Callable[[tuple[int, ...]], Tensor]:
         return lambda shape: torch.from_numpy(draw(shape)).to(device)
 
-    with _drawing(layers, [as_tensors(tape(seed, k)) for k in range(len(layers))]):
+    with _drawing(layers, [as_tensors(uniforms(seed, k)) for k in range(len(layers))]):
         yield
 
 
 @contextmanager
 def on_numpy(network: Any, seed: int) -> Iterator[None]:
-    """Let the network's dropout layers, those with an attribute ``draw``, read a fresh tape."""
+    """Let the network's layers with an attribute ``draw`` draw afresh from the seed."""
     layers = [layer for layer in _with_inner(network) if hasattr(layer, "draw")]
-    with _drawing(layers, [tape(seed, k) for k in range(len(layers))]):
+    with _drawing(layers, [uniforms(seed, k) for k in range(len(layers))]):
         yield
 
 
