@@ -89,8 +89,10 @@ def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
             request = json.loads(ranks.broadcast_bytes(line.encode()) or "null")
 
 
-def make_task(target: str, threads: int, arguments: dict[str, Any], ranks: Ranks, **_: Any) -> Any:
-    """Make the object that is called."""
+def make_task(
+    target: str, threads: int, arguments: dict[str, Any], ranks: Ranks, **others: Any
+) -> Any:
+    """Make the object that is called; the others are for the process (see `prepare`)."""
     module, _, name = target.partition(":")
     made = getattr(importlib.import_module(module), name)
     shared: dict[str, Any] = {"ranks": ranks} if ranks.world > 1 else {}
