@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +56,8 @@ def run_on_ranks(program: Any, world: int) -> None:
 
     blank = np.zeros((1, 1, 1), np.uint8), np.zeros(1, np.int64)
     dataset = Dataset("mnist", *blank, *blank, source="")
-    if world > 1:
-        with other_cores(program, dataset, world) as ranks:
-            program(dataset, ranks)
-    else:
-        program(dataset, ALONE)
+    with other_cores(program, dataset, world) if world > 1 else nullcontext(ALONE) as ranks:
+        program(dataset, ranks)
 
 
 def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
