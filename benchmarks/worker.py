@@ -64,7 +64,7 @@ def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
     """Make the task, then call it until there are no more calls; rank 0 reads and answers them."""
     task: Any = None
     request: Any = setup
-    answer: dict[str, Any]
+    answer: Any
     with os.fdopen(answers, "w", encoding="utf-8") as output:
         while request:
             try:

@@ -86,7 +86,7 @@ class Layer(State):
             ValueError: if shape or dtype do not fit, naming the layer that refuses.
         """
         x = np.asarray(x)
-        self._shapes = None
+        self.forget()  # before new memory is asked for: this batch then finds the last one's, warm
         shapes = x.shape, (len(x), *self._checked_output_shape(x))
         with np.errstate(all="ignore"):
             y = batch_first(self.forward_batch_last(batch_last(x).copy())).copy()
@@ -128,6 +128,8 @@ class Layer(State):
     def forget(self) -> None:
         """Drop what the last ``forward`` kept for ``backward``."""
         self._saved = self._shapes = None
+        for layer in self.layers.values():
+            layer.forget()
 
     # Modes
 

@@ -58,7 +58,7 @@ class LastTie(Remembering):
 class SmallestTie(Remembering):
     """Among those that nearly tie, the smallest receives the gradient."""
 
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         views = np.array(_views(self, self.seen, -np.inf))
         close = np.where(self.winners(NEARLY), views, np.inf)
         return self.routed(dy, np.arange(len(views))[:, None, None, None, None] == close.argmin(0))
@@ -67,13 +67,13 @@ class SmallestTie(Remembering):
 class FirstWithinReach(Remembering):
     """The first that comes within a thousandth of the maximum receives the gradient."""
 
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         first = np.argmax(self.winners(1e-3), axis=0)
         return self.routed(dy, [first == k for k in range(len(self.winners()))])
 
 
 class EveryNearTie(Remembering):
-    def backward(self, dy, input_gradient=True):
+    def backward_batch_last(self, dy, input_gradient=True):
         return self.routed(dy, self.winners(NEARLY))
 
 

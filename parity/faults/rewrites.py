@@ -38,8 +38,8 @@ class OffsetByOffset(Conv2d):
 class RoundedEitherWay(Conv2d):
     """Every other element of the result one unit in the last place higher, as other kernels do."""
 
-    def forward(self, x):
-        y = super().forward(x)
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
         y[1::2] = np.nextafter(y[1::2], np.inf, dtype=y.dtype)
         y[:, :, 1::2] = np.nextafter(y[:, :, 1::2], np.inf, dtype=y.dtype)
         return y

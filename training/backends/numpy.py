@@ -176,8 +176,9 @@ class NumpyBackend:
         if flips is not None:
             images = flip_images(images, flips[part])
         self._draw_masks(number, size, part)
-        criterion = _Share(self._criterion, len(labels) / size)
-        loss, logits = loss_and_gradients(self._net, criterion, self._input(images), labels)
+        loss, logits = loss_and_gradients(
+            self._net, self._criterion, self._input(images), labels, whole=size
+        )
         sums = np.array([loss * size, (logits.argmax(axis=1) == labels).sum()])
         if self._shared:
             self._ranks.all_reduce(self._net.flat_gradients)
@@ -210,22 +211,6 @@ class NumpyBackend:
             generator = stream(self._seed, "dropout", step)
             for layer in self._dropouts:
                 layer.draw = lambda shape: generator.random((size, *shape[1:]), np.float32)[part]
-
-
-class _Share:
-    """What a part of a batch adds to the batch's mean loss: the part's own mean times its share."""
-
-    def __init__(self, criterion: CrossEntropyLoss, share: float) -> None:
-        self._criterion, self._share = criterion, share
-
-    def forward(self, logits: NDArray, labels: NDArray) -> float:
-        return self._share * self._criterion.forward(logits, labels)
-
-    def backward(self) -> NDArray:
-        # Scaled here and not in the end: batch normalisation adds up the parts' gradients.
-        gradient = self._criterion.backward()
-        gradient *= gradient.dtype.type(self._share)
-        return gradient
 
 
 def worthwhile_ranks(config: Config) -> int:
