@@ -86,17 +86,8 @@ class Worker:
             encoding="utf-8",
         )
         try:
-            self._ask(
-                {
-                    "target": implementation.target,
-                    "blas": implementation.blas,
-                    "processes": implementation.processes,
-                    "pinned": implementation.pinned,
-                    "keeps_memory": implementation.keeps_memory,
-                    "threads": threads,
-                    "arguments": {**implementation.arguments, **arguments},
-                }
-            )
+            given = {**implementation.arguments, **arguments}
+            self._ask(asdict(implementation) | {"threads": threads, "arguments": given})
         except BaseException:
             self.close()
             raise
