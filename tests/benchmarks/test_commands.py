@@ -112,7 +112,7 @@ def test_run_command(command_line, capsys):
     (result,) = content["results"]
     assert result["batch"] == 64
     assert all(result["seconds"][side]["median"] > 0 for side in ("numpy", "torch"))
-    assert result["peaks"]["numpy"]["median"] < result["peaks"]["torch"]["median"]
+    assert all(result["peaks"][side]["median"] > 0 for side in ("numpy", "torch"))
     assert "| imports alone " in capsys.readouterr().out
 
 

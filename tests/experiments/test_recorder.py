@@ -147,6 +147,7 @@ def test_an_epochs_line_tells_the_best_and_the_time_left(monkeypatch, capsys) ->
     monkeypatch.setattr(console, "perf_counter", lambda: now[0])
     lines = console.Console()
     lines.begin(epochs=12, done=2)
+    monkeypatch.setenv("COLUMNS", "120")
     row = Row(3, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
     rows = [replace(row, epoch=1), replace(row, epoch=2, test_accuracy=0.95), row]
     now[0] += 20

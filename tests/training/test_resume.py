@@ -24,7 +24,7 @@ from training.trainer.trainer import Trainer, run
 
 BACKENDS = ("numpy", "torch")
 # Five steps an epoch, the last of 16 images.
-SHORT = ("trainer.epochs=2", "trainer.batch_size=20", "data.flip=0.5")
+SHORT = ("trainer.epochs=2", "trainer.batch_size=20", "data.flip=0.5", "backend.threads=1")
 pytestmark = pytest.mark.usefixtures("few_digits")
 
 
