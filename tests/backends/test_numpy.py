@@ -18,7 +18,7 @@ from training.backends.ranks import ALONE
 BATCHES = [0, 32, 64, 95, 97]
 NORMALISED = ("model=lenet5_variant", "model.arguments.batch_norm=true")
 #: How far sums in another order may take losses, logits, parameters and buffers, by their norms.
-#: Batch normalisation divides by the deviation of what may be two images; with the last network's
+#: Batch normalisation divides by the std of what may be two images; with the last network's
 #: ReLUs and maxima, rounding may become a decision.
 NETWORKS = {
     "tanh": (("model=lenet5_tanh",), 1e-5),

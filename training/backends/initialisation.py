@@ -66,7 +66,7 @@ def _draw(
         return generator.uniform(-bound, bound, shape).astype(np.float32)
     if name.endswith(".bias"):
         return np.zeros(shape, np.float32)
-    deviation = math.sqrt(2 / (fan_in + fan_out) if init.name == "xavier" else 2 / fan_in)
+    std = math.sqrt(2 / (fan_in + fan_out) if init.name == "xavier" else 2 / fan_in)
     if isinstance(init, NormalInitConfig) and len(kernel) == 2:
-        deviation = init.linear_std
-    return (generator.standard_normal(shape) * deviation).astype(np.float32)
+        std = init.linear_std
+    return (generator.standard_normal(shape) * std).astype(np.float32)

@@ -118,7 +118,7 @@ class Backend(Protocol):
 def pixel_scale(scaling: str) -> tuple[np.float32, np.float32]:
     """Return (scale, shift) so that pixel·scale + shift, in float32, is the network's input.
 
-    "unit" is x/255, "standard" (x/255 - 0.1307)/0.3081 (MNIST's mean and deviation), "raw" x.
+    "unit" is x/255, "standard" (x/255 - 0.1307)/0.3081 (MNIST's mean and std), "raw" x.
     """
     return {
         "unit": (np.float32(1 / 255), np.float32(0)),

@@ -1,6 +1,6 @@
 """Random streams that depend on the seed, a purpose and a counter, and on nothing else.
 
-No generator is ever carried from one step to the next: a run can be taken up again anywhere, and
+No generator is ever carried from one step to the next: a run can be resumed anywhere, and
 both backends draw the same numbers. Purposes in use: "init <parameter>" (counter 0), "order" and
 "augment" (counter: epoch), "dropout" (counter: step; layers draw in the network's order).
 """

@@ -20,7 +20,7 @@ from training.config.suggestions import groups
 from training.errors import ConfigError
 from training.trainer import resume
 
-ONE_RUN = "resume takes up one run: give one folder, and no --multirun"
+ONE_RUN = "resume goes on with one run: give one folder, and no --multirun"
 
 
 @dataclass(frozen=True)

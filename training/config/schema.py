@@ -229,7 +229,7 @@ class Config:
     """Everything that decides a run.
 
     Attributes:
-        resume: folder of a run that is to be taken up where it was saved, with its own settings.
+        resume: folder of a run to go on with from where it was saved, with its own settings.
         resume_override: whether settings that change the result may differ from that run's.
     """
 

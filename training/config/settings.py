@@ -26,7 +26,7 @@ INCIDENTAL = (
     "data.download",
 )
 
-#: May change as a run is taken up again: it may also go on for longer, but not from another seed.
+#: May change as a run is resumed: it may also go on for longer, but not from another seed.
 RESUMABLE = (*INCIDENTAL, "trainer.epochs")
 
 #: Make a run no variant of its recipe: seeds are what means are taken over, lengths are not.

@@ -1,4 +1,4 @@
-"""Taking up a run again: its settings from its checkpoint, and what may differ from them.
+"""Resuming a run: its settings from its checkpoint, and what may differ from them.
 
 The record in a checkpoint is treated as a stranger's: it sets values that the configuration checks
 like the user's own, and never a path or an interpolation.

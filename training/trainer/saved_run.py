@@ -39,7 +39,7 @@ LEARNING_RATE = ("optimizer.lr", "scheduler")
 
 
 @dataclass(frozen=True)
-class Maker:
+class Provenance:
     """What computes a run; another one rounds differently."""
 
     backend: str
@@ -48,7 +48,7 @@ class Maker:
     processes: int
 
     @classmethod
-    def of(cls, backend: Backend, ranks: Ranks) -> Maker:
+    def of(cls, backend: Backend, ranks: Ranks) -> Provenance:
         """Return what computes on these ranks."""
         return cls(backend.name, backend.device, backend.threads, ranks.world)
 
@@ -58,7 +58,7 @@ class Maker:
             cores.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
         return f"{self.backend} ({', '.join([self.device, *cores])})"
 
-    def followed_by(self, other: Maker, config: Config) -> str:
+    def followed_by(self, other: Provenance, config: Config) -> str:
         """Return in words what it means that another one goes on."""
         shared = max(self.processes, other.processes) > 1
         local = shared and getattr(config.backend, "batch_norm", None) == "local"
@@ -85,7 +85,7 @@ class SavedRun:
     progress: Progress
     config: dict[str, Any]
     dataset: dict[str, Any]
-    maker: Maker
+    maker: Provenance
     seconds: float
     notes: list[str]
     marks: dict[str, Mark] = field(default_factory=dict)
@@ -123,7 +123,7 @@ class SavedRun:
         progress = Progress.from_record(record["progress"], state.pop(ROWS))
         kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
         marks = {name: Mark(*mark) for name, mark in record.get("tables", {}).items()}
-        return cls(state, progress, maker=Maker(**record["maker"]), marks=marks, **kept)
+        return cls(state, progress, maker=Provenance(**record["maker"]), marks=marks, **kept)
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
         """Have the backend go on from here.

@@ -43,7 +43,7 @@ from training.trainer.live_log import check_logger
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress, epoch_row
 from training.trainer.recorder import Recorder
-from training.trainer.saved_run import Maker, SavedRun, clean_up, describe, newest_run
+from training.trainer.saved_run import Provenance, SavedRun, clean_up, describe, newest_run
 
 
 def run(config: Config, directory: Path, introduce: bool = True) -> float:
@@ -287,7 +287,7 @@ class Trainer:
         if passed_over:
             self.say(f"{passed_over}: going on from the checkpoint before it")
         self.say(f"resumed {self.progress.where(self.epochs)}")
-        now = Maker.of(self.backend, self.ranks)
+        now = Provenance.of(self.backend, self.ranks)
         if saved.maker != now:
             self.say(saved.maker.followed_by(now, self.config))
 
@@ -309,7 +309,7 @@ class Trainer:
             self._diverged(self.progress.step)
         if self.writes:
             config, dataset = resume.record_of(self.config), describe(self.dataset)
-            maker, marks = Maker.of(self.backend, self.ranks), self.recorder.marks()
+            maker, marks = Provenance.of(self.backend, self.ranks), self.recorder.marks()
             saved = SavedRun(
                 state, self.progress, config, dataset, maker, self.seconds, self.notes, marks
             )
