@@ -77,6 +77,7 @@ class Soak:
         from training.config.composition import configuration
         from training.data import load_dataset
         from training.trainer.console import Console
+        from training.trainer.record import RunRecord
         from training.trainer.signals import StopRequest
         from training.trainer.trainer import Trainer
 
@@ -100,9 +101,9 @@ class Soak:
 
         side.train = watched  # type: ignore[method-assign]
         with tempfile.TemporaryDirectory() as place:
-            parts = config, side, dataset, ALONE, Path(place), StopRequest(), Console(silent=True)
+            parts = config, side, dataset, ALONE, Path(place), Console(silent=True)
             started = perf_counter()
-            Trainer(*parts).fit()
+            Trainer(RunRecord(*parts), StopRequest()).fit()
         return {"seconds": perf_counter() - started, "samples": samples}
 
 

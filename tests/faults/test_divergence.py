@@ -13,6 +13,7 @@ from training.backends.ranks import ALONE
 from training.errors import DivergenceError
 from training.storage.checkpoint import newest, read
 from training.trainer.console import Console
+from training.trainer.record import RunRecord
 from training.trainer.signals import StopRequest
 from training.trainer.trainer import Trainer
 
@@ -112,9 +113,8 @@ def test_on_cuda_the_device_is_not_waited_for_at_every_step(tmp_path):
     backend.place(dataset)
     backend.device, totals = "cuda", backend.totals
     backend.totals = lambda: looks.append(None) or totals()
-    trainer = Trainer(
-        config, backend, dataset, ALONE, tmp_path, StopRequest(), Console(silent=True)
-    )
+    record = RunRecord(config, backend, dataset, ALONE, tmp_path, Console(silent=True))
+    trainer = Trainer(record, StopRequest())
     with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="steps 1 to 10"):
         trainer.fit()
     assert len(looks) == 1

@@ -163,11 +163,11 @@ def test_across_backends(writer, reader, call_main, tmp_path, monkeypatch, capsy
 def test_when_it_is_saved(tmp_path, monkeypatch):
     saved = []
 
-    def note(self, original=Trainer.save):
+    def note(self, original=Trainer._save):
         saved.append((self.progress.epoch, self.progress.step))
         original(self)
 
-    monkeypatch.setattr(Trainer, "save", note)
+    monkeypatch.setattr(Trainer, "_save", note)
     for number, (every, expected) in enumerate(
         {
             "1 epoch": [(1, 0), (2, 0), (3, 0)],

@@ -8,42 +8,34 @@ decide alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import NoReturn
 
 import numpy as np
 
 from training.backends.launch import all_ranks, process_ranks
 from training.backends.opening import open_backend
-from training.backends.protocol import Backend, EpochPlan
+from training.backends.protocol import EpochPlan
 from training.backends.ranks import Ranks
 from training.config.limits import parse_interval
 from training.config.schema import DEFAULT_EPOCHS, Config
 from training.data import Dataset
 from training.errors import (
-    DivergenceError,
-    OutputError,
-    ProcessError,
     StoppedError,
-    cannot_write,
 )
-from training.storage.checkpoint import NAME, not_finite
 from training.storage.run_folder import hold
-from training.storage.tables import Mark
-from training.trainer import artefacts, resume, signals
+from training.trainer import signals
 from training.trainer.console import Console, heading
 from training.trainer.dataset import load
 from training.trainer.evaluation import Scores, score
 from training.trainer.live_log import check_logger
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress, epoch_row
+from training.trainer.record import RunRecord
 from training.trainer.recorder import Recorder
-from training.trainer.saved_run import Provenance, SavedRun, clean_up, describe, newest_run
 
 
 def run(config: Config, directory: Path, introduce: bool = True) -> float:
@@ -83,14 +75,14 @@ def train(
     folder = hold(directory) if ranks.rank == 0 else nullcontext()
     # What diverges is told in one sentence, not by NumPy line by line.
     with folder, np.errstate(all="ignore"), signals.listen(ranks.rank) as stop:
-        trainer = Trainer(config, backend, dataset, ranks, directory, stop, console)
-        with trainer.accounted():
+        record = RunRecord(config, backend, dataset, ranks, directory, console)
+        with record.accounted():
             console.say(heading(config, backend, chosen, introduce))
             if config.resume is not None:
-                trainer.restore()
-            trainer.begin()
-            scores = trainer.fit()
-            trainer.finish(scores)
+                record.restore()
+            record.begin()
+            scores = Trainer(record, stop).fit()
+            record.finish(scores)
     if stop.number is not None:
         raise StoppedError(f"{stop.name} came when the run was already finished", stop.number)
     return scores.accuracy
@@ -100,54 +92,30 @@ class Trainer:
     """Trains a network to its last epoch.
 
     Args:
-        config: the run's, with its number of epochs.
-        backend: which has the dataset's images.
-        dataset: with the labels.
-        ranks: those that share the run.
-        directory: its folder, which rank 0 holds.
+        record: where the run stands and what is kept of it, with its configuration, backend, data
+            and ranks.
         stop: tells of a signal.
-        console: where the run reports.
-
-    Attributes:
-        progress: where the run stands.
-        notes: what has happened to it that a reader of its record has to know.
-        saved: whether the folder holds a checkpoint of it.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        backend: Backend,
-        dataset: Dataset,
-        ranks: Ranks,
-        directory: Path,
-        stop: signals.StopRequest,
-        console: Console,
-    ) -> None:
-        assert config.trainer.epochs is not None
-        self.config, self.backend, self.dataset = config, backend, dataset
-        self.ranks, self.directory, self.stop, self.console = ranks, directory, stop, console
-        self.epochs: int = config.trainer.epochs
-        self.interval = parse_interval(config.trainer.checkpoint_every)
-        self.progress = Progress()
-        self.notes: list[str] = []
-        self.marks: dict[str, Mark] = {}
-        self.saved = False
-        self.writes = ranks.rank == 0
-        self._started, self._seconds_before = perf_counter(), 0.0
+    def __init__(self, record: RunRecord, stop: signals.StopRequest) -> None:
+        self.record, self.stop, self.console = record, stop, record.console
+        self.config, self.epochs = record.config, record.epochs
+        self.backend, self.dataset, self.ranks = record.backend, record.dataset, record.ranks
+        self.interval = parse_interval(self.config.trainer.checkpoint_every)
         self._looked = 0
 
     @property
-    def seconds(self) -> float:
-        """Return the time that the run has taken so far, earlier processes' included."""
-        return self._seconds_before + perf_counter() - self._started
+    def progress(self) -> Progress:
+        """Return where the run stands."""
+        return self.record.progress
 
     # Training
 
     def fit(self) -> Scores:
         """Train to the last epoch; return the scores of the test images after it."""
-        place = self.directory if self.writes else None
-        self.recorder = Recorder(self.config, place, self.progress.rows, self.marks)
+        record = self.record
+        place = record.directory if record.writes else None
+        self.recorder = Recorder(self.config, place, self.progress.rows, record.marks)
         self.console.begin(self.epochs, self.progress.epoch)
         scores = None
         try:
@@ -166,17 +134,17 @@ class Trainer:
         self.backend.begin_epoch(plan, progress.totals)
         self._looked = progress.step
         for note in self.recorder.begin_epoch(plan, progress):
-            self.say(note)
+            self.record.say(note)
         with self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress) as bar:
             while not (stopping := self._stopping()) and progress.step < plan.steps:
                 self._take_steps(plan)
                 bar(progress.step)
                 self._record_steps(plan)
                 if progress.step < plan.steps and self._due(plan):
-                    self.save()
+                    self._save()
         if stopping:
-            self.save()
-            raise self._stopped()
+            self._save()
+            raise self.record.stopped(self.stop)
 
     def _take_steps(self, plan: EpochPlan) -> None:
         """Take steps up to the next at which there is something else to do."""
@@ -195,7 +163,7 @@ class Trainer:
             return
         totals = self.backend.totals()
         if not math.isfinite(totals.loss):
-            self._diverged(self._looked + 1)
+            raise self.record.diverged(self._looked + 1)
         progress.totals, self._looked = totals, progress.step
 
     def evaluate(self, first_training: int | None = None) -> Scores:
@@ -209,7 +177,7 @@ class Trainer:
         """Record the epoch, advance the schedule, and save where it is due."""
         progress = self.progress
         if not math.isfinite(scores.loss):
-            self._diverged(plan.steps)
+            raise self.record.diverged(plan.steps)
         row = epoch_row(progress, self.backend.lr, scores)
         self._record_evaluation(plan, scores, row.epoch)
         self.backend.end_epoch()
@@ -217,11 +185,11 @@ class Trainer:
         self._looked = 0
         stopping = self._stopping()
         if stopping or progress.epoch == self.epochs or self._due(plan, ended=True):
-            self.save()
+            self._save()
         self.recorder.end_epoch(row, plan)
         self.console.epoch(progress.rows)
         if stopping:
-            raise self._stopped()
+            raise self.record.stopped(self.stop)
 
     # When to pause, and what for
 
@@ -266,131 +234,13 @@ class Trainer:
             step = plan.first_step + self.progress.step
             self.recorder.evaluation(step, epoch, train, float(right.mean()))
 
-    # Saving and going on
-
-    def restore(self) -> None:
-        """Go on from the folder's newest good checkpoint.
-
-        Raises:
-            ConfigError: if it does not fit this configuration; nothing has then been written.
-        """
-        saved, passed_over = newest_run(self.directory, self.ranks)
-        words, anew = saved.load_into(self.config, self.dataset, self.backend)
-        self.progress, self._seconds_before = saved.progress, saved.seconds
-        self.notes, self.marks = list(saved.notes), saved.marks
-        if self.writes:
-            clean_up(self.directory, passed_over)
-        self.saved = True
-        if words:
-            again = f"; epoch {self.progress.epoch + 1} begins anew" if anew else ""
-            self.say(f"resumed with changes: {words}{again}")
-        if passed_over:
-            self.say(f"{passed_over}: going on from the checkpoint before it")
-        self.say(f"resumed {self.progress.where(self.epochs)}")
-        now = Provenance.of(self.backend, self.ranks)
-        if saved.maker != now:
-            self.say(saved.maker.followed_by(now, self.config))
-
-    def begin(self) -> None:
-        """Write the run's settings into its folder."""
-        if self.writes:
-            artefacts.save_config(self.directory, self.config)
-
-    def save(self) -> None:
+    def _save(self) -> None:
         """Write a checkpoint.
 
         Raises:
-            DivergenceError: if a weight is not finite; the checkpoint before is then kept.
+            DivergenceError: if a number is not finite; the checkpoint before is then kept.
             OSError: if it cannot be written.
         """
         self._look()
-        state = self.backend.state()
-        if not_finite(state):
-            self._diverged(self.progress.step)
-        if self.writes:
-            config, dataset = resume.record_of(self.config), describe(self.dataset)
-            maker, marks = Provenance.of(self.backend, self.ranks), self.recorder.marks()
-            saved = SavedRun(
-                state, self.progress, config, dataset, maker, self.seconds, self.notes, marks
-            )
-            saved.save(self.directory / NAME)
-        self.saved = True
-
-    def finish(self, scores: Scores) -> None:
-        """Leave weights, pictures and the summary of a finished run in its folder."""
-        if not self.writes:
-            return
-        artefacts.save_weights(self.directory, self.backend.weights(), self.config.model)
-        parts = self.config, self.backend.name, self.dataset, self.progress.rows, scores
-        artefacts.draw(self.directory, *parts)
-        self._summarise("finished")
-        accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
-        self.console.say(
-            f"test accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
-        )
-
-    @contextmanager
-    def accounted(self) -> Iterator[None]:
-        """Give whatever ends the run early its remedy, and the folder a summary that says so."""
-        try:
-            yield
-        except ProcessError as error:
-            reason = f"{error}; {self._remedy()}"
-            self._summarise("interrupted", reason)
-            raise ProcessError(reason) from error
-        except StoppedError as error:
-            self._summarise("interrupted", str(error))
-            raise
-        except DivergenceError as error:
-            self._summarise("diverged", str(error))
-            raise
-        except OSError as error:
-            message = cannot_write(error, self.directory)
-            if message is None:
-                raise
-            raise OutputError(f"{message}; {self._remedy()}") from error
-
-    def say(self, note: str) -> None:
-        """Print a line that a reader of the run's record has to know, too."""
-        self.notes.append(note)
-        self.console.say(note)
-
-    # What ends a run early
-
-    def _stopped(self) -> StoppedError:
-        """Return what tells of the signal; a rank that got none follows the one that did."""
-        where = self.progress.where(self.epochs)
-        stopped = f"stopped by {self.stop.name} {where}, all saved"
-        message = f"{stopped}; go on with: {resume.command(self.directory, self.config)}"
-        return StoppedError(message, self.stop.number or signals.SIGTERM)
-
-    def _diverged(self, first: int) -> NoReturn:
-        last, lr = self.progress.step, self.backend.lr
-        steps = f"step {last}" if first == last else f"steps {first} to {last}"
-        remedy = "no checkpoint was saved before it: run it again with a smaller optimizer.lr"
-        if self.saved:
-            command = resume.command(self.directory, self.config)
-            remedy = (
-                f"the last good checkpoint is {self.directory / NAME}: go on from it with "
-                f"{command} resume_override=true optimizer.lr=..."
-            )
-        raise DivergenceError(
-            f"the loss is no longer finite in epoch {self.progress.epoch + 1}, {steps}, "
-            f"at learning rate {lr:.3g}; {remedy}"
-        )
-
-    def _remedy(self) -> str:
-        if not self.saved:
-            return "nothing of the run was saved before"
-        command = resume.command(self.directory, self.config)
-        return f"the last checkpoint is good; go on with: {command}"
-
-    def _summarise(self, status: str, reason: str = "") -> None:
-        """Write summary.json; where even that cannot be written, what ended the run is told."""
-        if not self.writes:
-            return
-        summary = artefacts.Summary.of(
-            self.config, self.backend, self.dataset, self.progress.rows, self.notes, self.seconds
-        )
-        with nullcontext() if status == "finished" else suppress(OSError):
-            replace(summary, status=status, reason=reason).save(self.directory)
+        if not self.record.save(self.recorder.marks()):
+            raise self.record.diverged(self.progress.step)
