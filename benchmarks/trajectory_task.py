@@ -19,7 +19,6 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     for case, seed in zip(cycle(network_cases()), job["seeds"], strict=False):
         for dtype in ("float32", "float64"):
             made = pair(case.name, dtype, seed=seed, **case.arguments)
-            made.numpy_network.threads = job["threads"]  # type: ignore[attr-defined]
             how = recipe(*optimizer_of(case))
             steps = batches(case.input, dtype, seed)
             found = follow(made.torch_module, made.numpy_network, steps, how, seed=seed)

@@ -80,9 +80,11 @@ def heading(config: Config, backend: Backend, chosen: str, introduce: bool) -> s
         chosen: where the number of epochs comes from.
         introduce: whether to show the network's table.
     """
+    workers = _plural(backend.threads, "thread")
+    if backend.name == "numpy" and backend.threads > 1:
+        workers = f"{backend.threads} processes"
     lines = [
-        f"{config.model.name} on {backend.name} ({backend.device}, "
-        f"{_plural(backend.threads, 'thread')}), "
+        f"{config.model.name} on {backend.name} ({backend.device}, {workers}), "
         f"seed {config.seed}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})",
         *backend.notes,
     ]
