@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
+
+import training.trainer.dataset
+from tests import support
 
 # Threads that wait by spinning take the cores from tests that run beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -31,3 +37,43 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread() -> None:
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture
+def call_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int | str | None]:
+    """Call the command line in this process, in an empty folder; returns its exit status."""
+    return partial(support.call, monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every run of this process see 96 training and 30 test images."""
+    monkeypatch.setattr(
+        training.trainer.dataset,
+        "_load_once",
+        lambda name, root, download, size, silent: support.few_digits(size),
+    )
+
+
+@pytest.fixture
+def mnist_of_digits(monkeypatch: pytest.MonkeyPatch, no_pictures: None) -> None:
+    """Let every run that asks for MNIST see 96 digits under that name, and draw no pictures."""
+
+    def load(name: str, root: str | None, download: bool, size: int, silent: bool):
+        assert name == "mnist"
+        return replace(support.few_digits(size), name="mnist")
+
+    monkeypatch.setattr(training.trainer.dataset, "_load_once", load)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs make empty files for pictures, which take longer than a short training."""
+    for name in ("curves", "confusion", "worst"):
+        monkeypatch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.training.support import MODELS, compose
+from tests.support import MODELS, compose
 from training.backends.initialisation import initial_weights
 from training.backends.opening import open_backend
 from training.backends.protocol import Backend, Totals

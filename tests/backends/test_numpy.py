@@ -9,7 +9,7 @@ import pytest
 
 from tests.backends import programs
 from tests.backends.programs import Trained
-from tests.training.support import compose, few_digits
+from tests.support import compose, few_digits
 from training.backends import numpy, workers
 from training.backends.numpy import worthwhile_ranks
 from training.backends.ranks import ALONE

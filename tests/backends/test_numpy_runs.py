@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.support import ROOT, assert_same_run
+from tests.support import ROOT, assert_same_run
 
 RUN = ("data=digits", "backend=numpy", "backend.threads=2", "model=lenet5_bn", "trainer.epochs=2")
 SAVING = ("trainer.checkpoint_every='2 steps'", "trainer.batch_size=359")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.backends import programs
 from tests.backends.programs import run_on_cores
-from tests.training.support import ROOT, few_digits
+from tests.support import ROOT, few_digits
 from training.backends import shared_memory, workers
 from training.errors import ProcessError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.training.support import train_py
+from tests.support import train_py
 from training.cli.arguments import parse
 from training.cli.jobs import Request, follow, read, told
 from training.config.schema import Config

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 import training.trainer.trainer
-from tests.training.support import ROOT, train_py
+from tests.support import ROOT, train_py
 
 CASES = {
     "epohcs=3": r"epohcs.*did you mean trainer\.epochs",

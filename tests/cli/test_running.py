@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import training.config.composition
-from tests.training.support import train_py
+from tests.support import train_py
 
 pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
 

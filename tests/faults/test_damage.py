@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.storage.forgery import forged
-from tests.training.support import assert_same_run
+from tests.support import assert_same_run
 from training.storage.checkpoint import NAME, load_checkpoint, newest, read
 
 RUN = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=3")
@@ -119,7 +119,7 @@ def test_hostile_states_are_refused(run, call_main, capsys):
 
 def test_no_path_is_taken_from_a_checkpoint(run, call_main, tmp_path, monkeypatch):
     import training.trainer.dataset
-    from tests.training import support
+    from tests import support
 
     state, record = load_checkpoint(run / NAME)
     assert "root" not in record["config"]["data"]

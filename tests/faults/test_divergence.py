@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.training.support import at_step, compose, few_digits, metrics
+from tests.support import at_step, compose, few_digits, metrics
 from training.backends.opening import open_backend
 from training.backends.ranks import ALONE
 from training.errors import DivergenceError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.support import ROOT, assert_same_run
+from tests.support import ROOT, assert_same_run
 from training.storage.checkpoint import NAME, newest, read, save_checkpoint
 
 RUN = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=3")
@@ -178,7 +178,7 @@ def test_a_folder_that_cannot_be_made(setting, call_main, tmp_path, capsys):
 
 @pytest.mark.usefixtures("few_digits")
 def test_the_folder_disappears(call_main, tmp_path, monkeypatch, capsys):
-    from tests.training.support import at_step
+    from tests.support import at_step
 
     at_step(monkeypatch, 1, lambda: (tmp_path / "run").rename(tmp_path / "moved"))
     assert call_main(*RUN, "hydra.run.dir=run") == 1

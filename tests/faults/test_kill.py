@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.faults.savers import save_for_ever, state_of
-from tests.training.support import ROOT, assert_same_run, train_py
+from tests.support import ROOT, assert_same_run, train_py
 from training.storage.checkpoint import NAME, decode, newest, read
 from training.storage.files import remove_leftovers
 

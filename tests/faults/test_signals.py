@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.support import ROOT
+from tests.support import ROOT
 from training.storage.checkpoint import newest, read
 from training.trainer import signals
 

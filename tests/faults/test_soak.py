@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from benchmarks import soak
-from tests.training.support import ROOT
+from tests.support import ROOT
 
 
 def test_a_short_soak(tmp_path):

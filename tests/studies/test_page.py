@@ -15,7 +15,7 @@ from studies.groups import show
 from studies.page import NOT_RUN, write
 from studies.records import recipe
 from tests.studies.kept_runs import contents, keep, line, written
-from tests.training.support import ROOT
+from tests.support import ROOT
 
 EXPERIMENTS = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
 PAGES = ("../results.md", "runs.md", "studies.md")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tests.training.support import few_digits
+from tests.support import few_digits
 from training.storage.tables import Row
 from training.trainer import pictures
 from training.trainer.evaluation import score

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.training.support import ROOT
+from tests.support import ROOT
 
 FAULTS = """
 import resource

@@ -17,7 +17,7 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from tests.training.support import ROOT, assert_same_run, call, compose, metrics
+from tests.support import ROOT, assert_same_run, call, compose, metrics
 from training.errors import ConfigError
 from training.storage.checkpoint import load_checkpoint
 

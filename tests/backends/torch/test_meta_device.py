@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.support import compose
+from tests.support import compose
 from training.backends.torch.devices import Execution
 from training.backends.torch.masks import DropoutMasks
 from training.backends.torch.networks import image_shape, open_network

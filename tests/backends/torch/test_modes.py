@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.backends.torch.op_recorder import OpRecorder
-from tests.training.support import compose, few_digits
+from tests.support import compose, few_digits
 from training.backends.opening import open_backend
 from training.backends.protocol import Totals
 from training.backends.torch import TorchBackend, optimizers

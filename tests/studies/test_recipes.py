@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from tests.training.support import ROOT, compose, few_digits
+from tests.support import ROOT, compose, few_digits
 from training.backends.opening import open_backend
 from training.backends.protocol import Totals
 from training.backends.ranks import ALONE

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tests.training.support import compose
+from tests.support import compose
 from training import environment
 from training.backends.protocol import LayerRow, Totals, pixel_scale
 from training.errors import did_you_mean

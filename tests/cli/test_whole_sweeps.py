@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.support import signal_at_step, train_py
+from tests.support import signal_at_step, train_py
 
 pytestmark = pytest.mark.usefixtures("mnist_of_digits")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from tests.training.support import MODELS, ROOT, compose, metrics, train_py
+from tests.support import MODELS, ROOT, compose, metrics, train_py
 from training.backends.opening import open_backend
 from training.backends.ranks import ALONE
 from training.data import load_dataset

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.support import ROOT, metrics
+from tests.support import ROOT, metrics
 from training.storage.tables import Row
 from training.trainer import console, live_log
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.support import assert_same_run, compose, metrics, signal_at_step
+from tests.support import assert_same_run, compose, metrics, signal_at_step
 from training.backends.numpy import NumpyBackend
 from training.backends.opening import open_backend
 from training.backends.ranks import ALONE
@@ -381,7 +381,7 @@ def test_two_processes_do_not_share_a_folder(stopped, call_main, capsys):
 
 
 def test_other_data_are_noticed(stopped, call_main, capsys, monkeypatch):
-    from tests.training.support import few_digits
+    from tests.support import few_digits
 
     monkeypatch.setattr("training.trainer.dataset._load_once", lambda *_: few_digits(train=90))
     assert call_main("resume=run") == 2

@@ -22,7 +22,7 @@ from training.data import Dataset, load_dataset
 from training.storage.checkpoint import load_checkpoint
 from training.storage.weights import load_weights
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 MODELS = tuple(sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))
 
 
