@@ -152,11 +152,12 @@ def recipe(experiment: str) -> Mapping[str, Any]:
 def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of config whose values differ from the basis.
 
-    A setting that config lacks did not exist when it ran. The number of epochs is filled in by
+    A setting that config lacks did not exist when it ran, and a group without any has none. The number of epochs is filled in by
     the run where the recipe leaves it to the data, and is then no change.
     """
     changed = {}
-    for key, value in flatten(config).items():
+    settings = {key: value for key, value in flatten(config).items() if value != {}}
+    for key, value in settings.items():
         same = basis.get(key) == value or (key == "trainer.epochs" and basis.get(key) is None)
         if not same and not covered(key, NEUTRAL):
             changed[key] = value
