@@ -152,8 +152,9 @@ def recipe(experiment: str) -> Mapping[str, Any]:
 def differences(basis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of config whose values differ from the basis.
 
-    A setting that config lacks did not exist when it ran, and a group without any has none. The number of epochs is filled in by
-    the run where the recipe leaves it to the data, and is then no change.
+    A setting that config lacks did not exist when it ran, and a group without any has none. The
+    number of epochs is filled in by the run where the recipe leaves it to the data, and is then no
+    change.
     """
     changed = {}
     settings = {key: value for key, value in flatten(config).items() if value != {}}
