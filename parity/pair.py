@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from parity.protocol import Criterion, Network, ParityError, check_network, kind_of
 from parity.runs import Setting, Task, clone, torch_dtype, with_upstream
-from parity.transfer import to_array
+from parity.transfer import renamed, to_array
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Pair:
         layers: NumPy layer by torch's attribute name, where the network has neither a mapping
             ``layers`` nor attributes under those names. Each is an object of
             `parity.protocol.Network`, or a layer of `numpy_models`.
+        names: torch's names with the NumPy side's names and layouts, where they differ: see
+            `parity.names`.
         train: True for training mode only, False for evaluation mode only, None for both.
         seed: seed of the upstream gradient and of the shared dropout masks.
         name: what messages call the pair; the torch class's name by default.
@@ -45,6 +47,7 @@ class Pair:
     torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None
     numpy_criterion: Criterion | None = None
     layers: Mapping[str, Any] | None = None
+    names: Mapping[Any, Any] | None = None
     train: bool | None = None
     seed: int = 0
     name: str | None = None
@@ -81,7 +84,10 @@ class Pair:
             module, Task(self.inputs, None, self.targets, *losses, train, self.seed)
         )
         name = self.name or type(self.torch_module).__name__
-        return Setting(name, module, self.numpy_network, task, self.layers)
+        network, layers = renamed(module, self.numpy_network, self.names), self.layers
+        if self.names and layers is not None:
+            layers = {layer: network.part(layer, member) for layer, member in layers.items()}
+        return Setting(name, module, network, task, layers)
 
 
 def setting_of(
