@@ -92,7 +92,7 @@ def hold(setting: Setting) -> Comparison:
     name, torch_module, numpy_network = setting.name, setting.module, setting.network
     task = setting.task
     given = references(torch_module, task)
-    own = given.own
+    own = dict(given.own)
     comparison = Comparison(name, task.inputs.dtype.name, task.train, [])
     to_numpy(torch_module, numpy_network)
     try:
@@ -103,6 +103,9 @@ def hold(setting: Setting) -> Comparison:
     except NumpyError as error:
         return replace(comparison, checks=[fault(name, "", "output", str(error))])
     after = snapshot(numpy_network, task)
+    for name in getattr(numpy_network, "absent", ()):
+        layer, _, tensor = name.rpartition(".")
+        own.pop((layer, tensor), None)
     if set(result) == {("", "output")}:
         own = {("", "output"): own["", "output"]}
     checks = []

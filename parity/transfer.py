@@ -105,6 +105,10 @@ class Renamed:
         """Return copies of the buffers."""
         return self._names.to_torch(self.wrapped.buffers())
 
+    def to_torch(self, arrays: Mapping[str, Any]) -> Arrays:
+        """Return arrays named and laid out as the network's parameters under torch's names."""
+        return self._names.to_torch(arrays)
+
     def assign(self, values: Mapping[str, np.ndarray]) -> None:
         """Copy arrays under torch's names into the network."""
         assign(self.wrapped, self._names.to_other(values))
@@ -155,6 +159,11 @@ def renamed(module: nn.Module, network: Any, names: Mapping[Any, Any] | None) ->
                 f"has only {', '.join(held)}"
             )
     return _view(network, resolved)
+
+
+def unwrapped(network: Any) -> Any:
+    """Return a network as it is under its own names."""
+    return network.wrapped if isinstance(network, Renamed) else network
 
 
 def _view(network: Any, names: Names) -> Renamed:
