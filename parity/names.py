@@ -176,11 +176,12 @@ class Names:
     absent: frozenset[str] = frozenset()
 
     def to_other(self, tensors: Mapping[str, Any]) -> Arrays:
-        """Return arrays by the other side's names and layouts."""
+        """Return arrays by the other side's names and layouts; what is incomplete is left out."""
         mapped = {name for rule in self.rules for name in rule.shapes} | self.absent
         arrays = {name: value for name, value in tensors.items() if name not in mapped}
         for rule in self.rules:
-            arrays |= rule.to_other(tensors)
+            if rule.shapes.keys() <= tensors.keys():
+                arrays |= rule.to_other(tensors)
         return arrays
 
     def to_torch(self, arrays: Mapping[str, Any]) -> Arrays:

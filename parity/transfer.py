@@ -113,9 +113,8 @@ class Renamed:
         """Copy arrays under torch's names into the network."""
         assign(self.wrapped, self._names.to_other(values))
         held = self._names.to_torch(self.wrapped.parameters())
-        self._summands = {}
         for rule in self._names.rules:
-            for name in rule.shapes if rule.adds else ():
+            for name in rule.shapes if rule.adds and rule.shapes.keys() <= values.keys() else ():
                 # The first stands for what the sum moves by; the others stay as they were.
                 first = name == next(iter(rule.shapes))
                 self._summands[name] = values[name].copy(), held[name] if first else None

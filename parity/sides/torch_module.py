@@ -91,8 +91,9 @@ class TorchModule:
     def assign(self, values: Mapping[str, np.ndarray]) -> None:
         """Copy arrays by name into the module."""
         with torch.no_grad():
-            for name, tensor in self._state().items():
-                tensor.copy_(torch.from_numpy(np.array(values[name])))
+            state = self._state()
+            for name, value in values.items():
+                state[name].copy_(torch.from_numpy(np.array(value)))
 
     def train(self, mode: bool = True) -> None:
         """Switch the module's mode."""
