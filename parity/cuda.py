@@ -18,30 +18,23 @@ from torch import Tensor, nn
 from parity import perturbation
 from parity.assertions import examine
 from parity.comparison import Comparison, judged_again
-from parity.pair import setting_of
-from parity.protocol import DisagreementError, Network, ParityError
+from parity.pair import Pair
+from parity.protocol import DisagreementError, ParityError
 from parity.runs import Probe, Task, Tensors, clone, references, run_torch
 from parity.tolerance import FACTOR, TF32_ROUNDOFF, judge, movement
-from parity.transfer import to_array
+from parity.trees import mapped, named
 
 
 def compare_on_device(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    *,
-    device: str = "cuda",
-    tf32: bool = False,
-    **options: Any,
+    *pair: Any, device: str = "cuda", tf32: bool = False, **options: Any
 ) -> list[Comparison]:
     """Compare NumPy with torch, then torch on a device with both.
 
     Args:
+        pair: as in `parity.compare`, with float32 inputs.
         device: where torch runs; "cpu" compares torch with itself.
         tf32: let convolutions and matrix products round their operands to TF32.
-
-    The other arguments are those of `parity.compare`; inputs are float32.
+        options: as in `parity.compare`.
 
     Returns:
         NumPy's comparison, then the device's.
@@ -51,10 +44,11 @@ def compare_on_device(
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ParityError("this torch sees no CUDA device: use device='cpu'")
-    inputs = to_array(inputs)
-    if inputs.dtype != np.float32:
-        raise ParityError(f"a device is compared in float32, and the inputs are {inputs.dtype}")
-    setting = setting_of(torch_module, numpy_network, inputs, targets, **options)
+    setting = Pair.of(*pair, **options).setting()
+    if setting.task.dtype != np.float32:
+        raise ParityError(
+            f"a device is compared in float32, and the inputs are {setting.task.dtype}"
+        )
     ours = examine(setting)
     with precision(tf32):
         theirs = run_torch(setting.module, setting.task, torch.float32, device=device)
@@ -83,7 +77,7 @@ def judge_device(
         moved = max(movement(each[place], reference[place]) for each in rounded)
         granted = max(given.budgets[place], FACTOR * moved)
         checks.append(judge(name, *place, value, own[place], reference[place], granted))
-    comparison = Comparison(name, task.inputs.dtype.name, task.train, checks)
+    comparison = Comparison(name, task.dtype.name, task.train, checks)
     return comparison if tf32 else judged_again(comparison, module, task, given)
 
 
@@ -126,17 +120,21 @@ def _round_operands(layer: nn.Module) -> None:
         for parameter in layer.parameters(recurse=False):
             if parameter.ndim > 1:
                 parameter.copy_(round_to_tf32(parameter))
-    layer.register_forward_pre_hook(_round_inputs)
+    layer.register_forward_pre_hook(_round_inputs, with_kwargs=True)
     layer.register_forward_hook(_round_gradient)
 
 
-def _round_inputs(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(round_to_tf32(x) for x in arguments)
+def _round_inputs(_: nn.Module, args: Any, kwargs: Any) -> Any:
+    def rounded(_: str, x: Tensor) -> Tensor:
+        return round_to_tf32(x) if x.is_floating_point() else x
+
+    return mapped(rounded, (args, kwargs), Tensor)
 
 
-def _round_gradient(_: nn.Module, arguments: tuple[Tensor, ...], y: Tensor) -> None:
-    if y.requires_grad:
-        y.register_hook(round_to_tf32)
+def _round_gradient(_: nn.Module, args: Any, y: Any) -> None:
+    for leaf in named(y, Tensor).values():
+        if leaf.requires_grad:
+            leaf.register_hook(round_to_tf32)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity.protocol import Network, ParityError, kind_of
+from parity.protocol import Network, ParityError, arrays_of, kind_of
 
 
 def to_numpy(torch_module: nn.Module, numpy_network: Network) -> None:
@@ -26,7 +26,7 @@ def to_numpy(torch_module: nn.Module, numpy_network: Network) -> None:
     tensors, arrays = _matched(torch_module, numpy_network)
     for name, array in arrays.items():
         array[...] = tensors[name].detach().cpu().numpy()
-    held = {**numpy_network.parameters(), **numpy_network.buffers()}
+    held = _arrays(numpy_network)
     for name, array in arrays.items():
         if not np.array_equal(held[name], array, equal_nan=True):
             raise ParityError(
@@ -68,12 +68,27 @@ def to_array(values: Any) -> Any:
         ) from error
 
 
+def tied(torch_module: nn.Module) -> list[list[str]]:
+    """Return the names of each parameter or buffer that has several."""
+    groups: dict[int, list[str]] = {}
+    for name, tensor in torch_module.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def _arrays(numpy_network: Network) -> dict[str, np.ndarray]:
+    return arrays_of(numpy_network, "parameters") | arrays_of(numpy_network, "buffers")
+
+
 def _matched(
     torch_module: nn.Module, numpy_network: Network
 ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
     """Return both sides' parameters and buffers after checking that they correspond."""
     tensors = dict(torch_module.state_dict(keep_vars=True))
-    arrays = {**numpy_network.parameters(), **numpy_network.buffers()}
+    arrays = _arrays(numpy_network)
+    for names in tied(torch_module):  # of which one is enough
+        if arrays.keys() & names:
+            tensors = {n: t for n, t in tensors.items() if n in arrays or n not in names}
     faults = [f"{name} is only in torch" for name in tensors if name not in arrays]
     faults += [f"{name} is only in NumPy" for name in arrays if name not in tensors]
     for name in tensors:
