@@ -13,35 +13,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from parity.assertions import examine
 from parity.comparison import Comparison, judged_again
-from parity.pair import setting_of
+from parity.pair import Pair
 from parity.precision import widened
-from parity.protocol import DisagreementError, Network, ParityError
+from parity.protocol import DisagreementError, ParityError
 from parity.runs import Task, Tensors, references, run_torch
 from parity.tolerance import judge
-from parity.transfer import to_array
 
 
 def compare_on_device(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    *,
-    device: str = "cuda",
-    tf32: bool = False,
-    **options: Any,
+    *pair: Any, device: str = "cuda", tf32: bool = False, **options: Any
 ) -> list[Comparison]:
     """Compare NumPy with torch, then torch on a device with both.
 
     Args:
+        pair: as in `parity.compare`, with float32 inputs.
         device: where torch runs; "cpu" compares torch with itself.
         tf32: let convolutions and matrix products round their operands to TF32.
-
-    The other arguments are those of `parity.compare`; inputs are float32.
+        options: as in `parity.compare`.
 
     Returns:
         NumPy's comparison, then the device's.
@@ -51,10 +43,11 @@ def compare_on_device(
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ParityError("this torch sees no CUDA device: use device='cpu'")
-    inputs = to_array(inputs)
-    if inputs.dtype != np.float32:
-        raise ParityError(f"a device is compared in float32, and the inputs are {inputs.dtype}")
-    setting = setting_of(torch_module, numpy_network, inputs, targets, **options)
+    setting = Pair.of(*pair, **options).setting()
+    if setting.task.dtype != np.float32:
+        raise ParityError(
+            f"a device is compared in float32, and the inputs are {setting.task.dtype}"
+        )
     ours = examine(setting)
     with tensor_cores(tf32):
         theirs = run_torch(setting.module, setting.task, torch.float32, device=device)
@@ -82,7 +75,7 @@ def judge_device(
         judge(name, *place, value, given.own[place], given.exact[place], given.budgets[place])
         for place, value in tensors.items()
     ]
-    comparison = Comparison(name, task.inputs.dtype.name, task.train, checks)
+    comparison = Comparison(name, task.dtype.name, task.train, checks)
     return comparison if precision else judged_again(comparison, module, task, given)
 
 

@@ -49,10 +49,12 @@ def compare_with_onnxruntime(
         ParityError: if a package of the extra is missing or the export fails.
     """
     inputs = to_array(inputs)
-    how = {"train": False, "name": name or type(torch_module).__name__}
-    ours = compare(torch_module, numpy_network, inputs, **how)
-    how["name"] += " in onnxruntime"
-    return [ours, compare(torch_module, OnnxFile(export(torch_module, inputs)), inputs, **how)]
+    name = name or type(torch_module).__name__
+    sides = {name: numpy_network, f"{name} in onnxruntime": OnnxFile(export(torch_module, inputs))}
+    return [
+        compare(torch_module, side, inputs, train=False, name=title)
+        for title, side in sides.items()
+    ]
 
 
 def export(torch_module: nn.Module, inputs: np.ndarray) -> bytes:

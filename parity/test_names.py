@@ -159,9 +159,9 @@ class Lstm:
             joined, i, f, o, g, before, c = self.kept[t]
             dh = dh + dy[:, t]
             dc = dc + dh * o * (1 - np.tanh(c) ** 2)
-            da = [dc * g * i * (1 - i), dc * before * f * (1 - f)]
-            da += [dh * np.tanh(c) * o * (1 - o), dc * i * (1 - g**2)]
-            da = np.concatenate(da, axis=1)
+            blocks = [dc * g * i * (1 - i), dc * before * f * (1 - f)]
+            blocks += [dh * np.tanh(c) * o * (1 - o), dc * i * (1 - g**2)]
+            da = np.concatenate(blocks, axis=1)
             self.dW += joined.T @ da
             self.db += da.sum(0)
             djoined = da @ self.W.T
@@ -254,10 +254,10 @@ def test_every_layout_goes_there_and_back() -> None:
         "bn.num_batches_tracked": None,
     }
     to_numpy(module, bag, names)
-    weight = module["attn"].in_proj_weight.detach().numpy()
+    weight = module.get_parameter("attn.in_proj_weight").detach().numpy()
     np.testing.assert_array_equal(bag.held["Wq"], weight[:6].T)
     np.testing.assert_array_equal(bag.held["Wv"], weight[12:])
-    kernel = module["conv"].weight.detach().numpy()
+    kernel = module.get_parameter("conv.weight").detach().numpy()
     np.testing.assert_array_equal(bag.held["kernel"], kernel.transpose(2, 3, 1, 0))
     other = copy.deepcopy(module)
     with torch.no_grad():

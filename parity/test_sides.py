@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,9 +90,6 @@ def test_a_wrong_function_has_its_layers_name() -> None:
 
 
 def test_functions_are_told_the_mode_and_keep_buffers() -> None:
-    class Norm(nn.BatchNorm1d):
-        pass
-
     buffers = {"mean": np.zeros(5), "var": np.ones(5)}
 
     def forward(p, x, train):
@@ -120,7 +118,7 @@ def test_functions_are_told_the_mode_and_keep_buffers() -> None:
     }
     for train in (True, False):
         side = Functions(forward, backward, parameters, buffers=buffers)
-        comparison = assert_parity(Norm(5), side, INPUTS, names=names, train=train)
+        comparison = assert_parity(nn.BatchNorm1d(5), side, INPUTS, names=names, train=train)
         judged = {check.tensor for check in comparison.checks}
         assert {"running_var", "gradient of weight"} <= judged
         assert "num_batches_tracked" not in judged
@@ -139,10 +137,7 @@ def test_another_torch_module(options) -> None:
 
 
 def test_a_compiled_module() -> None:
-    class Counted(TwoLayers):
-        pass
-
-    compiled = torch.compile(Counted().double(), backend="aot_eager")
+    compiled: Any = torch.compile(TwoLayers().double(), backend="aot_eager")
     assert_parity(TwoLayers(), TorchModule(compiled), INPUTS)
 
 

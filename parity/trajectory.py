@@ -193,9 +193,9 @@ def _accuse(
         state = {".".join(filter(None, place)): value for place, value in tensors.items()}
         trained.load_state_dict({name: torch.tensor(state[name]) for name in trained.state_dict()})
     losses = recipe.torch_criterion, recipe.numpy_criterion
-    setting = Pair(trained, numpy_network, *batches[before], *losses, **how).setting(train=True)
+    setting = Pair(trained, numpy_network, *batches[before], *losses, vary=False, **how).setting()
     comparison = examine(setting)
-    return ("", []) if comparison.passed else accuse(setting, comparison)
+    return accuse(comparison) if comparison.failures else ("", [])
 
 
 def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:

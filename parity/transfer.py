@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from parity.names import Arrays, Names, Shape, proposals, resolve
-from parity.protocol import Network, ParityError, kind_of
+from parity.protocol import Network, ParityError, arrays_of, kind_of
 
 
 def to_numpy(
@@ -61,10 +61,10 @@ def assign(network: Network, values: Mapping[str, np.ndarray]) -> None:
     if callable(own := getattr(network, "assign", None)):
         own(values)
         return
-    arrays = {**network.parameters(), **network.buffers()}
+    arrays = _arrays(network)
     for name, value in values.items():
         arrays[name][...] = value
-    held = {**network.parameters(), **network.buffers()}
+    held = _arrays(network)
     for name, value in values.items():
         if not np.array_equal(held[name], value, equal_nan=True):
             raise ParityError(
@@ -92,18 +92,18 @@ class Renamed:
 
     def parameters(self) -> Arrays:
         """Return copies of the parameters: what is to reach the network goes through `assign`."""
-        arrays = self._names.to_torch(self.wrapped.parameters())
+        arrays = self._names.to_torch(arrays_of(self.wrapped, "parameters"))
         for name, (given, sum_then) in self._summands.items():
             arrays[name] = given if sum_then is None else given + (arrays[name] - sum_then)
         return arrays
 
     def gradients(self) -> Arrays:
         """Return the gradients."""
-        return self._names.to_torch(self.wrapped.gradients())
+        return self._names.to_torch(arrays_of(self.wrapped, "gradients"))
 
     def buffers(self) -> Arrays:
         """Return copies of the buffers."""
-        return self._names.to_torch(self.wrapped.buffers())
+        return self._names.to_torch(arrays_of(self.wrapped, "buffers"))
 
     def to_torch(self, arrays: Mapping[str, Any]) -> Arrays:
         """Return arrays named and laid out as the network's parameters under torch's names."""
@@ -112,7 +112,7 @@ class Renamed:
     def assign(self, values: Mapping[str, np.ndarray]) -> None:
         """Copy arrays under torch's names into the network."""
         assign(self.wrapped, self._names.to_other(values))
-        held = self._names.to_torch(self.wrapped.parameters())
+        held = self._names.to_torch(arrays_of(self.wrapped, "parameters"))
         for rule in self._names.rules:
             for name in rule.shapes if rule.adds and rule.shapes.keys() <= values.keys() else ():
                 # The first stands for what the sum moves by; the others stay as they were.
@@ -124,9 +124,8 @@ class Renamed:
 
         What it calls its arrays is found by the arrays' identity, or else by the ends of names.
         """
-        whole = {**self.wrapped.parameters(), **self.wrapped.buffers()}
-        local = dict[str, str]()
-        for name, array in {**network.parameters(), **network.buffers()}.items():
+        whole, local = _arrays(self.wrapped), dict[str, str]()
+        for name, array in _arrays(network).items():
             same = [other for other, held in whole.items() if _same(held, array)]
             alike = [other for other in whole if f".{other}".endswith(f".{name}")]
             local |= dict.fromkeys(same or alike, name)
@@ -150,7 +149,7 @@ def renamed(module: nn.Module, network: Any, names: Mapping[Any, Any] | None) ->
     if not names:
         return network
     resolved = resolve(names, module)
-    held = {**network.parameters(), **network.buffers()}
+    held = _arrays(network)
     for rule in resolved.rules:
         for name in rule.order.keys() - held:
             raise ParityError(
@@ -198,6 +197,18 @@ def to_array(values: Any) -> Any:
         ) from error
 
 
+def tied(torch_module: nn.Module) -> list[list[str]]:
+    """Return the names of each parameter or buffer that has several."""
+    groups: dict[int, list[str]] = {}
+    for name, tensor in torch_module.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def _arrays(network: Network) -> dict[str, np.ndarray]:
+    return arrays_of(network, "parameters") | arrays_of(network, "buffers")
+
+
 def _matched(
     torch_module: nn.Module, network: Network
 ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
@@ -207,7 +218,10 @@ def _matched(
     absent = getattr(network, "absent", ())
     state = torch_module.state_dict(keep_vars=True)
     tensors = {name: tensor for name, tensor in state.items() if name not in absent}
-    arrays = {**network.parameters(), **network.buffers()}
+    arrays = _arrays(network)
+    for names in tied(torch_module):  # of which one is enough
+        if arrays.keys() & names:
+            tensors = {n: t for n, t in tensors.items() if n in arrays or n not in names}
     faults = [f"{name} is only in torch" for name in tensors if name not in arrays]
     faults += [f"{name} is only in NumPy" for name in arrays if name not in tensors]
     for name in tensors:

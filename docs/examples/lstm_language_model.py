@@ -83,9 +83,9 @@ class Lstm(Part):
             joined, i, f, o, g, before, c = self.steps[t]
             dh = dh + dy[:, t]
             dc = dc + dh * o * (1 - np.tanh(c) ** 2)
-            gates_ = [dc * g * i * (1 - i), dc * before * f * (1 - f)]
-            gates_ += [dh * np.tanh(c) * o * (1 - o), dc * i * (1 - g**2)]
-            da = np.concatenate(gates_, axis=1)
+            blocks = [dc * g * i * (1 - i), dc * before * f * (1 - f)]
+            blocks += [dh * np.tanh(c) * o * (1 - o), dc * i * (1 - g**2)]
+            da = np.concatenate(blocks, axis=1)
             self.g["W"] += joined.T @ da
             self.g["b"] += da.sum(0)
             djoined = da @ self.p["W"].T
