@@ -36,6 +36,8 @@ class Task:
         expect: departures of the NumPy side that are meant (`parity.departures`).
         forward_only: why there is no backward pass; empty if there is one.
         dtype: the dtype compared; that of the inputs, where one of them is floating-point.
+        format: in which fewer bits the side under test computes (`parity.precision`); empty where
+            it computes in the dtype compared.
     """
 
     inputs: Any
@@ -48,6 +50,7 @@ class Task:
     expect: Mapping[str, str] = field(default_factory=dict)
     forward_only: str = ""
     dtype: Any = np.float32
+    format: str = ""
 
     def __post_init__(self) -> None:
         dtypes = [array.dtype for array in self.arrays.values() if array.dtype.kind == "f"]
