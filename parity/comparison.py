@@ -216,10 +216,10 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
     """
     module, network, task = setting.module, setting.network, setting.task
     budgets = {(check.layer, check.tensor): check.budget for check in comparison.checks}
-    how = {True: "after two calls of forward", False: f"upstream gradient × {SCALE:.0f}"}
+    scaled, called = f"upstream gradient × {SCALE:.0f}", "after two calls of forward"
 
-    def failures(twice: bool, scale: float) -> list[TensorCheck]:
-        name = f"{setting.name}, {how[twice]}"
+    def failures(name: str, twice: bool, scale: float) -> list[TensorCheck]:
+        name = f"{setting.name}, {name}"
         to_numpy(module, network)
         try:
             if twice:
@@ -240,9 +240,8 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
             checks.append(judge(name, *place, now, value, value, budgets.get(place, 0.0)))
         return [check for check in checks if not check.passed]
 
-    if not failures(True, SCALE):
-        return []
-    return failures(False, SCALE) or failures(True, 1.0)
+    both = failures(f"{scaled}, {called}", True, SCALE)
+    return both and (failures(scaled, False, SCALE) or failures(called, True, 1.0) or both)
 
 
 def judged_again(

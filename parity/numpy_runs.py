@@ -54,7 +54,7 @@ def run_numpy(network: Network, task: Task, scale: float = 1.0) -> Tensors:
         dy = _upstream(task, y, tensors)
         if not task.forward_only:
             if scale != 1.0:
-                dy = mapped(lambda _, leaf: leaf * leaf.dtype.type(scale), dy, ARRAY)
+                dy = mapped(lambda _, leaf: np.asarray(leaf * leaf.dtype.type(scale)), dy, ARRAY)
             dx = _called(f"{kind}.backward", network.backward, dy, optional=not task.train)
             tensors |= _input_gradients(f"{kind}.backward", dx, task)
     if not task.forward_only:
