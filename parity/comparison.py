@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from parity.decisions import Decision, Rounding, leeway
-from parity.numpy_runs import other, run_numpy, run_numpy_forward
+from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
 from parity.runs import References, Setting, Task, place_of, references, run_torch
 from parity.tolerance import (
@@ -27,6 +27,7 @@ from parity.tolerance import (
 from parity.transfer import tied, to_numpy
 
 SCALE = 1024.0  # a power of two, by which gradients are scaled without rounding
+CHANGED = "changed by NumPy's forward or backward"
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,17 @@ def hold(setting: Setting) -> Comparison:
     _leave_traces(network, task)
     to_numpy(module, network)
     try:
-        before = snapshot(network, task)
-        result = _untied(run_numpy(network, task), module)
+        before, copies = snapshot(network, task), fresh(task)
+        result = _untied(run_numpy(network, copies), module)
         checks = _judged(setting, result, given)
     except NoBackwardError as error:
         alone = replace(task, upstream=None, forward_only=str(error))
         return hold(replace(setting, task=alone))
     except NumpyError as error:
         return replace(comparison, checks=[fault(name, "", "output", str(error))], raised=True)
-    after = snapshot(network, task)
+    after = snapshot(network, copies)
     checks += [
-        fault(name, *place, "changed by NumPy's forward or backward")
+        fault(name, *place, CHANGED)
         for place, value in before.items()
         if not np.array_equal(value, after[place], equal_nan=True)
     ]
@@ -225,7 +226,7 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
             if twice:
                 run_numpy_forward(network, other(task))
                 to_numpy(module, network)
-            result = _untied(run_numpy(network, task, scale), module)
+            result = _untied(run_numpy(network, fresh(task), scale), module)
         except NumpyError as error:
             return [fault(name, "", "output", str(error))]
         checks = []

@@ -76,6 +76,14 @@ def run_numpy_forward(network: Network, task: Task) -> None:
         _forward(network, task)
 
 
+def fresh(task: Task) -> Task:
+    """Return a task on copies, which the NumPy side may change."""
+    upstream = task.upstream and {name: dy.copy() for name, dy in task.upstream.items()}
+    targets = None if task.targets is None else np.array(task.targets)
+    copies = task.with_arrays(lambda _, array: array.copy())
+    return replace(copies, upstream=upstream, targets=targets)
+
+
 def other(task: Task) -> Task:
     """Return a task of the same shapes on other data, to leave stale state behind on purpose.
 
