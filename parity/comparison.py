@@ -258,7 +258,7 @@ def judged_again(
         task: what was computed.
         given: torch's runs of it.
     """
-    if comparison.passed or any(check.note for check in comparison.failures):
+    if comparison.passed or any(check.note or _gross(check) for check in comparison.failures):
         return comparison
 
     def run(rounding: Rounding) -> Tensors:
@@ -276,6 +276,11 @@ def judged_again(
         checks.append(granted if granted.passed else check)
     decisions = found.decisions if undecided else []
     return replace(comparison, checks=checks, decisions=decisions, undecided=undecided)
+
+
+def _gross(check: TensorCheck) -> bool:
+    """Whether a tensor that no decision moves by more than rounding is off by far more."""
+    return check.share > 1000 and not check.tensor.startswith("gradient of ")
 
 
 class Identity:
