@@ -113,6 +113,6 @@ FAULTS = [
     _fault("caller's array used again", "inputs", CallersArrayReused, "lenet5_avgpool"),
     _fault("gradients accumulate over calls", "calls", AccumulatingOverCalls),
     _fault("first batch answered for ever", "calls", FirstBatchForever),
-    _fault("no gradient for the input", "NoInputGradient.backward", NoInputGradient, "perceptron"),
+    _fault("no gradient for the input", "gradient of input", NoInputGradient, "perceptron"),
     _fault("output in double precision", "output", DoubleOutput, "lenet5_tanh"),
 ]
