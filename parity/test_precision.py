@@ -89,8 +89,12 @@ def test_a_quantised_module_keeps_its_weights() -> None:
     held = assert_parity(module, side, inputs, train=False, precision="int8")
     assert [check.tensor for check in held.checks] == ["output"]
     other = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 8)).eval()
-    with pytest.raises(DisagreementError):
+    with torch.no_grad():
+        other[0].weight.copy_(module[0].weight)
+        other[0].bias.copy_(module[0].bias)
+    with pytest.raises(DisagreementError) as caught:
         assert_parity(other, side, inputs, train=False, precision="int8")
+    assert caught.value.culprits == ["2"]
 
 
 def test_an_unknown_precision_is_one_sentence() -> None:
