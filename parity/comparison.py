@@ -15,7 +15,6 @@ from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
 from parity.runs import References, Setting, Task, place_of, references, run_torch
 from parity.tolerance import (
-    LARGEST_SHARE,
     Place,
     TensorCheck,
     Tensors,
@@ -28,6 +27,7 @@ from parity.transfer import tied, to_numpy
 
 SCALE = 1024.0  # a power of two, by which gradients are scaled without rounding
 _GROSS = 1000.0
+_SINGLE = 1024 * float(np.finfo(np.float32).eps)  # more than computing in float32 does to a tensor
 CHANGED = "changed by NumPy's forward or backward"
 
 
@@ -203,7 +203,7 @@ def _doubted(comparison: Comparison, module: nn.Module, given: References) -> li
     checks = []
     for check in vacuous(comparison.checks, given.exact, epsilon, hanging):
         size = largest(given.exact.get((check.layer, check.tensor), np.zeros(0)))
-        if single and check.failed and not check.note and check.error <= LARGEST_SHARE**2 * size:
+        if single and check.failed and not check.note and check.error <= _SINGLE * size:
             told = (
                 f"off by {check.error:.3g}, and torch's {type(module).__name__} computes in less "
                 f"than double precision inside ({single}), so that there is no float64 reference"
@@ -234,10 +234,8 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
             return [fault(name, "", "output", str(error))]
         checks = []
         for place, value in first.items():
-            now = result.get(place, value)
-            if place[1].startswith("gradient of ") and not place[1].startswith(
-                "gradient of output"
-            ):
+            now, tensor = result.get(place, value), place[1].removeprefix("gradient of ")
+            if tensor != place[1] and not tensor.startswith("output"):
                 now = now / now.dtype.type(scale)
             if scale > 1 and not np.isfinite(now[np.isfinite(value)]).all():
                 continue  # too large for the dtype

@@ -97,6 +97,7 @@ class Attention(nn.Module):
         return {"y": y, "weights": weights}
 
 
+torch.manual_seed(0)
 ORDINARY: dict[str, tuple[nn.Module, Any]] = {
     "attention": (nn.MultiheadAttention(8, 2), (normal(5, 2, 8),) * 3),
     "attention by keyword": (
@@ -116,6 +117,11 @@ ORDINARY: dict[str, tuple[nn.Module, Any]] = {
     "packed": (Packed(), (normal(3, 5, 4), np.array([5, 2, 3]))),
     "odd": (Odd(), normal(5, 4)),
 }
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
 
 
 def mirror(module: nn.Module) -> Mirror:
