@@ -125,7 +125,9 @@ def hold(setting: Setting) -> Comparison:
     given = references(module, task)
     comparison = Comparison(name, task.dtype.name, task.train, [], notes=_notes(task))
     to_numpy(module, network)
-    _leave_traces(network, task)
+    with suppress(NumpyError):  # it may refuse such weights
+        _change_weights(network)
+        run_numpy(network, other(task))
     to_numpy(module, network)
     try:
         before, copies = snapshot(network, task), fresh(task)
@@ -155,12 +157,10 @@ def _notes(task: Task) -> list[str]:
     return [f"forward only: {task.forward_only}", *notes] if task.forward_only else notes
 
 
-def _leave_traces(network: Network, task: Task) -> None:
-    """Run a network on other data with other weights, for what is stale or added to to show."""
+def _change_weights(network: Network) -> None:
+    """Turn a network's weights round, for what is kept of others to show."""
     for parameter in arrays_of(network, "parameters").values():
         parameter[...] = np.flip(parameter).copy()
-    with suppress(NumpyError):  # it may refuse such weights
-        run_numpy(network, other(task))
 
 
 def _judged(setting: Setting, result: Tensors, given: References) -> list[TensorCheck]:
@@ -216,19 +216,25 @@ def _doubted(comparison: Comparison, module: nn.Module, given: References) -> li
 def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list[TensorCheck]:
     """Return the failures of a run after another forward, with `SCALE` times the upstream gradient.
 
-    Backward is linear, so that gradients are as many times larger, unless something is clipped.
+    The weights change between the two calls of forward. Backward is linear, so that gradients are
+    as many times larger, unless something is clipped.
     """
     module, network, task = setting.module, setting.network, setting.task
     budgets = {(check.layer, check.tensor): check.budget for check in comparison.checks}
-    scaled, called = f"upstream gradient × {SCALE:.0f}", "after two calls of forward"
+    scaled, called = (
+        f"upstream gradient × {SCALE:.0f}",
+        "after two calls of forward, on other weights",
+    )
 
     def failures(name: str, twice: bool, scale: float) -> list[TensorCheck]:
         name = f"{setting.name}, {name}"
         to_numpy(module, network)
-        try:
-            if twice:
+        if twice:
+            with suppress(NumpyError):
+                _change_weights(network)
                 run_numpy_forward(network, other(task))
-                to_numpy(module, network)
+            to_numpy(module, network)
+        try:
             result = _untied(run_numpy(network, fresh(task), scale), module)
         except NumpyError as error:
             return [fault(name, "", "output", str(error))]
