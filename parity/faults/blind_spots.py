@@ -60,6 +60,19 @@ class FirstWeights(Linear):
         return self.transposed @ dy
 
 
+class WeightsUntilBackward(Linear):
+    """The weights of a forward, kept until backward has used them."""
+
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
+        self.__dict__.setdefault("transposed", self._parameters["weight"].T.copy())
+        return y
+
+    def backward_batch_last(self, dy, input_gradient=True):
+        super().backward_batch_last(dy, input_gradient)
+        return self.__dict__.pop("transposed") @ dy
+
+
 class NoDropout(Dropout):
     def forward_batch_last(self, x):
         self._saved = np.ones_like(x)
@@ -108,6 +121,12 @@ FAULTS = [
     ),
     _fault("masks taken from a queue", "relu6", "overlapping", become("relu6", QueuedMasks)),
     _fault("weights of the first call kept", "out", "perceptron", become("out", FirstWeights)),
+    _fault(
+        "weights of another forward in backward",
+        "out",
+        "perceptron",
+        become("out", WeightsUntilBackward),
+    ),
     _fault(
         "no dropout where torch has its own",
         "drop1",
