@@ -123,7 +123,7 @@ class RunRecord:
         """Leave weights, pictures and the summary of a finished run in its folder."""
         if not self.writes:
             return
-        artefacts.save_weights(self.directory, self.backend.weights(), self.config.model)
+        artefacts.save_weights(self.directory, self.backend.weights(), self.config)
         parts = self.config, self.backend.name, self.dataset, self.progress.rows, scores
         artefacts.draw(self.directory, *parts)
         self._summarise("finished")
