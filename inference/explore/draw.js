@@ -7,10 +7,13 @@ const ERASER = 0.13;
 const STEP = 1 / 28;
 const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 
-/** Strokes on a canvas; `changed(done)` is called after each change, done unless it goes on. */
+/** Strokes on a canvas.
+
+`changed(done)` is called after each change, done unless a stroke goes on; `tell(text)` says where
+the keyboard's pen is. */
 class Pad {
-  constructor(canvas, cursor, changed) {
-    Object.assign(this, { canvas, cursor, changed });
+  constructor(canvas, cursor, changed, tell) {
+    Object.assign(this, { canvas, cursor, changed, tell });
     this.context = canvas.getContext("2d", { willReadFrequently: true });
     this.actions = []; // {fresh, picture, points, erase}: fresh ones forget all before them
     this.erasing = false;
@@ -107,14 +110,14 @@ class Pad {
   }
 
   press(event) {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || !event.isPrimary) return;
     this.lift();
     this.canvas.setPointerCapture(event.pointerId);
     this.begin(this.located(event));
   }
 
   drag(event) {
-    if (!this.stroke || !this.canvas.hasPointerCapture(event.pointerId)) return;
+    if (!this.stroke || !event.isPrimary || !event.buttons) return;
     const steps = event.getCoalescedEvents?.() ?? [];
     this.extend((steps.length ? steps : [event]).map((step) => this.located(step)));
   }
@@ -140,6 +143,8 @@ class Pad {
   move(step) {
     this.place = this.place.map((value, i) => Math.min(Math.max(value + step[i], 0), 1));
     if (this.stroke) this.extend([[...this.place]]);
+    const [column, row] = this.place.map((value) => Math.round(value / STEP));
+    this.tell(`${column} across, ${row} down${this.stroke ? ", drawing" : ""}`);
   }
 
   /** Show or hide the keyboard's pen. */

@@ -85,7 +85,7 @@ function elementwise(x, f) {
   return { shape: x.shape, data: x.data.map((value) => f(value)) };
 }
 
-/** Return, for every place of a kernel, the window of the image that it meets there: (places, kernel). */
+/** Return, for every place of a kernel, the window of the image that it meets: (places, kernel). */
 function unrolled({ shape: [channels, height, width], data }, [kh, kw], [sh, sw], [ph, pw]) {
   const size = [places(height + 2 * ph, kh, sh), places(width + 2 * pw, kw, sw)];
   const windows = new Float32Array(size[0] * size[1] * channels * kh * kw);
@@ -105,7 +105,7 @@ function unrolled({ shape: [channels, height, width], data }, [kh, kw], [sh, sw]
   return { size, windows };
 }
 
-/** Return weight · windowᵀ + bias, of the shape given; four kernels at a time, twice as fast as one. */
+/** Return weight · windowsᵀ + bias in this shape; four kernels at a time, twice as fast as one. */
 function product({ shape: [rows, ...inner], data: weight }, bias, windows, shape) {
   const length = inner.reduce((a, b) => a * b);
   const count = windows.length / length;

@@ -5,12 +5,13 @@
 const GAP = 2;
 const GAMMA = 0.65; // small values stay visible
 
-/** Return the page's colours as ramps of 511 packed pixels, for values from -1 to 1. */
+/** Return the page's colours: ramps of 511 packed pixels for values from -1 to 1, and a frame's. */
 function ramps() {
+  const rgb = (colour) => colour.match(/\d+/g).map(Number);
   const [negative, zero, positive] = [...document.querySelectorAll("#legend i")].map((swatch) =>
-    getComputedStyle(swatch).backgroundColor.match(/\d+/g).map(Number));
-  const ink = getComputedStyle(document.body).color.match(/\d+/g).map(Number);
-  return { signed: ramp(negative, zero, positive), ink: ramp(zero, zero, ink) };
+    rgb(getComputedStyle(swatch).backgroundColor));
+  const { color: ink } = getComputedStyle(document.body);
+  return { signed: ramp(negative, zero, positive), ink: ramp(zero, zero, rgb(ink)), frame: ink };
 }
 
 function ramp(low, middle, high) {
@@ -80,8 +81,9 @@ function arranged(count, width) {
   const wanted = Math.sqrt(1.6 * count);
   const divisors = Array.from({ length: count }, (_, i) => i + 1).filter((n) => count % n === 0);
   const columns = divisors.reduce((a, b) => (Math.abs(b - wanted) < Math.abs(a - wanted) ? b : a));
-  const tile = width === 1 ? (count > 200 ? 4 : 9) : count <= 8 ? 56 : count <= 16 ? 40 : count <= 32 ? 24 : 16;
-  return { columns, scale: Math.max(1, Math.round(tile / width)) };
+  const tile = [[8, 56], [16, 40], [32, 24]].find(([most]) => count <= most)?.[1] ?? 16;
+  const scale = width > 1 ? Math.round(tile / width) : count > 200 ? 4 : 9;
+  return { columns, scale: Math.max(1, scale) };
 }
 
 function largest(data) {

@@ -24,7 +24,8 @@ function digit(ink) {
 function networkInput(picture, { image_size: size, scale, shift }) {
   const { data } = resized(picture, size, size);
   const [factor, offset] = [Math.fround(scale), Math.fround(shift)];
-  return { shape: [1, size, size], data: Float32Array.from(data, (p) => Math.fround(p * factor) + offset) };
+  const values = Float32Array.from(data, (pixel) => Math.fround(pixel * factor) + offset);
+  return { shape: [1, size, size], data: values };
 }
 
 /** Resize bilinearly, first along the width, then along the height, bit for bit as Pillow does. */
