@@ -41,6 +41,8 @@ from training.storage.files import write_atomically
 
 FOLDER = Path(__file__).parent
 SAMPLES_PER_CLASS = 2
+#: In the order of the reports.
+NETWORKS = ("lenet5_relu", "lenet5_tanh", "deepcnn21", "lenet5_avgpool", "lenet5_bn")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--weights",
         nargs="+",
-        default=pretrained.names(),
+        default=NETWORKS,
         metavar="W",
         help="runs, files or names of weights to switch between (default: all five networks)",
     )
@@ -108,13 +110,13 @@ def entry(weights: Weights, place: str) -> dict[str, Any]:
     }
 
 
-def samples() -> list[dict[str, Any]]:
-    """Return test images to pick from: MNIST's where they are at hand, otherwise digits.
+def samples(choice: str = "auto") -> list[dict[str, Any]]:
+    """Return test images to pick from: by default MNIST's where they are at hand, or else digits.
 
     Raises:
         DataError: if MNIST is there but damaged.
     """
-    data = load_dataset(download=False, announce=lambda _: None)
+    data = load_dataset(choice, download=False, announce=lambda _: None)
     by_class = [np.flatnonzero(data.test_labels == digit) for digit in range(10)]
     chosen = [places[turn] for turn in range(SAMPLES_PER_CLASS) for places in by_class]
     return [
