@@ -161,6 +161,7 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch, tmp_path):
         open_backend(compose("backend=torch", "device=cpu", "backend.compile=true"))
 
 
+@pytest.mark.kernels
 def test_compiled_steps_are_the_steps():
     plain, compiled = (
         trained("model=linear_baseline", "data.flip=0.5", f"backend.compile={value}", epochs=1)

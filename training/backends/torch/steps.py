@@ -7,9 +7,10 @@ is called step by step, or recorded as a CUDA graph and replayed.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ class Steps:
         self._pixels, self._execution, self._ranks = pixels, execution, ranks
         self._losses = self._compute_losses
         if execution.compile:
-            self._losses = torch.compile(self._compute_losses, dynamic=False)
+            self._losses = torch.compile(self._compute_losses, dynamic=False, options=vectors())
         self._calls = CapturedCalls(self._step, execution.recorder())
         self._order: Tensor | None = None
 
@@ -161,6 +162,19 @@ class Steps:
         flat = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="none")
         correct = (logits.detach().argmax(-1) == labels).sum(-1)
         return flat.view_as(labels).sum(-1), correct
+
+
+def vectors() -> dict[str, Any]:
+    """Return torch.compile's option that gives the length of the processor's vectors, in bits.
+
+    Torch keeps compiled kernels on disk under names that leave the processor out but not the
+    options. Another processor, or ATEN_CPU_CAPABILITY, that takes kernels of longer vectors up
+    again would read memory nobody wrote.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return {}
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"cpp.simdlen": {"AVX2": 256, "AVX512": 512}.get(capability, 0)}
 
 
 def _on(device: str, array: NDArray) -> Tensor:
