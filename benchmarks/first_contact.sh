@@ -69,10 +69,10 @@ print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'no CUDA de
 part driver 5 nvidia-smi
 part pytest 90 python3 -m pytest -q -m cuda
 for recipe in r1_lenet5_tanh r0_lenet5_relu r2_deepcnn21; do
-  part "epoch-$recipe" 60 python3 -m benchmarks.epoch --device "$device" --recipe "$recipe" --rounds 2 \
+  part "epoch-$recipe" 90 python3 -m benchmarks.epoch --device "$device" --recipe "$recipe" --rounds 2 \
     --json "$folder/epoch-$recipe.json" "${images[@]}"
 done
-part resume 30 bash -c resume_exactly
+part resume 60 bash -c resume_exactly
 for model in lenet5_tanh lenet5_relu deepcnn21; do
   train "$model-torch" 15 "model=$model" backend=torch "device=$device" trainer.epochs=2
   train "$model-numpy" 25 "model=$model" backend=numpy trainer.epochs=2
