@@ -37,11 +37,10 @@ class Pixels(NamedTuple):
 
 
 class Steps:
-    """Takes the steps of one network, or of several that lie along a leading axis.
+    """Takes a network's steps.
 
     Args:
-        network: maps inputs (..., N, 1, H, W) to logits (..., N, 10) in training mode; ... is
-            nothing, or the networks' axis.
+        network: maps inputs (N, 1, H, W) to logits (N, 10) in training mode.
         optimizer: of its parameters.
         masks: feeds its dropout layers.
         pixels: the scaling.
@@ -60,9 +59,9 @@ class Steps:
     ) -> None:
         self._network, self._optimizer, self._masks = network, optimizer, masks
         self._pixels, self._execution, self._ranks = pixels, execution, ranks
-        self._losses = self._compute_losses
+        self._forward = self._compute
         if execution.compile:
-            self._losses = torch.compile(self._compute_losses, dynamic=False, options=vectors())
+            self._forward = torch.compile(self._compute, dynamic=False, options=vectors())
         self._calls = CapturedCalls(self._step, execution.recorder())
         self._order: Tensor | None = None
 
@@ -87,7 +86,7 @@ class Steps:
         loss: NDArray[np.float64],
         correct: NDArray[np.int64],
     ) -> None:
-        """Take an epoch's plan, (..., images), and the sums so far, (...)."""
+        """Take an epoch's plan, order and flips (images,), and the sums so far, scalars."""
         if flips is not None:
             self._add_mirrored()
             order = order + flips * self._count
@@ -117,20 +116,20 @@ class Steps:
                 self._calls(size)
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """Return losses, float64 (...), and right answers, int64 (...), summed over the images."""
+        """Return the sums of the images' losses, float64, and right answers, int64."""
         return self._loss, self._correct
 
     def _step(self, size: int) -> None:
         rows = self._position + self._range[self._ranks.part(size)]
         assert self._order is not None
-        indices = self._order[..., rows]
+        indices = self._order[rows]
         self._optimizer.zero_grad(set_to_none=True)
-        losses, correct = self._losses(self._images[indices], self._labels[indices])
-        losses.backward(torch.full_like(losses, 1 / size))
+        loss, correct = self._forward(self._images[indices], self._labels[indices])
+        (loss / size).backward()
         if self._ranks.world > 1:
             self._add_gradients()
         self._optimizer.step()
-        self._loss.add_(losses.detach())
+        self._loss.add_(loss.detach())
         self._correct.add_(correct)
         self._position.add_(size)
 
@@ -155,13 +154,12 @@ class Steps:
             self._labels = self._labels.repeat(2)
             self.forget()
 
-    def _compute_losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return, summed over the batch, the losses and the right answers."""
+    def _compute(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums of the batch's losses and right answers."""
         with self._execution.autocast():
             logits = self._network(self._pixels(images))
-        flat = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="none")
-        correct = (logits.detach().argmax(-1) == labels).sum(-1)
-        return flat.view_as(labels).sum(-1), correct
+        loss = F.cross_entropy(logits.float(), labels, reduction="sum")
+        return loss, (logits.detach().argmax(-1) == labels).sum()
 
 
 def vectors() -> dict[str, Any]:
