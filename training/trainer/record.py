@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGTERM
 from time import perf_counter
 
 from training.backends.protocol import Backend
@@ -162,8 +163,8 @@ class RunRecord:
         """Return what tells of the signal; a rank that got none follows the one that did."""
         where = self.progress.where(self.epochs)
         stopped = f"stopped by {stop.name} {where}, all saved"
-        message = f"{stopped}; go on with: {resume.command(self.directory, self.config)}"
-        return StoppedError(message, stop.number or signals.SIGTERM)
+        command = resume.command(self.directory, self.config)
+        return StoppedError(stopped, stop.number or SIGTERM, command)
 
     def diverged(self, first: int) -> DivergenceError:
         """Return what tells that the loss is not finite since a step of the epoch under way."""
