@@ -128,8 +128,9 @@ class RunRecord:
         artefacts.draw(self.directory, *parts)
         self._summarise("finished")
         accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
+        kind = "validation" if self.config.data.validation else "test"
         self.console.say(
-            f"test accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
+            f"{kind} accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
         )
 
     @contextmanager
