@@ -73,7 +73,7 @@ class TorchBackend:
         self._plan, self._images_seen = plan, totals.images
         before = totals if self._ranks.rank == 0 else Totals()
         loss, correct = np.asarray(before.loss, np.float64), np.asarray(before.correct, np.int64)
-        self._steps.begin(plan.indices, plan.flips, loss, correct)
+        self._steps.begin(plan.indices, plan.flips, loss, correct, plan.moves)
         self._net.train()
 
     def train(self, first: int, last: int) -> None:
