@@ -73,6 +73,7 @@ def assignment(spec: str, limits: Limits) -> Assignment:
 def grade(task: Assignment, path: Path, kept: Path) -> Result:
     """Grade the solution in a file; ``kept`` is where its first failure's reproduction goes."""
     result, start = Result(), time.perf_counter()
+    kept.unlink(missing_ok=True)  # of an earlier grading
     with Submission(path, task.limits) as submission:
         result.unlimited = submission.unlimited
         solution = part = None

@@ -19,7 +19,7 @@ from parity.protocol import ParityError
 WIDTH = 100
 NO_SANDBOX = (
     "Each submission has a process of its own, {0.seconds:g} s and {0.mebibytes} MiB. That is no "
-    "sandbox: it can\nread and change every file that you can. Grade strangers' code in a container."
+    "sandbox: it can\nread and change the files that you can. Grade strangers' code in a container."
 )
 
 
@@ -58,8 +58,8 @@ def grading(words: Sequence[str]) -> int:
         result = results[student] = grade(task, path, folder / "reproduction.npz")
         _write(folder / "results.json", json.dumps(gradescope(result, each), indent=1))
         passed = sum(not any(faults.values()) for faults in result.faults.values())
-        passed = f"{passed}/{len(task.rubric)}"
-        _print_row(width, student, passed, f"{each * result.right:g}", result.culprit)
+        cells = f"{passed}/{len(task.rubric)}", f"{each * result.right:g}", result.culprit
+        _print_row(width, student, *cells)
     _write(output / "grades.csv", gradebook(results, task, each))
     print(f"\nwritten: {output / 'grades.csv'}, and a results.json for each student")
     for kept in [r.reproduction for r in results.values() if r.reproduction][:1]:

@@ -163,11 +163,12 @@ class Remote:
         value, changed, state = answer
         for array, after in zip(wire.arrays(words), changed, strict=True):
             array[...] = after
+        if name in ("parameters", "buffers"):
+            self._held[name] = {k: v for k, v in value.items() if isinstance(v, np.ndarray)}
+            return value
         for kind, held in self._held.items():
             for place, array in held.items():
                 array[...] = state[kind][place]
-        if name in ("parameters", "buffers"):
-            self._held[name] = {k: v for k, v in value.items() if isinstance(v, np.ndarray)}
         if name == "forward":
             self._dx = np.full_like(arguments[0], np.nan)
         return value
