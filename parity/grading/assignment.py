@@ -115,8 +115,10 @@ def _reproduced(
     arguments = {"against": task.spec, "path": str(path), "part": name}
     spec, culprits = f"{__name__}:{submitted.__name__}", list(verdict.culprits)
     try:
-        found = reproduction.record(part.sides, part.train, culprits, spec, arguments)
+        setting = part.sides.setting(part.train)
+        found = reproduction.record(setting, culprits, spec, arguments)
     except Exception:  # it ended, or cannot even be compared
         return False
-    reproduction.save(found, kept)
-    return True
+    if found is not None:
+        reproduction.save(found, kept)
+    return found is not None
