@@ -55,12 +55,12 @@ class Submission:
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        self.limits, self.left = limits, limits.seconds
+        self.limits, self.left = limits, 60 + limits.seconds  # Python's own start is not counted
         self.ended, self.trouble = "", list[str]()
         folder = TemporaryDirectory(ignore_cleanup_errors=True)
         words = [str(path.absolute()), str(limits.seconds), str(limits.mebibytes)]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        search = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        search = os.pathsep.join(map(os.path.abspath, sys.path))
         process = self.process = subprocess.Popen(
             [sys.executable, "-B", "-m", "parity.grading.host", *words, *limits.forbidden],
             stdin=subprocess.PIPE,
@@ -72,6 +72,7 @@ class Submission:
         )
         self.end = weakref.finalize(self, _end, process, folder)
         self.unlimited = self._exchange(b"")["value"]
+        self.left = limits.seconds
 
     def __enter__(self) -> Submission:
         return self
@@ -135,7 +136,7 @@ class Remote:
     """An object of a submission's process.
 
     What the judge writes into the arrays that ``parameters`` and ``buffers`` last returned is sent
-    with the next call. A backward that fails returns NaN, so that the rest is still judged.
+    with the next call. A backward that fails gives NaN, so that forward is judged all the same.
     """
 
     def __init__(self, submission: Submission, number: int) -> None:
@@ -157,9 +158,12 @@ class Remote:
         try:
             answer = self._submission.ask(what, "call", self, name, words, self._held)
         except SubmissionError:
-            if name != "backward" or self._dx is None:
-                raise
-            return self._dx
+            if name == "backward" and self._dx is not None:
+                return self._dx
+            if name == "gradients":  # which backward sets
+                held = self._held["parameters"].items()
+                return {place: np.full_like(array, np.nan) for place, array in held}
+            raise
         value, changed, state = answer
         for array, after in zip(wire.arrays(words), changed, strict=True):
             array[...] = after
