@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGTERM
 from time import perf_counter
 
 from training.backends.protocol import Backend
@@ -128,8 +129,9 @@ class RunRecord:
         artefacts.draw(self.directory, *parts)
         self._summarise("finished")
         accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
+        kind = "validation" if self.config.data.validation else "test"
         self.console.say(
-            f"test accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
+            f"{kind} accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
         )
 
     @contextmanager
@@ -162,8 +164,8 @@ class RunRecord:
         """Return what tells of the signal; a rank that got none follows the one that did."""
         where = self.progress.where(self.epochs)
         stopped = f"stopped by {stop.name} {where}, all saved"
-        message = f"{stopped}; go on with: {resume.command(self.directory, self.config)}"
-        return StoppedError(message, stop.number or signals.SIGTERM)
+        command = resume.command(self.directory, self.config)
+        return StoppedError(stopped, stop.number or SIGTERM, command)
 
     def diverged(self, first: int) -> DivergenceError:
         """Return what tells that the loss is not finite since a step of the epoch under way."""

@@ -25,6 +25,8 @@ from training.storage.run_folder import SUMMARY
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
 FORMAT = 2
 MAX_SETTINGS = 200
+#: What is installed beside the checkout's train.py.
+COMMAND = "lenet-twins-train"
 MAX_TEXT = 500
 #: Of a folder's runs, in the sentence that it is no run's itself.
 MAX_NAMED = 3
@@ -71,16 +73,21 @@ def _runs_inside(directory: Path) -> str:
 def is_finished(content: Content, config: Config) -> bool:
     """Return whether a checkpoint's run has all its epochs and all its results."""
     epochs, progress = config.trainer.epochs, content.record.get("progress")
-    try:
-        summary = json.loads((content.path.parent / SUMMARY).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
+    summary = summary_of(content.path.parent)
     return (
         isinstance(progress, dict)
-        and isinstance(summary, dict)
         and summary.get("status") == "finished"
         and epochs == progress.get("epoch") == summary.get("epochs")
     )
+
+
+def summary_of(directory: Path) -> dict[str, Any]:
+    """Return what a run's summary says; nothing where it cannot be read."""
+    try:
+        summary = json.loads((directory / SUMMARY).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str]) -> list[str]:
@@ -106,14 +113,14 @@ def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str
             continue
         option = value.get("name") if isinstance(value, dict) else None
         if key in groups and option is not None:
-            result.append(f"{key}={_text(option, content)}")
+            result.append(f"{key}={text(option, content)}")
     for key, value in _settings(config).items():
         swapped = key.split(".")[0] in given & groups and key != "backend.threads"
         if key in LOCAL or swapped:
             continue
         if not all(_KEY.fullmatch(part) for part in key.split(".")):
             raise ConfigError(f"{content.path}: there is no setting {key[:60]!r}")
-        result.append(f"++{key}={_text(value, content)}")
+        result.append(f"++{key}={text(value, content)}")
     if len(result) > MAX_SETTINGS:
         raise ConfigError(f"{content.path}: its {len(result)} settings are no run's")
     return result
@@ -178,13 +185,12 @@ def record_of(config: Config) -> dict[str, Any]:
     return tree
 
 
-def command(directory: Path, config: Config) -> str:
-    """Return the command line that goes on with the run in directory."""
-    settings = [f"resume={quote(str(directory))}"]
+def command(directory: Path, config: Config, *more: str) -> str:
+    """Return the command line that goes on with the run in directory, with more settings."""
+    settings = [f"resume={quote(str(directory))}", *more]
     if config.data.root is not None:
         settings.append(f"data.root={quote(config.data.root)}")
-    program = sys.argv[0] if sys.argv[0].endswith(".py") else "train.py"
-    return " ".join(map(_shell_word, [*_starter(), program, *settings]))
+    return " ".join(map(_shell_word, [*_program(), *settings]))
 
 
 def _shell_word(word: str) -> str:
@@ -205,14 +211,20 @@ def _quoted(value: str) -> str:
     return f"'{escaped}{trailing * chr(92)}'"
 
 
-def _starter() -> list[str]:
-    """Return what starts a program in as many processes as this one was started in."""
-    if environment.processes() == 1:
-        return ["python"]
+def _program() -> list[str]:
+    """Return what starts this program, in as many processes as this one was started in."""
+    script, processes = sys.argv[0], environment.processes()
+    if processes == 1 and Path(script).name == COMMAND:
+        return [COMMAND]
+    program = script if script.endswith(".py") else "train.py"
+    if processes == 1:
+        return ["python", program]
+    if Path(script).name == COMMAND:
+        program = script
     here = environment.local_processes()
-    machines = environment.processes() // here
+    machines = processes // here
     nodes = [f"--nnodes={machines}", "..."] if machines > 1 else []
-    return ["torchrun", *nodes, f"--nproc_per_node={here}"]
+    return ["torchrun", *nodes, f"--nproc_per_node={here}", program]
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +232,7 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flatten(config).items() if value != {}}
 
 
-def _text(value: Any, content: Content) -> str:
+def text(value: Any, content: Content) -> str:
     """Return a JSON value in Hydra's grammar; text stays text, whatever it looks like."""
     match value:
         case None:
@@ -232,5 +244,5 @@ def _text(value: Any, content: Content) -> str:
         case str() if len(value) <= MAX_TEXT and value.isprintable() and "${" not in value:
             return _quoted(value)
         case list() if len(value) <= MAX_SETTINGS:
-            return f"[{','.join(_text(item, content) for item in value)}]"
+            return f"[{','.join(text(item, content) for item in value)}]"
     raise ConfigError(f"{content.path}: it holds a setting that no run has ({str(value)[:60]!r})")
