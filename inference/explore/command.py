@@ -13,7 +13,7 @@ import inspect
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def entry(weights: Weights, place: str) -> dict[str, Any]:
         "image_size": weights.preprocessing.image_size,
         "scale": weights.preprocessing.scale,
         "shift": weights.preprocessing.shift,
-        "layers": layers(net),
+        "layers": layers(net.layers),
     }
 
 
@@ -124,13 +124,13 @@ def samples(choice: str = "auto") -> list[dict[str, Any]]:
     ]
 
 
-def layers(net: Sequential) -> list[dict[str, Any]]:
-    """Return a network's layers with their options and weights.
+def layers(named: Mapping[str, Layer]) -> list[dict[str, Any]]:
+    """Return layers, given by name, with their options and weights.
 
     Raises:
         ConfigError: if the page does not know one of them.
     """
-    return [_layer(name, layer) for name, layer in net.layers.items()]
+    return [_layer(name, layer) for name, layer in named.items()]
 
 
 def _layer(name: str, layer: Layer) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _layer(name: str, layer: Layer) -> dict[str, Any]:
             key: {"shape": array.shape, "data": _base64(array.astype("<f4"))}
             for key, array in arrays.items()
         },
-        "layers": layers(layer) if isinstance(layer, Sequential) else [],
+        "layers": layers(layer.layers),
     }
 
 
