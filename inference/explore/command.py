@@ -1,9 +1,8 @@
 """`python -m inference explore`: write the page, one file that works from disk without a network.
 
-page.html, the style sheet and the scripts beside this file are put into one document with the
-networks' layers and weights. The layers are read off `numpy_models`' own, so that a new network
-needs nothing here; a new kind of layer needs a line in `_OPTIONS` and a function of its name in
-network.js.
+The files beside this one are put into one document with the networks' layers and weights. Layers
+are read off `numpy_models`' own, so that a new network needs nothing here; a new kind of layer
+needs a line in `_OPTIONS` and a function of its name in network.js.
 """
 
 from __future__ import annotations
@@ -23,19 +22,23 @@ from numpy.typing import NDArray
 import pretrained
 from inference.networks import network
 from inference.weights import find
-from numpy_models.activations import Flatten, ReLU, SiLU, Tanh
-from numpy_models.avgpool import AvgPool2d
-from numpy_models.batchnorm import BatchNorm2d
-from numpy_models.conv import Conv2d
-from numpy_models.dropout import Dropout
-from numpy_models.layer import Layer
-from numpy_models.linear import Linear
-from numpy_models.maxpool import MaxPool2d
-from numpy_models.pooling import Pool2d
-from numpy_models.residual import Residual
-from numpy_models.sequential import Sequential
+from numpy_models import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Residual,
+    Sequential,
+    SiLU,
+    Tanh,
+)
 from pretrained import Weights
-from training.data import load_dataset
+from training.data import DataError, load_dataset
 from training.errors import ConfigError, OutputError, cannot_write
 from training.storage.files import write_atomically
 
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the page that the arguments ask for; return the exit status.
 
     Raises:
-        ConfigError: for weights that are not there or do not fit.
+        ConfigError: for weights that are not there or do not fit, or MNIST that is damaged.
         OutputError: if the page cannot be written.
     """
     parser = argparse.ArgumentParser(
@@ -65,9 +68,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="PAGE.html")
     options = parser.parse_args(arguments)
-    text = page([entry(find(place), place) for place in options.weights], samples())
     try:
+        text = page([entry(find(place), place) for place in options.weights], samples())
         write_atomically(options.output, text.encode())
+    except DataError as error:
+        raise ConfigError(str(error)) from error
     except OSError as error:
         raise OutputError(cannot_write(error, options.output.parent)) from error
     print(f"wrote {options.output} ({len(text) / 1e6:.1f} MB): open it in a browser")
@@ -77,8 +82,12 @@ def main(arguments: Sequence[str]) -> int:
 def page(entries: Sequence[dict[str, Any]], pictures: Sequence[dict[str, Any]]) -> str:
     """Return the HTML document for networks from `entry` and pictures from `samples`."""
     text = _source("page.html")
-    text = re.sub(r'<link rel="stylesheet" href="(.+)">', _style, text)
-    text = re.sub(r'<script src="(.+)"></script>', _script, text)
+    for pattern, element in (
+        (r'<link rel="stylesheet" href="(.+)">', "style"),
+        (r'<script src="(.+)"></script>', "script"),
+    ):
+        for tag in re.finditer(pattern, text):
+            text = text.replace(tag[0], f"<{element}>\n{_source(tag[1])}</{element}>")
     data = json.dumps({"networks": entries, "samples": pictures}, ensure_ascii=False)
     return text.replace('id="data">', 'id="data">' + data.replace("<", r"\u003c"))
 
@@ -97,12 +106,10 @@ def entry(weights: Weights, place: str) -> dict[str, Any]:
     module = inspect.getmodule(type(net))
     about = re.sub(r"^R\d's ", "", (inspect.getdoc(module) or "").partition("\n")[0])
     accuracy = weights.meta.get("test_accuracy", {}).get("numpy")
-    origin = (
-        f"Weights from {place}." if accuracy is None else f"{accuracy:.2%} on MNIST's test images."
-    )
+    origin = f"{100 * accuracy:.2f} % on MNIST's test images." if accuracy else f"From {place}."
     return {
-        "name": weights.model if place in pretrained.names() else Path(place).name,
-        "about": f"{about} {origin}".replace("%", " %"),
+        "name": weights.model if place in pretrained.names() else Path(place).resolve().name,
+        "about": f"{about} {origin}",
         "image_size": weights.preprocessing.image_size,
         "scale": weights.preprocessing.scale,
         "shift": weights.preprocessing.shift,
@@ -158,7 +165,7 @@ def _conv(layer: Conv2d) -> dict[str, Any]:
     return {"stride": layer.windows.stride, "padding": layer.windows.padding}
 
 
-def _pool(layer: Pool2d) -> dict[str, Any]:
+def _pool(layer: MaxPool2d | AvgPool2d) -> dict[str, Any]:
     if layer.windows.padding != (0, 0) or layer.windows.ceil_mode:
         raise ConfigError(
             f"the page cannot compute {layer.describe()}: its poolings have no padding or ceil_mode"
@@ -170,10 +177,6 @@ def _dropout(layer: Dropout) -> dict[str, Any]:
     return {"factor": 1 - layer.p if layer.kind == "original" else 1}
 
 
-def _nothing(_: Layer) -> dict[str, Any]:
-    return {}
-
-
 #: What network.js must know of a layer besides its weights, for every kind of layer it has.
 _OPTIONS: dict[type[Layer], Callable[[Any], dict[str, Any]]] = {
     Conv2d: _conv,
@@ -181,7 +184,7 @@ _OPTIONS: dict[type[Layer], Callable[[Any], dict[str, Any]]] = {
     AvgPool2d: _pool,
     BatchNorm2d: lambda layer: {"eps": layer.eps},
     Dropout: _dropout,
-    **dict.fromkeys([Linear, ReLU, SiLU, Tanh, Flatten, Sequential, Residual], _nothing),
+    **dict.fromkeys([Linear, ReLU, SiLU, Tanh, Flatten, Sequential, Residual], lambda _: {}),
 }
 
 
@@ -196,14 +199,6 @@ def _detail(layer: Layer) -> str:
 
 def _base64(array: NDArray) -> str:
     return b64encode(array.tobytes()).decode("ascii")
-
-
-def _style(tag: re.Match[str]) -> str:
-    return f"<style>\n{_source(tag[1])}</style>"
-
-
-def _script(tag: re.Match[str]) -> str:
-    return f"<script>\n{_source(tag[1])}</script>"
 
 
 def _source(name: str) -> str:

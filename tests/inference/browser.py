@@ -17,7 +17,8 @@ from typing import Any
 
 _FLAGS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars "
+    "--remote-debugging-pipe"
 )
 _PATIENCE = 60.0  # seconds for one answer
 
