@@ -104,6 +104,9 @@ class Backend(Protocol):
     def state(self) -> State:
         """Return a copy of everything training changes, in the format above."""
 
+    def state_bytes(self) -> int:
+        """Return the bytes of a state after the first step."""
+
     def load_state(self, state: State) -> None:
         """Continue from a state of either backend.
 
