@@ -62,7 +62,7 @@ def given_back(config: Config) -> Config:
         return opened.check(opened.compose(lines))
 
 
-@hypothesis.settings(max_examples=60, deadline=None, database=None)
+@hypothesis.settings(max_examples=20, deadline=None, database=None)
 @hypothesis.given(SETTINGS)
 def test_what_is_accepted_is_given_back(settings):
     try:
