@@ -147,6 +147,8 @@ class SavedRun:
             if self.progress.step > plan.steps:
                 raise ValueError(f"it stands at step {self.progress.step} of {plan.steps}")
             backend.load_state(self.state)
+            if int(self.state["scheduler.last_epoch"]) != self.progress.epoch:
+                raise ValueError("its schedule stands elsewhere than its run")
         except ValueError as error:
             raise ConfigError(f"resume={config.resume}: {error}") from error
         return words, self.progress.step < stood
@@ -162,7 +164,7 @@ class SavedRun:
         if _concern(changes, LEARNING_RATE):
             self.state["optimizer.lr"] = np.asarray(rate)
         elif not np.allclose(
-            self.state.get("optimizer.lr", rate), rate, rtol=RATE_ROUNDING, atol=0
+            self.state.get("optimizer.lr", rate), rate, rtol=RATE_ROUNDING, atol=1e-300
         ):
             raise ValueError(f"its learning rate is not the {rate:.3g} of its settings")
         if _concern(changes, EPOCH):
