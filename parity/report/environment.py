@@ -9,24 +9,23 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_info
 
-from parity.report.figures import Environment
 from training.environment import available_cores, processor
 
 
-def environment() -> Environment:
+def environment() -> dict[str, str]:
     """Return versions, processor and matrix libraries of this process."""
-    return Environment(
-        project=_version("lenet-twins"),
-        python=platform.python_version(),
-        numpy=np.__version__,
-        torch=torch.__version__,
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=processor(),
-        cores=available_cores(),
-        numpy_blas=_numpy_blas(),
-        torch_blas="MKL" if torch.backends.mkl.is_available() else "built in, without MKL",
-        threads=torch.get_num_threads(),
-    )
+    return {
+        "lenet-twins": _version("lenet-twins"),
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "torch": torch.__version__,
+        "System": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "Processor": processor(),
+        "Cores available": str(available_cores()),
+        "NumPy's BLAS": _numpy_blas(),
+        "torch's BLAS": "MKL" if torch.backends.mkl.is_available() else "built in, without MKL",
+        "Threads used": str(torch.get_num_threads()),
+    }
 
 
 def _version(package: str) -> str:

@@ -28,12 +28,16 @@ class EpochPlan:
         offsets: int64 (steps + 1,); step i takes indices[offsets[i]:offsets[i + 1]].
         flips: bool (images,), which of them are mirrored left to right, or None for no image.
         first_step: the run's steps before this epoch; with i it addresses the dropout masks.
+        moves: float32 (images, 2, 3), where each pixel of an image comes from, as
+            `training.data.inverse_affine` has it, mirroring included; flips is then None. None
+            where no image is rotated or shifted.
     """
 
     indices: NDArray[np.int64]
     offsets: NDArray[np.int64]
     flips: NDArray[np.bool_] | None
     first_step: int
+    moves: NDArray[np.float32] | None = None
 
     @property
     def steps(self) -> int:

@@ -137,13 +137,14 @@ class RunRecord:
         """Leave weights, pictures and the summary of a finished run in its folder."""
         if not self.writes:
             return
-        artefacts.save_weights(self.directory, self.backend.weights(), self.config.model)
+        artefacts.save_weights(self.directory, self.backend.weights(), self.config)
         parts = self.config, self.backend.name, self.dataset, self.progress.rows, scores
         artefacts.draw(self.directory, *parts)
         self._summarise("finished")
         accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
+        kind = "validation" if self.config.data.validation else "test"
         self.console.say(
-            f"test accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
+            f"{kind} accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
         )
 
     @contextmanager
