@@ -24,6 +24,8 @@ infinity spread exactly as in the direct form.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -40,8 +42,9 @@ SMALL_RESULT = 1024
 CACHED = 192 * 1024
 #: Blocks are multiples of this many numbers, so that the kernels' vectors stay full.
 STEP = 64
-#: With fewer lines under a kernel, its columns are unrolled for the weight gradient, too.
-FEW_LINES = 16
+#: With lines as short as this or fewer than that under a kernel, the weight gradient is faster in
+#: one product over all columns of the kernel, unrolled as in forward.
+SHORT_LINE, FEW_LINES = 256, 16
 
 
 def forward(x: Array, weight: Array, bias: Array | None, padding: Pair) -> Array:
@@ -98,7 +101,7 @@ def weight_gradient(x: Array, dy: Array, padding: Pair, out: Array) -> None:
     _, _, kh, kw = out.shape
     lines, dy_lines = x.reshape(height, channels, width * n), dy.reshape(oh, filters, ow * n)
     moves = [(j - padding[1]) * n for j in range(kw)]
-    if kh * channels < FEW_LINES:
+    if kh * channels < FEW_LINES or ow * n <= SHORT_LINE:
         unrolled = empty((height, kw * channels, ow * n), x.dtype)
         _unroll(lines, moves, unrolled)
         total = np.zeros((kh, kw * channels, filters), dy.dtype)
@@ -123,7 +126,7 @@ def _add_products(x: Array, dy: Array, padding: int, total: Array) -> None:
             windows = _windows(x_block, whole.start - padding, len(whole), kh)
             flat += _sum_of_products(windows, dy_block[whole.start : whole.stop])
         for r, first, start, stop in clipped:
-            window = _windows(x_block, start, 1, stop - start)
+            window = x_block[start:stop].reshape(1, -1, x_block.shape[2])
             met = slice((start - first) * depth, (stop - first) * depth)
             flat[met] += _sum_of_products(window, dy_block[r : r + 1])
 
@@ -131,10 +134,7 @@ def _add_products(x: Array, dy: Array, padding: int, total: Array) -> None:
 def _multiply(a: Array, b: Array, out: Array) -> None:
     """Write ``a`` (M, K) @ ``b`` (count, K, columns), as small products where that can be."""
     (m, k), (count, _, columns) = a.shape, b.shape
-    fitting = (p for p in (1, 2, 4) if m % p == 0 and a.size * STEP <= SMALL_PRODUCT * p)
-    parts = next(fitting, 1)
-    fewest = -(-columns * a.size // (SMALL_PRODUCT * parts))
-    pieces = next((p for p in range(fewest, 2 * fewest + 1) if columns % p == 0), 1)
+    parts, pieces = _small_products(m, k, columns)
     np.matmul(
         a.reshape(parts, 1, m // parts, k),
         b.reshape(count, 1, k, pieces, -1).swapaxes(2, 3),
@@ -142,15 +142,31 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
     )
 
 
+@cache
+def _small_products(m: int, k: int, columns: int) -> tuple[int, int]:
+    """Into how many parts the rows, and how many pieces the columns of a product are best cut."""
+    parts = next((p for p in (1, 2, 4) if m % p == 0 and m * k * STEP <= SMALL_PRODUCT * p), 1)
+    fewest = -(-columns * m * k // (SMALL_PRODUCT * parts))
+    return parts, next((p for p in range(fewest, 2 * fewest + 1) if columns % p == 0), 1)
+
+
 def _sum_of_products(a: Array, b: Array) -> Array:
     """Return the sum over i of ``a[i]`` (M, K) @ ``b[i]`` (F, K) transposed, by small tiles."""
     (count, rows, k), filters = a.shape, b.shape[1]
-    f = 16 if filters % 16 == 0 else filters
-    m = max((d for d in range(1, SMALL_RESULT // f + 1) if rows % d == 0), default=rows)
+    if k <= SHORT_LINE:
+        return np.matmul(a, b.swapaxes(1, 2)).sum(axis=0)
+    f = _divisor(filters, 16)
+    m = _divisor(rows, SMALL_RESULT // f)
     tiles = np.matmul(
         a.reshape(count, rows // m, 1, m, k), b.reshape(count, 1, -1, f, k).swapaxes(3, 4)
     )
     return tiles.sum(axis=0).swapaxes(1, 2).reshape(rows, filters)
+
+
+@cache
+def _divisor(number: int, limit: int) -> int:
+    """Return the largest divisor that is at most ``limit``."""
+    return max(d for d in range(1, limit + 1) if number % d == 0)
 
 
 def column_span(offset: int, width: int, outputs: int) -> tuple[slice, slice]:
@@ -199,7 +215,7 @@ def _slide(kernel: Array, rows: Array, kh: int, padding: int, outputs: range, ou
         _multiply(kernel, windows, out[whole.start - outputs.start :][: len(whole)])
     for r, first, start, stop in clipped:
         used = kernel[:, (start - first) * depth : (stop - first) * depth]
-        window = _windows(rows, start, 1, stop - start)
+        window = rows[start:stop].reshape(1, -1, rows.shape[2])
         _multiply(used, window, out[r - outputs.start :][:1])
 
 
