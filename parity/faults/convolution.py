@@ -165,7 +165,7 @@ class StaleCache(Conv2d):
     def forward_batch_last(self, x):
         y = super().forward_batch_last(x)
         first = self.__dict__.setdefault("first", self._saved)
-        if first[0] == x.shape:
+        if first.shape == x.shape:
             self._saved = first
         return y
 
