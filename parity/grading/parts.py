@@ -72,26 +72,25 @@ class Part:
         """Judge every tensor: as a layer alone computes it where a layer is wrong by itself.
 
         So no layer loses points for what another one handed it.
-
-        Raises:
-            ParityError: if the two sides cannot be compared.
         """
         try:
             self.assert_agreement()
+            return Verdict(dict.fromkeys(self.places, ""))
         except DisagreementError as error:
             steps = getattr(error.finding, "steps", None) or [error.finding.checks]
             whole = _faults([check for checks in steps for check in checks])
-            alone = self._alone()
-            guilty = any(alone.values())
-            said = str(error).splitlines()[0].removeprefix("culprit: ")
-            if guilty or not alone:
-                said = next(fault for fault in [*alone.values(), *whole.values()] if fault)
-            judged = whole | alone if guilty else alone | whole
-            faults = {place: judged.get(place, said) for place in self.places}
-            if not any(faults.values()):  # what is wrong gives no points, and leaves none
-                faults = dict.fromkeys(faults, said)
-            return Verdict(faults, said, error.culprits)
-        return Verdict(dict.fromkeys(self.places, ""))
+            said, culprits = str(error).splitlines()[0].removeprefix("culprit: "), error.culprits
+        except ParityError as error:  # what cannot be run as a whole may have layers that can
+            whole, said, culprits = {}, str(error), []
+        alone = self._alone()
+        guilty = any(alone.values())
+        if whole and (guilty or not alone):
+            said = next(fault for fault in [*alone.values(), *whole.values()] if fault)
+        judged = whole | alone if guilty else alone | whole
+        faults = {place: judged.get(place, said) for place in self.places}
+        if not any(faults.values()):  # what is wrong gives no points, and leaves none
+            faults = dict.fromkeys(faults, said)
+        return Verdict(faults, said, culprits)
 
     def _alone(self) -> dict[Place, str]:
         found: dict[Place, str] = {}
@@ -155,9 +154,10 @@ def parts(factory: Factory, solution: Any) -> dict[str, Part]:
 
 
 def assert_parts(found: dict[str, Part]) -> None:
-    """Raise DisagreementError, naming the part and the culprit, unless all parts agree."""
+    """Raise AssertionError, naming the part and the culprit, unless all parts agree."""
+    __tracebackhide__ = True  # pytest shows the sentence, and not how it was arrived at
     for name, part in found.items():
         try:
             part.assert_agreement()
-        except DisagreementError as error:
-            raise DisagreementError(f"{name}\n{error}", error.culprits, error.finding) from None
+        except (DisagreementError, ParityError) as error:
+            raise AssertionError(f"{name}\n{error}") from None
