@@ -61,12 +61,11 @@ class Part:
         split = (name.rpartition(".") for name in sorted(buffers))
         return [*found, *((layer, own) for layer, _, own in split), *loss]
 
-    def assert_agreement(self) -> None:
-        """Raise DisagreementError unless both sides agree."""
+    def assert_agreement(self) -> dict[Place, str]:
+        """Return the tensors that were judged; raise DisagreementError unless both sides agree."""
         if isinstance(self.sides, Training):
-            parity.assert_trajectory(**vars(self.sides))
-        else:
-            parity.assert_parity(**self._options())
+            return _judged(parity.assert_trajectory(**vars(self.sides)))
+        return _judged(parity.assert_parity(**self._options()))
 
     def judge(self) -> Verdict:
         """Judge every tensor: as a layer alone computes it where a layer is wrong by itself.
@@ -74,11 +73,9 @@ class Part:
         So no layer loses points for what another one handed it.
         """
         try:
-            self.assert_agreement()
-            return Verdict(dict.fromkeys(self.places, ""))
+            return self._agreed(self.assert_agreement())
         except DisagreementError as error:
-            steps = getattr(error.finding, "steps", None) or [error.finding.checks]
-            whole = _faults([check for checks in steps for check in checks])
+            whole = _judged(error.finding)
             said, culprits = str(error).splitlines()[0].removeprefix("culprit: "), error.culprits
         except ParityError as error:  # what cannot be run as a whole may have layers that can
             whole, said, culprits = {}, str(error), []
@@ -91,6 +88,14 @@ class Part:
         if not any(faults.values()):  # what is wrong gives no points, and leaves none
             faults = dict.fromkeys(faults, said)
         return Verdict(faults, said, culprits)
+
+    def _agreed(self, judged: dict[Place, str]) -> Verdict:
+        """Return the verdict where both sides agree: what was not judged is not right for that."""
+        faults = {}
+        for layer, tensor in self.places:
+            seen = judged.keys() & {(layer, tensor), ("", tensor)}
+            faults[layer, tensor] = "" if seen else f"{tensor} was not judged, as it is not there"
+        return Verdict(faults, next(filter(None, faults.values()), ""))
 
     def _alone(self) -> dict[Place, str]:
         found: dict[Place, str] = {}
@@ -106,6 +111,12 @@ class Part:
 
 
 _OF_EACH = ("output", "gradient of input")
+
+
+def _judged(finding: Any) -> dict[Place, str]:
+    """Return what is wrong with each tensor of a `Comparison` or a `Trajectory`."""
+    steps = getattr(finding, "steps", None) or [finding.checks]
+    return _faults([check for checks in steps for check in checks])
 
 
 def _faults(checks: Sequence[TensorCheck], layer: str = "") -> dict[Place, str]:
