@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from parity.assembly import explain
-from parity.comparison import SCALE, Comparison, Identity, LayerProbe, hold
+from parity.comparison import CHANGED, SCALE, Comparison, Identity, LayerProbe, hold
 from parity.localisation import copied, probes
 from parity.pair import Pair
 from parity.perturbation import layers_of
@@ -166,13 +166,10 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
         alone = comparison.alone or probes(setting)
     except ParityError as error:
         return f"culprit: unknown, because {error}", []
-    guilty = {p.layer: p for p in reversed(alone) if p.comparison.failures}
+    guilty = _guilty(alone, comparison)
     if guilty:
-        lines = [
-            f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}"
-            for p in reversed(guilty.values())
-        ]
-        return "\n".join(lines), [*reversed(guilty)]
+        lines = [f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}" for p in guilty]
+        return "\n".join(lines), [p.layer for p in guilty]
     found = explain(setting, comparison)
     if found:
         return f"culprit: {found[1]}", [found[0]]
@@ -183,6 +180,22 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
         f"({', '.join(ran)}); look at their order, at shapes between them"
         + (f", and at what was not run alone ({', '.join(rest)})" if rest else "")
     ), []
+
+
+def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]:
+    """Return the layers that fail alone, each once.
+
+    One that only changes what it is handed may do no harm: it is left out where others compute
+    something wrong, unless the whole pair shows its change.
+    """
+    guilty = {p.layer: p for p in reversed(alone) if p.comparison.failures}
+    shown = {check.layer for check in comparison.failures if CHANGED in check.note}
+    wrong = [
+        layer
+        for layer, probe in guilty.items()
+        if layer in shown or any(CHANGED not in check.note for check in probe.comparison.failures)
+    ]
+    return [guilty[layer] for layer in reversed(wrong or list(guilty))]
 
 
 def _evidence(probe: LayerProbe) -> str:

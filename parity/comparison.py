@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from parity.decisions import Decision, Rounding, leeway
-from parity.numpy_runs import other, run_numpy, run_numpy_forward
+from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
 from parity.runs import References, Setting, Task, place_of, references, run_torch
 from parity.tolerance import (
@@ -27,6 +27,7 @@ from parity.tolerance import (
 from parity.transfer import assign, tied, to_numpy
 
 SCALE = 1024.0  # a power of two, by which gradients are scaled without rounding
+CHANGED = "changed by NumPy's forward or backward"
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,17 @@ def hold(setting: Setting) -> Comparison:
     _leave_traces(network, task)
     to_numpy(module, network)
     try:
-        before = snapshot(network, task)
-        result = _untied(run_numpy(network, task), module)
+        before, copies = snapshot(network, task), fresh(task)
+        result = _untied(run_numpy(network, copies), module)
         checks = _judged(setting, result, given)
     except NoBackwardError as error:
         alone = replace(task, upstream=None, forward_only=str(error))
         return hold(replace(setting, task=alone))
     except NumpyError as error:
         return replace(comparison, checks=[fault(name, "", "output", str(error))], raised=True)
-    after = snapshot(network, task)
+    after = snapshot(network, copies)
     checks += [
-        fault(name, *place, "changed by NumPy's forward or backward")
+        fault(name, *place, CHANGED)
         for place, value in before.items()
         if not np.array_equal(value, after[place], equal_nan=True)
     ]
@@ -228,16 +229,16 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
     """
     module, network, task = setting.module, setting.network, setting.task
     budgets = {(check.layer, check.tensor): check.budget for check in comparison.checks}
-    how = {True: "after two calls of forward", False: f"upstream gradient × {SCALE:.0f}"}
+    scaled, called = f"upstream gradient × {SCALE:.0f}", "after two calls of forward"
 
-    def failures(twice: bool, scale: float) -> list[TensorCheck]:
-        name = f"{setting.name}, {how[twice]}"
+    def failures(name: str, twice: bool, scale: float) -> list[TensorCheck]:
+        name = f"{setting.name}, {name}"
         to_numpy(module, network)
         try:
             if twice:
                 run_numpy_forward(network, other(task))
                 to_numpy(module, network)
-            result = _untied(run_numpy(network, task, scale), module)
+            result = _untied(run_numpy(network, fresh(task), scale), module)
         except NumpyError as error:
             return [fault(name, "", "output", str(error))]
         checks = []
@@ -252,9 +253,8 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
             checks.append(judge(name, *place, now, value, value, budgets.get(place, 0.0)))
         return [check for check in checks if not check.passed]
 
-    if not failures(True, SCALE):
-        return []
-    return failures(False, SCALE) or failures(True, 1.0)
+    both = failures(f"{scaled}, {called}", True, SCALE)
+    return both and (failures(scaled, False, SCALE) or failures(called, True, 1.0) or both)
 
 
 def judged_again(

@@ -54,7 +54,7 @@ def run_numpy(network: Network, task: Task, scale: float = 1.0) -> Tensors:
         dy = _upstream(task, y, tensors)
         if not task.forward_only:
             if scale != 1.0:
-                dy = mapped(lambda _, leaf: leaf * leaf.dtype.type(scale), dy, ARRAY)
+                dy = mapped(lambda _, leaf: np.asarray(leaf * leaf.dtype.type(scale)), dy, ARRAY)
             dx = _called(f"{kind}.backward", network.backward, dy, optional=not task.train)
             tensors |= _input_gradients(f"{kind}.backward", dx, task)
     if not task.forward_only:
@@ -74,6 +74,14 @@ def run_numpy_forward(network: Network, task: Task) -> None:
     """Run a NumPy network forward, and leave it so."""
     with shared_masks.on_numpy(network, task.seed), np.errstate(all="ignore"):
         _forward(network, task)
+
+
+def fresh(task: Task) -> Task:
+    """Return a task on copies, which the NumPy side may change."""
+    upstream = task.upstream and {name: dy.copy() for name, dy in task.upstream.items()}
+    targets = None if task.targets is None else np.array(task.targets)
+    copies = task.with_arrays(lambda _, array: array.copy())
+    return replace(copies, upstream=upstream, targets=targets)
 
 
 def other(task: Task) -> Task:
