@@ -16,6 +16,7 @@ from parity.pair import Pair
 from parity.perturbation import layers_of
 from parity.protocol import Criterion, DisagreementError, ParityError
 from parity.runs import Setting
+from parity.tolerance import TensorCheck
 from parity.variation import drawn, variations
 
 
@@ -134,7 +135,7 @@ def _examined(setting: Setting) -> Comparison:
     A layer alone is fed the same numbers on both sides, so that what ties for one ties for the
     other. On random inputs next to nothing ties.
     """
-    comparison = hold(setting)
+    comparison = _judged_in_parts(setting, hold(setting))
     if not comparison.passed or not comparison.decisions:
         return comparison
     try:
@@ -153,6 +154,32 @@ def _examined(setting: Setting) -> Comparison:
         apart += f"; {', '.join(missed)} could not be judged alone"
     checks = [*comparison.checks, *failures]
     return replace(comparison, checks=checks, apart=apart, alone=alone)
+
+
+def _judged_in_parts(setting: Setting, comparison: Comparison) -> Comparison:
+    """Judge by the layers alone what few bits leave nothing of in the whole.
+
+    In bfloat16 so many ReLUs and maxima fall otherwise that a deep gradient is mostly chance.
+    """
+    doubtful = comparison.unjudged
+    forward = any(check.tensor.startswith("output") for check in doubtful)
+    if not setting.task.format or comparison.failures or not doubtful or forward:
+        return comparison
+    try:
+        alone = probes(setting)
+    except ParityError:
+        return comparison
+    judged = {probe.layer for probe in alone if probe.comparison.passed}
+    told, checks = list[str](), list[TensorCheck]()
+    for check in comparison.checks:
+        if check.unjudged and (check.layer in judged or (not check.layer and len(judged))):
+            check = replace(check, unjudged="")
+            told.append(" of ".join(filter(None, [check.tensor, check.layer])))
+        checks.append(check)
+    checks += [failure for probe in alone for failure in probe.comparison.failures]
+    note = f"judged in each layer alone, as {setting.task.format} leaves little of it in the whole"
+    notes = [*comparison.notes, f"{note}: {', '.join(told)}"]
+    return replace(comparison, checks=checks, alone=alone, notes=notes)
 
 
 def accuse(comparison: Comparison) -> tuple[str, list[str]]:

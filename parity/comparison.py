@@ -12,6 +12,7 @@ from torch import nn
 
 from parity.decisions import Decision, Rounding, leeway
 from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
+from parity.precision import epsilon_of, granted
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
 from parity.runs import References, Setting, Task, place_of, references, run_torch
 from parity.tolerance import (
@@ -26,6 +27,7 @@ from parity.tolerance import (
 )
 from parity.transfer import assign, tied, to_numpy
 
+_FEWER = 64.0  # with few bits, not 1024 but 16 units in the last place count for nothing
 SCALE = 1024.0  # a power of two, by which gradients are scaled without rounding
 CHANGED = "changed by NumPy's forward or backward"
 
@@ -121,7 +123,7 @@ class LayerProbe:
 def hold(setting: Setting) -> Comparison:
     """Run both sides on the same numbers and judge every tensor."""
     name, module, network, task = setting.name, setting.module, setting.network, setting.task
-    given = references(module, task)
+    given = granted(references(module, task), module, task)
     comparison = Comparison(name, task.dtype.name, task.train, [], notes=_notes(task))
     to_numpy(module, network)
     _leave_traces(network, task)
@@ -142,7 +144,7 @@ def hold(setting: Setting) -> Comparison:
         if not np.array_equal(value, after[place], equal_nan=True)
     ]
     comparison = judged_again(replace(comparison, checks=checks), module, task, given)
-    comparison = replace(comparison, checks=_doubted(comparison, module, given))
+    comparison = replace(comparison, checks=_doubted(comparison, setting, given))
     if comparison.passed and not task.forward_only and setting.layer != "loss":
         checks = _once_more(setting, result, comparison)
         comparison = replace(comparison, checks=[*comparison.checks, *checks])
@@ -151,6 +153,7 @@ def hold(setting: Setting) -> Comparison:
 
 def _notes(task: Task) -> list[str]:
     notes = [f"meant to depart: {name} is {kind}" for name, kind in task.expect.items()]
+    notes += [f"granted what computing in {task.format} does"] if task.format else []
     return [f"forward only: {task.forward_only}", *notes] if task.forward_only else notes
 
 
@@ -205,9 +208,10 @@ def _untied(result: Tensors, module: nn.Module) -> Tensors:
     return result
 
 
-def _doubted(comparison: Comparison, module: nn.Module, given: References) -> list[TensorCheck]:
+def _doubted(comparison: Comparison, setting: Setting, given: References) -> list[TensorCheck]:
     """Mark what neither passes nor fails: budgets that mean nothing, and no float64 reference."""
-    epsilon, single = float(np.finfo(comparison.dtype).eps), given.watched[0][1].single
+    module, epsilon, single = setting.module, epsilon_of(setting.task), given.watched[0][1].single
+    epsilon /= _FEWER if setting.task.format else 1.0
     hanging = set(comparison.undecided)
     checks = []
     for check in vacuous(comparison.checks, given.exact, epsilon, hanging):
@@ -274,16 +278,16 @@ def judged_again(
     def run(rounding: Rounding) -> Tensors:
         return run_torch(torch_module, task, torch.float64, rounding=rounding)
 
-    found = leeway(run, given.watched, float(np.finfo(task.dtype).eps))
+    found = leeway(run, given.watched, epsilon_of(task))
     checks, undecided = [], list[str]()
     for check in comparison.checks:
         place = check.layer, check.tensor
-        granted = check
+        wider = check
         if not check.passed:
-            granted = replace(check, budget=check.budget + found.budget(place))
-            if granted.passed and place in found.hanging:
+            wider = replace(check, budget=check.budget + found.budget(place))
+            if wider.passed and place in found.hanging:
                 undecided.append(" of ".join(filter(None, reversed(place))))
-        checks.append(granted if granted.passed else check)
+        checks.append(wider if wider.passed else check)
     decisions = found.decisions if undecided else []
     return replace(comparison, checks=checks, decisions=decisions, undecided=undecided)
 
