@@ -195,9 +195,10 @@ def test_one_folder_is_one_submission_in_gradescopes_form(capsys) -> None:
 
 
 def test_a_backward_that_is_not_there_gives_no_points() -> None:
-    Path("solution.py").write_text(RIGHT.replace("def backward", "def backwards"))
-    assert main(["grade", ".", *AGAINST]) == 0
-    found = json.loads(Path("grades/results.json").read_text())
+    Path("class").mkdir()
+    Path("class/ann.py").write_text(RIGHT.replace("def backward", "def backwards"))
+    assert main(["grade", "class", *AGAINST]) == 0
+    found = json.loads(Path("grades/ann/results.json").read_text())
     assert found["score"] <= 2  # of 8, for the output in both modes
     assert "backward" in found["output"] or "was not judged" in found["output"]
 
