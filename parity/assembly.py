@@ -203,6 +203,11 @@ def _carried_over(module: nn.Module, network: Network, task: Task) -> Finding | 
                 return "calls", "calls, which give the same output whatever the inputs"
     for place, value in results[0].items():
         if not np.array_equal(value, results[1][place], equal_nan=True):
+            if not np.array_equal(run_numpy(network, task)[place], results[1][place]):
+                return "random numbers", (
+                    "random numbers, which the NumPy network draws anew each time: give its "
+                    "dropout an attribute `draw`, by which it shares torch's masks"
+                )
             tensor = " of ".join(filter(None, [place[1], place[0]]))
             return "calls", f"calls, of which one changes the next one's {tensor}"
     return None

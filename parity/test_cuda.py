@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_tf32_passes_its_own_rule_and_fails_the_strict_one(case: NetworkCase, rn
     module, task = task_of(case, rng)
     tensors = imitated(module, task, 1)
     assert not judge_device("strict", module, task, tensors).passed
-    verdict = judge_device("tf32", module, task, tensors, "tf32")
+    verdict = judge_device("tf32", module, replace(task, format="tf32"), tensors)
     assert verdict.passed, str(verdict)
 
 
@@ -98,7 +99,7 @@ def test_tf32_passes_its_own_rule_and_fails_the_strict_one(case: NetworkCase, rn
 def test_five_bits_fail_the_rule_for_tf32(case: NetworkCase, rng) -> None:
     module, task = task_of(case, rng)
     tensors = imitated(module, task, 64)
-    verdict = judge_device("coarse", module, task, tensors, "tf32")
+    verdict = judge_device("coarse", module, replace(task, format="tf32"), tensors)
     assert {check.tensor for check in verdict.failures} >= {"output"}
 
 

@@ -43,6 +43,8 @@ def grading(words: Sequence[str]) -> int:
     found = submissions(options.folder, output)
     if output.exists() and not options.overwrite and (output.is_file() or any(output.iterdir())):
         raise ParityError(f"{output} is not empty: name another --output, or say --overwrite")
+    if not all(0 < n < 1e6 for n in (options.seconds, options.memory, options.points or 1)):
+        raise ParityError("--seconds, --memory and --points must be between 0 and a million")
     limits = Limits(options.seconds, options.memory, (*Limits.forbidden, *options.forbid))
     task = assignment(options.against, limits)
     tensors = sum(map(len, task.rubric.values()))

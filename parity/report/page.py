@@ -113,6 +113,6 @@ def _summary_row(network: Network) -> str:
 
 
 def _environment(report: Report) -> str:
-    facts = {**report.environment, "Date": f"{report.date} (UTC)", "Seed": str(report.seed)}
+    facts = {**report.environment, "date": f"{report.date} (UTC)", "seed": str(report.seed)}
     terms = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
     return f"<dl>{terms}</dl>"

@@ -18,8 +18,8 @@ from training.cli.reporting import note, report
 from training.cli.request import Request
 from training.config import composition
 from training.config.checks import check
+from training.config.settings import quote
 from training.storage.run_folder import FAILURE, claim, hold
-from training.trainer.resume import quote
 
 
 def hand_over(arguments: list[str]) -> None:

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 
 from training.cli.request import Job, Request, check_schedule, is_inside, make_job
 from training.config.composition import Composer
+from training.config.settings import quote, quoted
 from training.config.suggestions import groups
 from training.errors import ConfigError
 from training.storage.checkpoint import NAME, PREVIOUS, Content
@@ -107,7 +108,7 @@ def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
             if any((directory / name / file).exists() for file in (NAME, NAME + PREVIOUS)):
                 content = resume.find_run(directory / name)
             chosen = [(key, recipes.get(key)) for key in RECIPES]
-            yield name, content, [f"{k}={resume.text(v, content)}" for k, v in chosen if v]
+            yield name, content, [f"{k}={quoted(v)}" for k, v in chosen if v]
     except ConfigError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -138,7 +139,7 @@ def _job(
     keys = [override.key_or_group for override in given]
     saved = resume.saved_overrides(content, keys, groups())
     if begun:
-        saved.append(f"resume={resume.quote(str(content.path.parent))}")
+        saved.append(f"resume={quote(str(content.path.parent))}")
     else:
         saved = [*recipes, *saved]
     lines = [*saved, *(str(o.input_line) for o in given if o.key_or_group != "resume")]

@@ -26,16 +26,16 @@ from training.errors import ConfigError, ProcessError, RunError, StoppedError
 from training.trainer.signals import SharedStopRequest, StopRequest, listen
 
 
-def check_number(count: int) -> None:
+def check_number(count: object) -> None:
     """Refuse a number of jobs that is none.
 
     Raises:
         ConfigError: saying what it may be.
     """
-    if count == 0:
+    if not isinstance(count, int) or count == 0:
         raise ConfigError(
             "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
-            "cores, not 0"
+            f"cores, not {count}"
         )
 
 

@@ -40,7 +40,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "normal": schema.NormalInitConfig,
     },
     "logger": {name: schema.LoggerConfig(name=name) for name in ("csv", "tensorboard")},
-    "hydra/launcher": {"joblib": schema.JoblibConfig},  # instead of Hydra's plugin of that name
+    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/side_by_side.py).
+    "hydra/launcher": {"joblib": {"_target_": "training.cli.side_by_side.joblib", "n_jobs": -1}},
 }
 
 

@@ -214,18 +214,6 @@ class LoggerConfig:
 
 
 @dataclass
-class JoblibConfig:
-    """A sweep's jobs several at a time (cli/side_by_side.py), as many as joblib's n_jobs says.
-
-    Attributes:
-        n_jobs: -1 for one for each core, -2 for one fewer, and so on.
-    """
-
-    _target_: str = "training.cli.side_by_side.joblib"
-    n_jobs: int = -1
-
-
-@dataclass
 class StudyConfig:
     """How a sweep is summarised at its end (studies/sweep.py).
 

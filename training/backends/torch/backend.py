@@ -135,6 +135,11 @@ class TorchBackend:
                 state[f"optimizer.{kind}.{name}"] = copied(kept[kind])
         return state
 
+    def state_bytes(self) -> int:
+        """Return the bytes of a state after the first step."""
+        moments = len(self._kinds) * sum(value.nbytes for value in self._net.parameters())
+        return moments + sum(value.nbytes for value in self._net.state_dict().values())
+
     def load_state(self, state: State) -> None:
         """Continue from a state of either backend."""
         names = [name for name, _ in self._net.named_parameters()]
