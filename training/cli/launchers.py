@@ -19,6 +19,7 @@ from training.cli.request import Request
 from training.config import composition
 from training.config.checks import check
 from training.config.settings import quote
+from training.environment import CONF
 from training.storage.run_folder import FAILURE, claim, hold
 
 
@@ -27,7 +28,7 @@ def hand_over(arguments: list[str]) -> None:
     composition.register()
     sys.argv[1:] = arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or it would print an error itself and end the process
-    hydra.main(str(composition.DIRECTORY), composition.NAME, version_base="1.3")(run_job)()
+    hydra.main(str(CONF), composition.NAME, version_base="1.3")(run_job)()
 
 
 def launch(request: Request, options: list[str]) -> int:

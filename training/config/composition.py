@@ -19,9 +19,9 @@ from training.config import schema
 from training.config.checks import check
 from training.config.schema import Config
 from training.config.suggestions import ERRORS, explain, first_line
+from training.environment import CONF
 from training.errors import ConfigError
 
-DIRECTORY = Path(__file__).resolve().parents[2] / "conf"
 NAME = "config"
 #: Characters of a setting's name: Hydra looks for a file of that name.
 MAX_KEY = 100
@@ -68,7 +68,7 @@ def composer(
     Raises:
         ConfigError: if there is no such folder, and for what goes wrong inside the block.
     """
-    root = Path(directory or DIRECTORY).resolve()
+    root = Path(directory or CONF).resolve()
     searched = [root] if beside is None else [root, Path(beside).resolve()]
     for path in searched:
         if not path.is_dir():
