@@ -51,14 +51,19 @@ def compare_with_onnxruntime(
     inputs = to_array(inputs)
     ours = compare(torch_module, numpy_network, inputs, train=False, name=name)
     theirs = run_onnxruntime(export(torch_module, inputs), inputs)
+    return [ours, judge_output(torch_module, inputs, theirs, f"{ours.network} in onnxruntime")]
+
+
+def judge_output(
+    torch_module: nn.Module, inputs: np.ndarray, output: np.ndarray, title: str
+) -> Comparison:
+    """Judge a third implementation's output for float32 inputs in evaluation mode."""
     module = clone(torch_module, torch.float32, train=False)
-    output = run_forward(module, Task(inputs, train=False), torch.float32)
-    task = Task(inputs, np.ones(tuple(output.shape), np.float32), train=False)
-    given = references(module, task)
+    shape = tuple(run_forward(module, Task(inputs, train=False), torch.float32).shape)
+    given = references(module, Task(inputs, np.ones(shape, np.float32), train=False))
     place = ("", "output")
-    title = f"{ours.network} in onnxruntime"
-    check = judge(title, *place, theirs, given.own[place], given.exact[place], given.budgets[place])
-    return [ours, Comparison(title, "float32", False, [check])]
+    check = judge(title, *place, output, given.own[place], given.exact[place], given.budgets[place])
+    return Comparison(title, "float32", False, [check])
 
 
 def export(torch_module: nn.Module, inputs: np.ndarray) -> bytes:
