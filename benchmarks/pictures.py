@@ -9,11 +9,8 @@ import argparse
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -21,7 +18,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import command
 from benchmarks.harness import BenchmarkError
-from benchmarks.report import Content, compared, faster, heading, in_milliseconds
+from benchmarks.report import Content, faster, heading, plain, ratio
 from training.trainer import pictures
 
 #: Distinguishable also without colour vision and in grey (Okabe and Ito).
@@ -33,6 +30,8 @@ LOOKS = {
     "mygrad": ("MyGrad", "#999999"),
     "jax": ("JAX jit", "#009E73"),
 }
+#: Between two networks, in bars.
+GAP = 0.7
 #: Characters in a line under a picture.
 NOTE_WIDTH = 120
 FORMATS = (".png", ".svg", ".pdf")
@@ -51,15 +50,17 @@ def main() -> None:
     content = command.read(options.file)
     if content["benchmark"] != "step":
         raise BenchmarkError(f"{options.file}: only the results of benchmarks.step are drawn")
-    save(draw_steps(content), heading(content), options.picture)
+    figure = draw_steps(content)
+    with command.writing(options.picture):
+        pictures.save(figure, options.picture, dpi=150)
 
 
 def draw_steps(content: Content) -> Figure:
-    """Draw a panel per number of cores: bars of the step's median time, quartiles as lines."""
+    """Draw a panel per number of cores: bars of the step's median time, and its range."""
     steps = [result for result in content["results"] if result["kind"] == "step"]
     counts = sorted({result["threads"] for result in steps})
     panels = [[result for result in steps if result["threads"] == count] for count in counts]
-    rows = max(sum(len(result["seconds"]) + 0.7 for result in panel) for panel in panels)
+    rows = max(sum(len(result["seconds"]) + GAP for result in panel) for panel in panels)
     size = max(8.0, 5.6 * len(panels)), 1.6 + 0.3 * rows
     figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
     for panel, count, results in zip(axes[0], counts, panels, strict=True):
@@ -76,6 +77,8 @@ def draw_steps(content: Content) -> Figure:
         title_fontsize=12,
         frameon=False,
     )
+    note = textwrap.wrap(heading(content), NOTE_WIDTH)
+    figure.supxlabel("\n".join(note), fontsize=8, color="0.35")
     return figure
 
 
@@ -83,31 +86,24 @@ def _bars(panel: Axes, results: Sequence[dict[str, Any]]) -> None:
     place, ticks = 0.0, []
     for result in results:
         seconds = result["seconds"]
-        middle = place + (len(seconds) - 1) / 2
-        ticks.append((middle, f"{result['network']}\nbatch {result['batch']}"))
+        ticks.append(place + (len(seconds) - 1) / 2)
         for name, sample in seconds.items():
-            lower, median, upper = (1e3 * sample[key] for key in ("lower", "median", "upper"))
-            spread = [[median - lower], [upper - median]]
-            panel.barh(place, median, xerr=spread, color=LOOKS[name][1], error_kw={"lw": 1})
-            text = f" {in_milliseconds(sample['median'])} ms"
+            values = [1e3 * value for value in sample["values"]]
+            middle, spread = median(values), [min(values), max(values)]
+            panel.barh(place, middle, color=LOOKS[name][1])
+            panel.plot(spread, [place, place], color="black", linewidth=1)
+            text = f" {plain(middle)} ms"
             if name == "numpy":
-                share = compared(seconds, name, faster(seconds)).median
-                text += f"  ({share:.2f} × PyTorch's faster)"
-            panel.text(upper, place, text, va="center", fontsize=8)
+                share, _, _ = ratio(seconds, name, faster(seconds)).partition(" ")
+                text += f" ({share} × PyTorch's faster)"
+            panel.text(spread[1], place, text, va="center", fontsize=8)
             place += 1
-        place += 0.7
-    panel.set_yticks([tick for tick, _ in ticks], [label for _, label in ticks])
+        place += GAP
+    panel.set_yticks(ticks, [f"{r['network']}\nbatch {r['batch']}" for r in results])
     panel.invert_yaxis()
-    panel.margins(x=0.35)
+    panel.margins(x=0.4)
     panel.set_xlim(left=0)
     panel.spines[["top", "right"]].set_visible(False)
-
-
-def save(figure: Figure, note: str, path: Path) -> None:
-    """Write the picture with a note under it."""
-    figure.supxlabel("\n".join(textwrap.wrap(note, NOTE_WIDTH)), fontsize=8, color="0.35")
-    with command.writing(path):
-        pictures.save(figure, path, dpi=150)
 
 
 if __name__ == "__main__":

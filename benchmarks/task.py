@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info
 
 from benchmarks.cases import CASES, EVALUATION_BATCH, TEST_IMAGES, TRAIN_IMAGES
 from training.backends.initialisation import Weights, initial_weights
@@ -17,6 +16,7 @@ from training.backends.protocol import pixel_scale
 from training.backends.ranks import ALONE, Ranks
 from training.backends.streams import stream
 from training.config.schema import InitConfig
+from training.environment import blas
 
 SEED = 0
 #: 16 times float32's machine epsilon, 2^-23: the rounding error of a sum of some 256 terms, √n·ε.
@@ -78,9 +78,7 @@ class Task(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return what this process computes with, for the record."""
-        keys = ("internal_api", "version", "architecture", "num_threads")
-        pools = [{key: pool.get(key) for key in keys} for pool in threadpool_info()]
-        return {"threads": self.threads, "processes": self.ranks.world, "thread_pools": pools}
+        return {"threads": self.threads, "processes": self.ranks.world, "blas": blas()}
 
 
 class StepTask(Task):

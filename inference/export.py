@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.networks import forward, network
+from inference.networks import BACKENDS, forward, network
 from inference.weights import find, metadata
 from pretrained import Weights
 from training.data.digits import load_digits
@@ -32,6 +32,22 @@ class Format(NamedTuple):
     suffix: str
     write: Callable[[Weights, NDArray], bytes]
     run: Callable[[Path, Weights, NDArray], NDArray]
+
+
+class Loaded:
+    """A file that was loaded again, as one side of a comparison: forward only, its own weights."""
+
+    frozen = True
+    backward = None
+
+    def __init__(self, run: Callable[[NDArray], NDArray]) -> None:
+        self.forward = run
+
+    def parameters(self) -> dict[str, NDArray]:
+        """Return no arrays: the weights are the file's own."""
+        return {}
+
+    gradients = buffers = parameters
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -62,29 +78,32 @@ def export(weights: Weights, form: Format, path: Path) -> str:
         ConfigError: as `main`.
         OSError: if the file cannot be written.
     """
-    from parity import ParityError, assertions
-    from parity.onnx import judge_output
+    from parity import ParityError, compare
 
     images = load_digits()[2][:IMAGES]
     inputs = weights.preprocessing(images)
-    module, numpy_network = (network(weights, backend) for backend in ("torch", "numpy"))
+    twins = {backend: network(weights, backend) for backend in BACKENDS}
     try:
         content = form.write(weights, inputs)
         with TemporaryDirectory() as folder:
             copy = Path(folder) / path.name
             copy.write_bytes(content)
-            outputs = form.run(copy, weights, inputs)
-        twins = assertions.compare(module, numpy_network, inputs, train=False, name=weights.model)
-        found = judge_output(module, inputs, outputs, f"{weights.model} from {path.name}")
+            loaded = Loaded(lambda given: form.run(copy, weights, given))
+            outputs = loaded.forward(inputs)
+            sides = {weights.model: twins["numpy"], f"{weights.model} from {path.name}": loaded}
+            found = [
+                compare(twins["torch"], side, inputs, train=False, name=title)
+                for title, side in sides.items()
+            ]
     except ParityError as error:
         raise ConfigError(str(error)) from error
-    for comparison in (twins, found):
+    for comparison in found:
         if not comparison.passed:
             raise ConfigError(f"nothing was written to {path}: {comparison}")
     write_atomically(path, content)
     differences = {
         backend: float(np.abs(outputs - forward(net, inputs, backend)).max())
-        for backend, net in {"numpy": numpy_network, "torch": module}.items()
+        for backend, net in twins.items()
     }
     told = ", ".join(f"{value:.2g} from {name}" for name, value in differences.items())
     return f"loaded again, its logits differ at most by {told} on {len(images)} images"
@@ -97,9 +116,9 @@ def _onnx(weights: Weights, inputs: NDArray) -> bytes:
 
 
 def _run_onnx(path: Path, weights: Weights, inputs: NDArray) -> NDArray:
-    from parity import onnx
+    from parity.sides import OnnxFile
 
-    return onnx.run_onnxruntime(path.read_bytes(), inputs)
+    return OnnxFile(path).forward(inputs)
 
 
 def _torchscript(weights: Weights, inputs: NDArray) -> bytes:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_models import CrossEntropyLoss, MSELoss
-from parity.faults.record import Fault, Plant, with_loss
+from parity.faults.record import Ledger, with_loss
+
+fault = Ledger("losses", "loss", how=with_loss)
+FAULTS = fault.faults
 
 
+@fault("gradient without 1/N")
 class GradientNotAveraged(CrossEntropyLoss):
     def backward(self):
         gradient = super().backward()
         return gradient * gradient.dtype.type(len(gradient))
 
 
+@fault("loss summed, not averaged")
 class Summed(CrossEntropyLoss):
     def forward(self, logits, targets):
         return super().forward(logits, targets) * len(logits)
 
 
+@fault("softmax over the whole batch", scene="lenet5_tanh")
 class OverTheWholeBatch(CrossEntropyLoss):
     """Softmax normalised over all elements instead of over each row."""
 
@@ -30,6 +36,7 @@ class OverTheWholeBatch(CrossEntropyLoss):
         return float(-logs[np.arange(len(targets)), targets].mean())
 
 
+@fault("ε in the logarithm", scene="large logits")
 class EpsilonInTheLogarithm(CrossEntropyLoss):
     """−log(p + 1e-7), as textbooks print it."""
 
@@ -39,6 +46,7 @@ class EpsilonInTheLogarithm(CrossEntropyLoss):
         return float(-np.log(p + p.dtype.type(1e-7)).mean())
 
 
+@fault("softmax without subtracting the maximum", scene="large logits")
 class NoMaximum(CrossEntropyLoss):
     """exp of the logits themselves, which overflows."""
 
@@ -60,6 +68,7 @@ class SmoothingForgotten(CrossEntropyLoss):
         return gradient / logs.dtype.type(len(targets))
 
 
+@fault("smoothing over the other classes", scene="smoothed loss")
 class SmoothedOverTheOthers(CrossEntropyLoss):
     """Smoothing shared by the other classes only."""
 
@@ -67,11 +76,13 @@ class SmoothedOverTheOthers(CrossEntropyLoss):
         super().__init__(0.1 * 10 / 9)
 
 
+@fault("logarithm to base 2", scene="lenet5_bn")
 class BaseTwo(CrossEntropyLoss):
     def forward(self, logits, targets):
         return super().forward(logits, targets) / np.log(2)
 
 
+@fault("softmax twice", scene="lenet5_avgpool")
 class SoftmaxTwice(CrossEntropyLoss):
     """Logits taken through softmax before a loss that contains it."""
 
@@ -80,11 +91,13 @@ class SoftmaxTwice(CrossEntropyLoss):
         return super().forward(powers / powers.sum(axis=1, keepdims=True), targets)
 
 
+@fault("labels off by one")
 class LabelsOffByOne(CrossEntropyLoss):
     def forward(self, logits, targets):
         return super().forward(logits, (targets + 1) % logits.shape[1])
 
 
+@fault("mean by a fixed batch size")
 class FixedBatchSize(CrossEntropyLoss):
     """Divided by the usual batch size, also for the smaller last batch."""
 
@@ -97,12 +110,14 @@ class FixedBatchSize(CrossEntropyLoss):
         return gradient * gradient.dtype.type(len(gradient) / self.size)
 
 
+@fault("cross-entropy's gradient 0.1 % off", scene="deepcnn21")
 class ThousandthOff(CrossEntropyLoss):
     def backward(self):
         gradient = super().backward()
         return gradient * gradient.dtype.type(1.001)
 
 
+@fault("gradient of the target's logit alone")
 class ProbabilityOfTheTargetOnly(CrossEntropyLoss):
     """The gradient of the target's logit alone."""
 
@@ -114,17 +129,20 @@ class ProbabilityOfTheTargetOnly(CrossEntropyLoss):
         return kept
 
 
+@fault("squared error's gradient without its 2", scene="squared loss")
 class NoFactorTwo(MSELoss):
     def backward(self):
         gradient = super().backward()
         return gradient / gradient.dtype.type(2)
 
 
+@fault("half the squared error", scene="squared loss")
 class HalfSquare(MSELoss):
     def forward(self, predictions, targets):
         return super().forward(predictions, targets) / 2
 
 
+@fault("squared error averaged over the batch only", scene="squared loss")
 class MeanOverTheBatchOnly(MSELoss):
     def forward(self, predictions, targets):
         self.width = predictions[0].size
@@ -135,45 +153,20 @@ class MeanOverTheBatchOnly(MSELoss):
         return gradient * gradient.dtype.type(self.width)
 
 
+@fault("squared error's gradient reversed", scene="squared loss")
 class SignReversed(MSELoss):
     def backward(self):
         return -super().backward()
 
 
+@fault("squared error's gradient 0.1 % off", scene="squared loss")
 class SquaredThousandthOff(MSELoss):
     def backward(self):
         gradient = super().backward()
         return gradient * gradient.dtype.type(0.999)
 
 
+@fault("smoothing missing from the gradient", scene="smoothed loss")
 class Smoothed(SmoothingForgotten):
     def __init__(self) -> None:
         super().__init__(0.1)
-
-
-def _fault(name: str, plant: Plant | type, scene: str = "lenet5_relu") -> Fault:
-    return Fault(
-        name, "losses", "loss", scene, with_loss(plant) if isinstance(plant, type) else plant
-    )
-
-
-FAULTS = [
-    _fault("gradient without 1/N", GradientNotAveraged),
-    _fault("loss summed, not averaged", Summed),
-    _fault("softmax over the whole batch", OverTheWholeBatch, "lenet5_tanh"),
-    _fault("ε in the logarithm", EpsilonInTheLogarithm, "large logits"),
-    _fault("softmax without subtracting the maximum", NoMaximum, "large logits"),
-    _fault("smoothing missing from the gradient", Smoothed, "smoothed loss"),
-    _fault("smoothing over the other classes", SmoothedOverTheOthers, "smoothed loss"),
-    _fault("logarithm to base 2", BaseTwo, "lenet5_bn"),
-    _fault("softmax twice", SoftmaxTwice, "lenet5_avgpool"),
-    _fault("labels off by one", LabelsOffByOne),
-    _fault("mean by a fixed batch size", FixedBatchSize),
-    _fault("gradient of the target's logit alone", ProbabilityOfTheTargetOnly),
-    _fault("cross-entropy's gradient 0.1 % off", ThousandthOff, "deepcnn21"),
-    _fault("squared error's gradient without its 2", NoFactorTwo, "squared loss"),
-    _fault("half the squared error", HalfSquare, "squared loss"),
-    _fault("squared error averaged over the batch only", MeanOverTheBatchOnly, "squared loss"),
-    _fault("squared error's gradient reversed", SignReversed, "squared loss"),
-    _fault("squared error's gradient 0.1 % off", SquaredThousandthOff, "squared loss"),
-]

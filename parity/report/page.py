@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
 from parity.networks import BATCH, EPOCH_STEPS, SAMPLES, STEP_SIZE, STEPS
 from parity.report import cases, numbers, sections
 from parity.report.figures import Network, Report
-
-_LABELS = {
-    "project": "lenet-twins",
-    "python": "Python",
-    "numpy": "NumPy",
-    "torch": "torch",
-    "system": "System",
-    "processor": "Processor",
-    "cores": "Cores available",
-    "numpy_blas": "NumPy's BLAS",
-    "torch_blas": "torch's BLAS",
-    "threads": "Threads used",
-}
 
 _METHOD = f"""
 <p>Both sides start from the same weights and compute on the same {SAMPLES} random images,
@@ -127,7 +113,6 @@ def _summary_row(network: Network) -> str:
 
 
 def _environment(report: Report) -> str:
-    facts = {_LABELS[key]: str(value) for key, value in asdict(report.environment).items()}
-    facts |= {"Date": f"{report.date} (UTC)", "Seed": str(report.seed)}
+    facts = {**report.environment, "date": f"{report.date} (UTC)", "seed": str(report.seed)}
     terms = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
     return f"<dl>{terms}</dl>"

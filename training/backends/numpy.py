@@ -144,6 +144,11 @@ class NumpyBackend:
         state["scheduler.last_epoch"] = np.asarray(self._epoch)
         return state
 
+    def state_bytes(self) -> int:
+        """Return the bytes of a state after the first step."""
+        arrays = [*self.weights().values(), *self._optimizer.state_dict().values()]
+        return sum(np.asarray(array).nbytes for array in arrays)
+
     def load_state(self, state: State) -> None:
         """Continue from a state of either backend."""
         current = self._optimizer.state_dict()
