@@ -192,7 +192,8 @@ def _share(
 
 
 def _read(taken: Photograph, weights: pretrained.Weights) -> Reading:
-    return read_number(np.asarray(taken.image.convert("L"), np.float32) / 255, weights)
+    grey = np.asarray(taken.image.convert("L"), np.float32) / np.float32(255)
+    return read_number(grey, weights)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def draw(path: Path, place: str, reading: Reading) -> None:
     """
     count = min(len(reading.digits), SHOWN)
     figure = Figure(figsize=(max(8, 1.5 * count), 6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.1, 1.4))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.1, 1.4)).flat
     ink = reading.ink
     steps = {
         "grey levels" + (", inverted" if ink.inverted else ""): ink.grey,

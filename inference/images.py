@@ -59,23 +59,20 @@ def read(place: str) -> NDArray[np.float32]:
     """
     data = _bytes(place)
     if not data:
-        raise ConfigError(f"{place}: it is empty")
+        raise ConfigError("it is empty")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is read around, and of large images
             return _decode(data)
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS)
-        raise ConfigError(f"{place}: it is not an image of a kind that is read ({kinds})") from None
-    except _TooLargeError as error:
-        raise ConfigError(f"{place}: {error}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ConfigError(f"it is not an image of a kind that is read ({kinds})") from None
+    except Image.DecompressionBombError:  # raised by Pillow, and below
+        told = f"it has more than the {MAX_PIXELS:,} pixels that are read: scale it down"
+        raise ConfigError(told) from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         reason = "".join(filter(str.isprintable, str(error)))[:100] or type(error).__name__
-        raise ConfigError(f"{place}: the image is damaged ({reason})") from error
-
-
-class _TooLargeError(Exception):
-    """An image with more pixels than are read."""
+        raise ConfigError(f"the image is damaged ({reason})") from error
 
 
 def _bytes(place: str) -> bytes:
@@ -84,13 +81,13 @@ def _bytes(place: str) -> bytes:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             if not Path(place).is_file():  # opening a pipe would wait for a writer
-                raise ConfigError(f"{place}: it is not a regular file")
+                raise ConfigError("it is not a regular file")
             with open(place, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{place}: it cannot be read ({error.strerror})") from error
+        raise ConfigError(f"it cannot be read ({error.strerror})") from error
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"{place}: it has more than the {MAX_BYTES:,} bytes that are read")
+        raise ConfigError(f"it has more than the {MAX_BYTES:,} bytes that are read")
     return data
 
 
@@ -98,10 +95,7 @@ def _decode(data: bytes) -> NDArray[np.float32]:
     with Image.open(BytesIO(data), formats=FORMATS) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
-            raise _TooLargeError(
-                f"its {width:,}×{height:,} pixels are more than the {MAX_PIXELS:,} that are read: "
-                "scale it down"
-            )
+            raise Image.DecompressionBombError
         opened.draft("L", (LONGEST, LONGEST))  # JPEG is decoded no larger than needed
         image: Image.Image = opened
         if opened.mode.startswith("I;16"):
@@ -114,4 +108,4 @@ def _decode(data: bytes) -> NDArray[np.float32]:
         image = ImageOps.exif_transpose(image).convert("L")
     if max(image.size) > LONGEST:
         image.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
-    return np.asarray(image, np.float32) / 255
+    return np.asarray(image, np.float32) / np.float32(255)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> None:
     """Read the images, and print what they show.
 
-    What cannot be read does not keep the others from being read.
+    An image that cannot be read or is blank is told on standard error and does not keep the others
+    from being read; the command then exits with status 2.
 
     Raises:
-        ConfigError: if the weights cannot be had, or an image cannot be read or is blank.
+        ConfigError: if the weights cannot be had, or there is no such image.
         OSError: if a picture cannot be written.
     """
     options = parser().parse_args(arguments)
@@ -58,12 +60,13 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--explain draws one image, not {len(places)}: give one")
     if options.explain and options.explain.suffix not in PICTURES:
         raise ConfigError(f"--explain {options.explain}: choose a name in {', '.join(PICTURES)}")
-    failures = []
+    failed = False
     for place in places:
         try:
             reading = read_number(images.read(place), weights, backends)
         except (ConfigError, BlankError) as error:
-            failures.append(str(error) if isinstance(error, ConfigError) else f"{place}: {error}")
+            print(ConfigError(f"{place}: {error}"), file=sys.stderr, flush=True)
+            failed = True
             continue
         text = json.dumps(result(place, reading)) if options.json else report(place, reading)
         print(text, flush=True)
@@ -71,8 +74,8 @@ def main(arguments: Sequence[str]) -> None:
             from inference import explain  # matplotlib takes longer to import than all the rest
 
             explain.draw(options.explain, place, reading)
-    if failures:
-        raise ConfigError("\n".join(failures))
+    if failed:
+        sys.exit(2)
 
 
 def result(place: str, reading: Reading) -> dict[str, Any]:

@@ -61,8 +61,9 @@ def find_ink(grey: Array) -> Ink:
     inverted = _paper_is_dark(grey)
     grey = _smooth(1 - grey if inverted else grey)
     radius = max(1, round(WIDEST * min(grey.shape)))
-    paper = -_widest(-_widest(grey, radius), radius)
-    ink = (paper - grey) / np.maximum(paper, 0.1)
+    beyond = np.pad(grey, radius, mode="edge")  # or a shadow at the edge would be a stroke
+    paper = -_widest(-_widest(beyond, radius), radius)[radius:-radius, radius:-radius]
+    ink = ((paper - grey) / np.maximum(paper, 0.1)).astype(np.float32)
     ink -= np.median(ink)
     noise = 1.5 * np.median(np.abs(ink))  # a normal distribution's standard deviation
     darkest = np.sort(ink, axis=None)[-max(4, ink.size // 500) :].mean()

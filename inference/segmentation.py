@@ -143,11 +143,16 @@ def _around(one: Box, other: Box) -> Box:
 
 
 def _same_digit(boxes: list[Box]) -> tuple[int, int] | None:
-    """Return two boxes of which the narrower one is at least half above or below the other."""
+    """Return two boxes of which the narrower one is at least half above or below the other.
+
+    Two of about the same height, side by side, are slanted digits.
+    """
     for first, one in enumerate(boxes):
         for second, other in enumerate(boxes[first + 1 :], first + 1):
-            shared = min(one.right, other.right) - max(one.left, other.left)
-            if shared >= 0.5 * min(one.width, other.width):
+            wide = min(one.right, other.right) - max(one.left, other.left)
+            high = min(one.bottom, other.bottom) - max(one.top, other.top)
+            beside = high >= 0.8 * max(one.height, other.height)
+            if not beside and wide >= 0.5 * min(one.width, other.width):
                 return first, second
     return None
 
