@@ -46,8 +46,7 @@ cancellation leaves less of a tensor than its rounding. An error above a tenth o
 largest magnitude is therefore never a pass: the tensor cannot be judged in this precision, and the
 pair does not agree. Three things are excepted: a budget of at most 1024 ε times the largest number
 in any of the pair's tensors; in float32, what is zero but for float64's rounding, as the gradient
-of a bias before batch normalisation; and what hangs on decisions of rounding, which is judged
-apart.
+of a bias before batch normalisation; what hangs on decisions of rounding, which is judged apart.
 """
 
 from __future__ import annotations

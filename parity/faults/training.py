@@ -92,7 +92,7 @@ class FirstBatchForever(Sequential):
         return super().forward(cache.setdefault(x.shape, x.copy()))
 
 
-@fault("no gradient for the input", "NoInputGradient.backward", "perceptron")
+@fault("no gradient for the input", "gradient of input", "perceptron")
 class NoInputGradient(Sequential):
     def backward(self, dy, input_gradient=True):
         return super().backward(dy, input_gradient=False)
