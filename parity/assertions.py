@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from parity.assembly import explain
-from parity.comparison import CHANGED, SCALE, Comparison, Identity, LayerProbe, hold
+from parity.comparison import CHANGED, DTYPE, SCALE, Comparison, Identity, LayerProbe, hold
 from parity.localisation import copied, probes
 from parity.pair import Pair
 from parity.perturbation import layers_of
@@ -186,6 +186,8 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
     """Explain a comparison that failed: one line for each culprit, and the culprits' names."""
     setting = comparison.setting
     assert setting is not None
+    if not comparison.wrong:
+        return f"culprit: dtype, and nothing else: {comparison.failures[0].note}", [DTYPE]
     if not any(setting.module.children()) and setting.task.torch_criterion is None:
         kind = type(setting.module).__name__
         return f"culprit: {kind}, the only layer", [kind]
@@ -215,18 +217,18 @@ def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]
     One that only changes what it is handed may do no harm: it is left out where others compute
     something wrong, unless the whole pair shows its change.
     """
-    guilty = {p.layer: p for p in reversed(alone) if p.comparison.failures}
+    guilty = {p.layer: p for p in reversed(alone) if p.comparison.wrong}
     shown = {check.layer for check in comparison.failures if CHANGED in check.note}
     wrong = [
         layer
         for layer, probe in guilty.items()
-        if layer in shown or any(CHANGED not in check.note for check in probe.comparison.failures)
+        if layer in shown or any(CHANGED not in check.note for check in probe.comparison.wrong)
     ]
     return [guilty[layer] for layer in reversed(wrong or list(guilty))]
 
 
 def _evidence(probe: LayerProbe) -> str:
     """Return the first wrong tensor; what comes after an output may merely inherit its error."""
-    failures = probe.comparison.failures
+    failures = probe.comparison.wrong
     first = failures[0].tensor.startswith("output")
     return str(failures[0] if first else max(failures, key=lambda check: check.share))

@@ -23,12 +23,14 @@ from parity.tolerance import (
     fault,
     judge,
     largest,
+    promoted,
     vacuous,
 )
 from parity.transfer import assign, tied, to_numpy
 
 _FEWER = 64.0  # with few bits, not 1024 but 16 units in the last place count for nothing
 SCALE = 1024.0  # a power of two, by which gradients are scaled without rounding
+DTYPE = "dtype"
 CHANGED = "changed by NumPy's forward or backward"
 
 
@@ -67,6 +69,11 @@ class Comparison:
     def failures(self) -> list[TensorCheck]:
         """The checks in which the two sides disagree."""
         return [check for check in self.checks if check.failed]
+
+    @property
+    def wrong(self) -> list[TensorCheck]:
+        """The failures that are more than float64 where float32 was asked for."""
+        return [check for check in self.failures if check.tensor != DTYPE]
 
     @property
     def unjudged(self) -> list[TensorCheck]:
@@ -173,7 +180,7 @@ def _judged(setting: Setting, result: Tensors, given: References) -> list[Tensor
         raise ParityError(f"{setting.name}: NumPy's layer returns other outputs than torch's")
     if any(p in result and result[p].shape != own[p].shape for p in outputs):  # nothing to go back
         own = {place: value for place, value in own.items() if place in outputs}
-    checks = []
+    checks, wide = [], list[str]()
     for place in [*own, *(place for place in result if place not in own)]:
         if place not in result:
             returned = place[1].startswith("gradient of input")
@@ -182,8 +189,14 @@ def _judged(setting: Setting, result: Tensors, given: References) -> list[Tensor
         elif place in own:
             values = result[place], own[place], given.exact[place]
             checks.append(judge(setting.name, *place, *values, given.budgets[place]))
+            if promoted(*values[:2]):
+                wide.append(" of ".join(filter(None, reversed(place))))
         elif not place[1].startswith("gradient of input") or result[place].any():
             checks.append(fault(setting.name, *place, "only NumPy has it"))
+    if wide:
+        told = f"NumPy gives float64 for float32, and is judged by value all the same: {wide[0]}"
+        told += f" and {len(wide) - 1} more" if wide[1:] else ""
+        checks.append(fault(setting.name, "", DTYPE, told))
     return checks
 
 
@@ -285,7 +298,7 @@ def judged_again(
     for check in comparison.checks:
         place = check.layer, check.tensor
         wider = check
-        if not check.passed:
+        if not check.passed and (not task.format or place in found.hanging):
             wider = replace(check, budget=check.budget + found.budget(place))
             if wider.passed and place in found.hanging:
                 undecided.append(" of ".join(filter(None, reversed(place))))

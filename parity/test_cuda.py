@@ -112,7 +112,8 @@ def test_the_rounded_reference_leaves_the_module_alone(rng) -> None:
 
 
 def test_bad_input_is_one_sentence(rng) -> None:
-    module, network = nn.Linear(3, 2), numpy_models.Sequential(numpy_models.Linear(3, 2))
+    module = nn.Linear(3, 2)
+    network = numpy_models.Sequential(numpy_models.Linear(3, 2)).to(np.float64)
     with pytest.raises(ParityError, match="a device is compared in float32"):
         assert_parity_on_device(module, network, np.ones((2, 3)), device="cpu")
     if not torch.cuda.is_available():

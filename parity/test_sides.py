@@ -49,12 +49,12 @@ def affine_backward_halved(dy, cache):
     return dx, dw / 2, db
 
 
-def layer(parameters, backward=affine_backward):
+def layer(backward=affine_backward):
     def back(_, cache, dy):
         dx, dw, db = backward(dy, cache)
         return dx, {"W": dw, "b": db}
 
-    return Functions(lambda p, x: affine_forward(x, p["W"], p["b"]), back, parameters)
+    return lambda p, x: affine_forward(x, p["W"], p["b"]), back
 
 
 def of_functions(second=affine_backward, forward_only=False, dtype=np.float64):
@@ -75,7 +75,7 @@ def of_functions(second=affine_backward, forward_only=False, dtype=np.float64):
         dx, dw1, db1 = affine_backward(dh * (1 - h**2), cache1)
         return dx, {"fc1": {"W": dw1, "b": db1}, "fc2": {"W": dw2, "b": db2}}
 
-    layers = {"fc1": layer(parameters["fc1"]), "fc2": layer(parameters["fc2"], second)}
+    layers = {"fc1": layer(), "fc2": (*layer(second), "fc2")}
     return Functions(forward, None if forward_only else backward, parameters, layers=layers)
 
 
@@ -173,12 +173,8 @@ def of_jax(dense=jax_dense, dtype=np.float64):
     def network(p, x):
         return dense(p["fc2"], jax.numpy.tanh(jax_dense(p["fc1"], x)))
 
-    parameters = of_functions(dtype=dtype).tree
-    layers = {
-        "fc1": JaxFunction(jax_dense, parameters["fc1"]),
-        "fc2": JaxFunction(dense, parameters["fc2"]),
-    }
-    return JaxFunction(jax.jit(network), parameters, layers=layers)
+    layers = {"fc1": jax_dense, "fc2": (dense, "fc2")}
+    return JaxFunction(jax.jit(network), of_functions(dtype=dtype).tree, layers=layers)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -19,7 +19,9 @@ class Functions:
         parameters: arrays in dicts and lists; their names are their paths, ``"conv.W"`` or
             ``"layers.0.W"``. Weights are transferred into these arrays.
         buffers: state that the functions themselves update in place, nested likewise.
-        layers: `Functions` for single layers by torch's names, so that a culprit can be named.
+        layers: single layers by torch's names, so that a culprit can be named: (forward, backward,
+            path of their parameters and buffers), without the path where it is torch's name, or
+            any other side.
 
     A function with a parameter ``train`` is told the mode.
     """
@@ -31,7 +33,7 @@ class Functions:
         parameters: Any,
         *,
         buffers: Any = None,
-        layers: Mapping[str, Functions] | None = None,
+        layers: Mapping[str, Any] | None = None,
     ) -> None:
         self._forward, self._backward = forward, backward
         self.tree, self._buffers = parameters, buffers
@@ -39,7 +41,14 @@ class Functions:
         self._cache: Any = None
         self._mode = {"train": True} if takes_mode(forward) else {}
         if layers is not None:
-            self.layers = layers
+            self.layers = {name: self._layer(name, layer) for name, layer in layers.items()}
+
+    def _layer(self, name: str, layer: Any) -> Any:
+        if not isinstance(layer, tuple):
+            return layer
+        forward, backward, path = layer if len(layer) == 3 else (*layer, name)
+        state = subtree(self._buffers, path)
+        return Functions(forward, backward, subtree(self.tree, path), buffers=state)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the output and keep the cache."""
@@ -95,3 +104,13 @@ class Functions:
 def takes_mode(function: Callable[..., Any]) -> bool:
     """Return whether a function has a parameter ``train``."""
     return "train" in inspect.signature(function).parameters
+
+
+def subtree(tree: Any, path: str) -> Any:
+    """Return the part of a nest at a path, an empty dict if there is none."""
+    for key in path.split("."):
+        try:
+            tree = tree[key if isinstance(tree, Mapping) else int(key)]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return {}
+    return tree

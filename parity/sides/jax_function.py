@@ -11,7 +11,7 @@ import numpy as np
 
 from parity import trees
 from parity.extras import require
-from parity.sides.functions import takes_mode
+from parity.sides.functions import subtree, takes_mode
 
 
 class JaxFunction:
@@ -22,11 +22,13 @@ class JaxFunction:
             ``function(parameters, buffers, *inputs) -> (output, new buffers)``.
         parameters: a pytree; a leaf's name is its path, ``"params.Dense_0.kernel"``.
         buffers: a pytree of state such as running statistics.
-        layers: `JaxFunction` for single layers by torch's names, so that a culprit can be named.
+        layers: single layers by torch's names, so that a culprit can be named: (function, path of
+            its parameters and buffers), a function alone where the path is torch's name, or any
+            other side.
 
-    The numbers are copied: transferred weights do not reach the caller's arrays. Where one of them
-    is float64, JAX computes with 64 bits enabled. A function with a parameter ``train`` is told the
-    mode, outside of what is traced.
+    Weights are transferred into the NumPy arrays among the leaves, and into copies of JAX's. Where
+    a leaf is float64, JAX computes with 64 bits enabled. A function with a parameter ``train`` is
+    told the mode, outside of what is traced.
 
     Raises:
         ParityError: if JAX is not installed.
@@ -38,17 +40,23 @@ class JaxFunction:
         parameters: Any,
         *,
         buffers: Any = None,
-        layers: Mapping[str, JaxFunction] | None = None,
+        layers: Mapping[str, Any] | None = None,
     ) -> None:
         self._function = function
-        self.tree = _jax().tree.map(np.array, parameters)
-        self._buffers = _jax().tree.map(np.array, buffers)
+        self.tree, self._buffers = _jax().tree.map(_writeable, (parameters, buffers))
         self.gradient_tree: Any = None
         self._vjp: Any = None
         self._output: Any = None
         self._mode = {"train": True} if takes_mode(function) else {}
         if layers is not None:
-            self.layers = layers
+            self.layers = {name: self._layer(name, layer) for name, layer in layers.items()}
+
+    def _layer(self, name: str, layer: Any) -> Any:
+        if hasattr(layer, "forward"):
+            return layer
+        function, path = layer if isinstance(layer, tuple) else (layer, name)
+        state = subtree(self._buffers, path) or None
+        return JaxFunction(function, subtree(self.tree, path), buffers=state)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the output's arrays and keep what `backward` needs."""
@@ -130,6 +138,11 @@ class JaxFunction:
         for name in {"tree", "_buffers", "layers"} & vars(self).keys():
             setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
         return twin
+
+
+def _writeable(leaf: Any) -> np.ndarray:
+    writeable = isinstance(leaf, np.ndarray) and leaf.flags.writeable
+    return leaf if writeable else np.array(leaf)
 
 
 def _floating(y: Any) -> bool:
