@@ -127,16 +127,6 @@ def with_loss(kind: type) -> Plant:
     return plant
 
 
-def sequence(*plants: Plant) -> Plant:
-    """Plant one after the other."""
-
-    def plant(scene: Scene) -> None:
-        for each in plants:
-            each(scene)
-
-    return plant
-
-
 def network_becomes(kind: type[numpy_models.Sequential]) -> Plant:
     """Plant by turning the network into an instance of a subclass of Sequential."""
 
