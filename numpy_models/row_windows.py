@@ -1,48 +1,172 @@
-r"""Stride-1 convolution by row windows: exact products, a k-fold copy, no transposes.
+r"""Stride-1 convolution by row windows: exact products, a small copy, no transposes.
 
-With images as (H, C, W, N) the kh input rows under one output row are already one contiguous
-block. Only the columns have to be unrolled, so one copy of the image kw times (im2col would make
-it kh * kw times) turns the block into a ready matrix::
+With images as (H, C, W, N) an image row is C lines of W·N numbers, and one column further to the
+right means N numbers further along each line. So the lines are cut into blocks, and a block is
+copied once for each column of the kernel, moved accordingly (im2col would copy it kh * kw times).
+Now the kh rows under an output row are one contiguous matrix::
 
-    unrolled (H, C, kw, OW, N)                     weights (F, kh * C * kw)
-    row 0  [ C * kw, OW * N ]  \
-    row 1  [ C * kw, OW * N ]   > rows 0..kh-1 = one (kh * C * kw, OW * N) matrix -> output row 0
-    row 2  [ C * kw, OW * N ]  /   \
-    row 3  [ C * kw, OW * N ]       > rows 1..kh                                  -> output row 1
+    unrolled (H, kw * C, block)                weights (F, kh * kw * C)
+    row 0  [ kw * C, block ]  \
+    row 1  [ kw * C, block ]   > rows 0..kh-1 = one (kh * kw * C, block) matrix -> output row 0
+    row 2  [ kw * C, block ]  /   \
+    row 3  [ kw * C, block ]       > rows 1..kh                                -> output row 1
 
-* forward: ``y[r] = weights @ unrolled[r : r + kh]``, one matrix product per output row.
-* weight gradient: ``dw += unrolled[r : r + kh] @ dy[r].T``, the same windows once more; with the
-  few filters on the right, OpenBLAS is faster than with their transpose on the left.
-* input gradient: ``d_unrolled[h] = weights' @ dy[h - kh + 1 : h + 1]``, then its kw column
-  shifts are added up, a few rows at a time, before they leave the cache.
+* forward: ``y[r] = weights @ unrolled[r : r + kh]``. A last line of ones in each row takes the
+  bias into the product.
+* input gradient: the same with dy for x, the kernel turned by 180 degrees, and C and F exchanged.
+* weight gradient: column j of the kernel meets x from column j on, which is a view, so
+  ``dw[j] += x[r : r + kh, j columns on] @ dy[r].T`` needs no copy.
 
-Padding above and below costs nothing (windows are clipped to the image); padding left and right
-is a border of zeros inside the unrolled copy.
-
-Products are cut into blocks of columns, see ``SMALL_PRODUCT`` and ``CACHED``.
-
-Cost per sample, P = OH * OW output positions: F * C * kh * kw * P multiplications in each of the
-three products, as in the direct form, none wasted. Bytes copied: 4 * kw * C * H * OW, against
-4 * kh * kw * C * P for im2col. No product meets a number outside its window, so NaN and infinity
-spread exactly as in the direct form.
+Padding costs nothing: windows are clipped to the image, and a block is one of output columns that
+meet the same columns of the kernel. No product meets a number outside its window, so NaN and
+infinity spread exactly as in the direct form.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from numpy_models.geometry import Pair
 from numpy_models.layer import Array, Shape
+from numpy_models.memory import empty
 
 #: OpenBLAS's AVX-512 kernels multiply straight from memory, without packing, up to this many
-#: multiplications a product; with the few filters of these networks that is a third faster.
+#: multiplications a product: with the few filters of these networks up to twice as fast.
 SMALL_PRODUCT = 1_000_000
-#: Numbers that one product may read and stay within a core's second-level cache, 768 KiB of
-#: float32 (a window keeps to a third of it, since its rows are read kh times).
+#: For a product with a transpose, a @ b.T, its result may also have no more numbers than this.
+SMALL_RESULT = 1024
+#: Numbers that an unrolled block may have, to stay within a core's second-level cache.
 CACHED = 192 * 1024
-#: Blocks are multiples of this many columns, so that the kernels' vectors stay full.
-COLUMN_STEP = 64
+#: Blocks are multiples of this many numbers, so that the kernels' vectors stay full.
+STEP = 64
+#: With lines as short as this or fewer than that under a kernel, the weight gradient is faster in
+#: one product over all columns of the kernel, unrolled as in forward.
+SHORT_LINE, FEW_LINES = 256, 16
+
+
+def forward(x: Array, weight: Array, bias: Array | None, padding: Pair) -> Array:
+    """Return the output (OH, F, OW, N) for ``x`` (H, C, W, N) and ``weight`` (F, C, kh, kw)."""
+    height, channels, width, n = x.shape
+    filters, _, kh, kw = weight.shape
+    oh, ow = height + 2 * padding[0] - kh + 1, width + 2 * padding[1] - kw + 1
+    depth = kw * channels + (bias is not None)
+    matrix = np.zeros((filters, kh, depth), x.dtype)
+    matrix[:, :, : kw * channels] = weight.transpose(0, 2, 3, 1).reshape(filters, kh, -1)
+    if bias is not None:
+        matrix[:, 0, -1] = bias
+    y = empty((oh, filters, ow * n), x.dtype)
+    blocks = _column_blocks(ow * n, CACHED // (height * depth))
+    unrolled = empty((height * depth * blocks[0].stop,), x.dtype)
+    lines = x.reshape(height, channels, width * n)
+    moves = [(j - padding[1]) * n for j in range(kw)]
+    for block in blocks:
+        length = block.stop - block.start
+        rows = unrolled[: height * depth * length].reshape(height, depth, length)
+        _unroll(lines, [move + block.start for move in moves], rows)
+        if bias is not None:
+            rows[:, -1] = 1
+        _slide(matrix.reshape(filters, -1), rows, kh, padding[0], range(oh), y[:, :, block])
+    if bias is not None:
+        y[: padding[0]] += bias[:, None]  # whose windows lack the first row
+    return y.reshape(oh, filters, ow, n)
+
+
+def input_gradient(dy: Array, weight: Array, padding: Pair, shape: Shape) -> Array:
+    """Return the gradient of an image of ``shape`` (H, C, W, N)."""
+    height, channels, width, n = shape
+    oh, filters, ow, _ = dy.shape
+    _, _, kh, kw = weight.shape
+    turned = weight[:, :, ::-1].transpose(3, 1, 2, 0)  # (kw, C, kh reversed, F)
+    matrix = np.ascontiguousarray(turned).reshape(kw * channels, kh * filters)
+    dy_lines = dy.reshape(oh, filters, ow * n)
+    dx = empty((height, channels, width * n), dy.dtype)
+    at_once = min(height, max(1, CACHED // (kw * channels * ow * n)))
+    d_unrolled = empty((at_once, kw * channels, ow * n), dy.dtype)
+    moves = [(j - padding[1]) * n for j in range(kw)]
+    for start in range(0, height, at_once):
+        inputs = range(start, min(start + at_once, height))
+        d_rows = d_unrolled[: len(inputs)]
+        _slide(matrix, dy_lines, kh, kh - 1 - padding[0], inputs, d_rows)
+        _add_unrolled(d_rows, moves, dx[inputs.start : inputs.stop])
+    return dx.reshape(shape)
+
+
+def weight_gradient(x: Array, dy: Array, padding: Pair, out: Array) -> None:
+    """Write the gradient of the kernel, (F, C, kh, kw), into ``out``."""
+    height, channels, width, n = x.shape
+    oh, filters, ow, _ = dy.shape
+    _, _, kh, kw = out.shape
+    lines, dy_lines = x.reshape(height, channels, width * n), dy.reshape(oh, filters, ow * n)
+    moves = [(j - padding[1]) * n for j in range(kw)]
+    if kh * channels < FEW_LINES or ow * n <= SHORT_LINE:
+        unrolled = empty((height, kw * channels, ow * n), x.dtype)
+        _unroll(lines, moves, unrolled)
+        total = np.zeros((kh, kw * channels, filters), dy.dtype)
+        _add_products(unrolled, dy_lines, padding[0], total)
+        out[...] = total.reshape(kh, kw, channels, filters).transpose(3, 2, 0, 1)
+        return
+    for j, move in enumerate(moves):
+        met, columns = column_span(move, width * n, ow * n)
+        total = np.zeros((kh, channels, filters), dy.dtype)
+        _add_products(lines[:, :, columns], dy_lines[:, :, met], padding[0], total)
+        out[:, :, :, j] = total.transpose(2, 1, 0)
+
+
+def _add_products(x: Array, dy: Array, padding: int, total: Array) -> None:
+    """Add the windows of ``x`` (H, depth, columns) @ dy[r].T to ``total`` (kh, depth, F)."""
+    kh, depth, filters = total.shape
+    flat = total.reshape(kh * depth, filters)
+    whole, clipped = _placements(range(len(dy)), len(x), kh, padding)
+    for block in _column_blocks(x.shape[2], SMALL_PRODUCT // SMALL_RESULT):
+        x_block, dy_block = x[:, :, block], dy[:, :, block]
+        if whole:
+            windows = _windows(x_block, whole.start - padding, len(whole), kh)
+            flat += _sum_of_products(windows, dy_block[whole.start : whole.stop])
+        for r, first, start, stop in clipped:
+            window = x_block[start:stop].reshape(1, -1, x_block.shape[2])
+            met = slice((start - first) * depth, (stop - first) * depth)
+            flat[met] += _sum_of_products(window, dy_block[r : r + 1])
+
+
+def _multiply(a: Array, b: Array, out: Array) -> None:
+    """Write ``a`` (M, K) @ ``b`` (count, K, columns), as small products where that can be."""
+    (m, k), (count, _, columns) = a.shape, b.shape
+    parts, pieces = _small_products(m, k, columns)
+    np.matmul(
+        a.reshape(parts, 1, m // parts, k),
+        b.reshape(count, 1, k, pieces, -1).swapaxes(2, 3),
+        out=out.reshape(count, parts, m // parts, pieces, -1).swapaxes(2, 3),
+    )
+
+
+@cache
+def _small_products(m: int, k: int, columns: int) -> tuple[int, int]:
+    """Into how many parts the rows, and how many pieces the columns of a product are best cut."""
+    parts = next((p for p in (1, 2, 4) if m % p == 0 and m * k * STEP <= SMALL_PRODUCT * p), 1)
+    fewest = -(-columns * m * k // (SMALL_PRODUCT * parts))
+    return parts, next((p for p in range(fewest, 2 * fewest + 1) if columns % p == 0), 1)
+
+
+def _sum_of_products(a: Array, b: Array) -> Array:
+    """Return the sum over i of ``a[i]`` (M, K) @ ``b[i]`` (F, K) transposed, by small tiles."""
+    (count, rows, k), filters = a.shape, b.shape[1]
+    if k <= SHORT_LINE:
+        return np.matmul(a, b.swapaxes(1, 2)).sum(axis=0)
+    f = _divisor(filters, 16)
+    m = _divisor(rows, SMALL_RESULT // f)
+    tiles = np.matmul(
+        a.reshape(count, rows // m, 1, m, k), b.reshape(count, 1, -1, f, k).swapaxes(3, 4)
+    )
+    return tiles.sum(axis=0).swapaxes(1, 2).reshape(rows, filters)
+
+
+@cache
+def _divisor(number: int, limit: int) -> int:
+    """Return the largest divisor that is at most ``limit``."""
+    return max(d for d in range(1, limit + 1) if number % d == 0)
 
 
 def column_span(offset: int, width: int, outputs: int) -> tuple[slice, slice]:
@@ -52,84 +176,31 @@ def column_span(offset: int, width: int, outputs: int) -> tuple[slice, slice]:
     return slice(first, last), slice(first + offset, last + offset)
 
 
-def unroll_columns(x: Array, kw: int, padding: int) -> Array:
-    """Return (H, C, kw, OW, N) from ``x`` (H, C, W, N), with zeros for the padding."""
-    height, channels, width, n = x.shape
-    out = np.empty((height, channels, kw, width + 2 * padding - kw + 1, n), x.dtype)
-    for j in range(kw):
-        outputs, columns = column_span(j - padding, width, out.shape[3])
-        out[:, :, j, outputs] = x[:, :, columns]
-        out[:, :, j, : outputs.start] = 0
-        out[:, :, j, outputs.stop :] = 0
-    return out
+def _unroll(lines: Array, moves: list[int], out: Array) -> None:
+    """Write ``lines`` (H, C, columns) into ``out`` from each column of ``moves`` on, then zeros."""
+    channels = lines.shape[1]
+    for k, move in enumerate(moves):
+        part = out[:, k * channels : (k + 1) * channels]
+        inside, columns = column_span(move, lines.shape[2], out.shape[2])
+        part[:, :, inside] = lines[:, :, columns]
+        if inside.start > 0:
+            part[:, :, : inside.start] = 0
+        if inside.stop < out.shape[2]:
+            part[:, :, inside.stop :] = 0
 
 
-def forward(unrolled: Array, weight: Array, bias: Array | None, padding: int) -> Array:
-    """Return the output (OH, F, OW, N) for ``unrolled`` and ``weight`` (F, C, kh, kw)."""
-    height, channels, kw, ow, n = unrolled.shape
-    filters, _, kh, _ = weight.shape
-    kernel = np.ascontiguousarray(weight.transpose(0, 2, 1, 3)).reshape(filters, -1)
-    rows = unrolled.reshape(height, channels * kw, ow * n)
-    y = np.empty((height + 2 * padding - kh + 1, filters, ow * n), unrolled.dtype)
-    limit = min(SMALL_PRODUCT // kernel.size, CACHED // (3 * kernel.shape[1]))
-    for columns in _column_blocks(ow * n, limit):
-        block = y[:, :, columns]
-        _slide(kernel, rows[:, :, columns], kh, padding, range(len(y)), block)
-        if bias is not None:
-            block += bias[:, None]
-    return y.reshape(len(y), filters, ow, n)
-
-
-def weight_gradient(unrolled: Array, dy: Array, padding: int, out: Array) -> None:
-    """Write the gradient of the kernel, (F, C, kh, kw), into ``out``."""
-    height, channels, kw, ow, n = unrolled.shape
-    filters, _, kh, _ = out.shape
-    depth = channels * kw
-    rows = unrolled.reshape(height, depth, ow * n)
-    dy_rows = dy.reshape(-1, filters, ow * n)
-    whole, clipped = _placements(range(len(dy)), height, kh, padding)
-    total = np.zeros((kh * depth, filters), dy.dtype)
-    for columns in _column_blocks(ow * n, CACHED // (kh * depth + filters)):
-        block, dy_block = rows[:, :, columns], dy_rows[:, :, columns].transpose(0, 2, 1)
-        if whole:
-            windows = _windows(block, whole.start - padding, len(whole), kh)
-            total += np.matmul(windows, dy_block[whole.start : whole.stop]).sum(axis=0)
-        for r, first, start, stop in clipped:
-            met = slice((start - first) * depth, (stop - first) * depth)
-            total[met] += _stacked(block, start, stop) @ dy_block[r]
-    out[...] = total.reshape(kh, channels, kw, filters).transpose(3, 1, 0, 2)
-
-
-def input_gradient(dy: Array, weight: Array, padding: Pair, shape: Shape) -> Array:
-    """Return the gradient of an image of ``shape`` (H, C, W, N)."""
-    height, channels, _, n = shape
-    _, filters, ow, _ = dy.shape
-    _, _, kh, kw = weight.shape
-    turned = weight[:, :, ::-1].transpose(1, 3, 2, 0)  # (C, kw, kh reversed, F)
-    kernel = np.ascontiguousarray(turned).reshape(channels * kw, kh * filters)
-    dy_rows = dy.reshape(-1, filters, ow * n)
-    dx = np.empty(shape, dy.dtype)
-    at_once = max(1, CACHED // (channels * kw * ow * n))
-    d_rows = np.empty((min(at_once, height), channels * kw, ow * n), dy.dtype)
-    for start in range(0, height, at_once):
-        outputs = range(start, min(start + at_once, height))
-        block = d_rows[: len(outputs)]
-        _slide(kernel, dy_rows, kh, kh - 1 - padding[0], outputs, block)
-        by_column = block.reshape(len(outputs), channels, kw, ow, n)
-        _add_columns(by_column, padding[1], dx[outputs.start : outputs.stop])
-    return dx
-
-
-def _add_columns(d_unrolled: Array, padding: int, out: Array) -> None:
-    """Undo :func:`unroll_columns` for gradients: add up what its copies of a number received."""
-    for j in range(d_unrolled.shape[2]):
-        outputs, columns = column_span(j - padding, out.shape[2], d_unrolled.shape[3])
-        if j == 0:
-            out[:, :, columns] = d_unrolled[:, :, j, outputs]
+def _add_unrolled(unrolled: Array, moves: list[int], out: Array) -> None:
+    """Undo :func:`_unroll` for gradients: add up what its copies of a number received."""
+    channels = out.shape[1]
+    for k, move in enumerate(moves):
+        part = unrolled[:, k * channels : (k + 1) * channels]
+        inside, columns = column_span(move, out.shape[2], unrolled.shape[2])
+        if k == 0:
+            out[:, :, columns] = part[:, :, inside]
             out[:, :, : columns.start] = 0
             out[:, :, columns.stop :] = 0
         else:
-            out[:, :, columns] += d_unrolled[:, :, j, outputs]
+            out[:, :, columns] += part[:, :, inside]
 
 
 def _slide(kernel: Array, rows: Array, kh: int, padding: int, outputs: range, out: Array) -> None:
@@ -141,10 +212,11 @@ def _slide(kernel: Array, rows: Array, kh: int, padding: int, outputs: range, ou
     whole, clipped = _placements(outputs, len(rows), kh, padding)
     if whole:
         windows = _windows(rows, whole.start - padding, len(whole), kh)
-        np.matmul(kernel, windows, out=out[whole.start - outputs.start :][: len(whole)])
+        _multiply(kernel, windows, out[whole.start - outputs.start :][: len(whole)])
     for r, first, start, stop in clipped:
         used = kernel[:, (start - first) * depth : (stop - first) * depth]
-        np.matmul(used, _stacked(rows, start, stop), out=out[r - outputs.start])
+        window = rows[start:stop].reshape(1, -1, rows.shape[2])
+        _multiply(used, window, out[r - outputs.start :][:1])
 
 
 def _placements(
@@ -155,12 +227,11 @@ def _placements(
     Output r wants rows first = r - padding to first + kh; only start to stop exist.
     """
     whole = range(max(outputs.start, padding), min(outputs.stop, rows - kh + 1 + padding))
-    clipped = []
-    for r in outputs:
-        if r not in whole:
-            first = r - padding
-            start = min(max(0, first), rows)
-            clipped.append((r, first, start, max(start, min(rows, first + kh))))
+    clipped = [
+        (r, r - padding, max(0, r - padding), min(rows, r - padding + kh))
+        for r in outputs
+        if r not in whole
+    ]
     return whole, clipped
 
 
@@ -173,18 +244,8 @@ def _windows(rows: Array, first: int, count: int, kh: int) -> Array:
     )
 
 
-def _stacked(rows: Array, start: int, stop: int) -> Array:
-    """Rows ``start`` to ``stop`` as one matrix ((stop - start) * depth, columns), a view."""
-    _, depth, columns = rows.shape
-    return as_strided(
-        rows[start:], ((stop - start) * depth, columns), rows.strides[1:], writeable=False
-    )
-
-
 def _column_blocks(columns: int, limit: int) -> list[slice]:
-    """Nearly equal blocks of at most ``limit`` columns; one block if the limit is a sliver."""
-    if limit < COLUMN_STEP or columns <= limit:
-        return [slice(0, columns)]
-    steps = -(-columns // COLUMN_STEP)
-    block = -(-steps // -(-columns // limit)) * COLUMN_STEP
-    return [slice(start, start + block) for start in range(0, columns, block)]
+    """Nearly equal blocks of at most ``limit`` columns, in whole steps; at least one step each."""
+    steps = -(-columns // STEP)
+    block = -(-steps // -(-steps // max(1, limit // STEP))) * STEP
+    return [slice(start, min(start + block, columns)) for start in range(0, columns, block)]

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from parity import shared_masks
 from parity.comparison import Comparison
-from parity.localisation import members_of
-from parity.perturbation import layers_of
-from parity.protocol import Network, ParityError, set_mode
-from parity.runs import (
-    Setting,
-    Task,
-    Tensors,
-    run_forward,
-    run_numpy,
-    shuffled,
-    torch_dtype,
-    with_upstream,
-)
+from parity.localisation import Passage, copied, members_of, traffic
+from parity.numpy_runs import ARRAY, other, run_numpy
+from parity.protocol import Network, ParityError, arrays_of, set_mode
+from parity.runs import Setting, Task, Tensors, run_forward, with_upstream
 from parity.transfer import to_numpy
+from parity.trees import named
 
 Finding = tuple[str, str]
 
@@ -33,31 +25,90 @@ Finding = tuple[str, str]
 def explain(setting: Setting, comparison: Comparison) -> Finding | None:
     """Return the name of what is wrong in the assembly and a sentence on it, None if unknown."""
     module, train = setting.module, setting.task.train
-    network, layers = copy.deepcopy((setting.network, setting.layers))
-    members = members_of(module, network, layers)
-    plain = Task(setting.task.inputs, train=train, seed=setting.task.seed)  # without the loss
-    task = with_upstream(module, plain)
-    to_numpy(module, network)
+
+    def fresh() -> tuple[Any, Mapping[str, Any]]:
+        network, layers = copied((setting.network, setting.layers))
+        to_numpy(module, network)
+        return network, members_of(module, network, layers)
+
+    task = setting.task
+    if task.torch_criterion is not None:  # which is right alone
+        plain = Task(task.inputs, train=train, seed=task.seed, forward_only=task.forward_only)
+        task = with_upstream(module, replace(plain, dtype=task.dtype))
     return (
-        _misplaced(network, members, task)
-        or _mode(network, train)
-        or _calls(module, network, members, task)
+        _intruder(*fresh(), task)
+        or _misplaced(*fresh(), task)
+        or _mode(fresh()[0], train)
+        or _calls(module, *fresh(), task)
         or _single(comparison)
-        or _carried_over(module, network, task)
+        or _carried_over(module, fresh()[0], task)
     )
+
+
+def _intruder(network: Network, members: Mapping[str, Any], task: Task) -> Finding | None:
+    """Find a layer whose call changes another layer's arrays, or what another has returned."""
+    found: list[Finding] = []
+    returned: dict[str, Any] = {}
+
+    def seen() -> dict[tuple[str, str], np.ndarray]:
+        arrays = {
+            (layer, f"{kind} of {name}".replace("buffers of ", "")): array
+            for layer, member in members.items()
+            for kind in ("parameters", "gradients", "buffers")
+            for name, array in _shown(member, kind).items()
+        }
+        for layer, tree in returned.items():
+            arrays |= {(layer, f"output{n}"): x for n, x in named(tree, np.ndarray).items()}
+        return arrays
+
+    def watch(name: str, method: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def watching(*args: Any, **kwargs: Any) -> Any:
+            before = {place: array.copy() for place, array in seen().items() if place[0] != name}
+            result = original(*args, **kwargs)
+            for place, array in seen().items():
+                kept = before.get(place)
+                if kept is None or kept.shape != array.shape or found:
+                    continue
+                if not np.array_equal(kept, array, equal_nan=True):
+                    what = place[1].replace("parameters of ", "").replace("gradients", "gradient")
+                    told = f"{name}, whose {method} changes {place[0]}'s {what}"
+                    found.append((name, told))
+            if method == "forward":
+                returned[name] = result
+            return result
+
+        return watching
+
+    for name, member in members.items():
+        for method in ("forward", "backward"):
+            _wrap(member, method, partial(watch, name, method))
+    with suppress(ParityError):
+        run_numpy(network, task)
+    return found[0] if found else None
+
+
+def _shown(member: Any, kind: str) -> dict[str, np.ndarray]:
+    """Return a layer's arrays of a kind, nothing where it cannot say."""
+    own = getattr(member, kind, {})
+    try:
+        return {n: x for n, x in ((own() if callable(own) else own) or {}).items()}
+    except Exception:
+        return {}
 
 
 def _misplaced(network: Network, members: Mapping[str, Any], task: Task) -> Finding | None:
     """Find an array that the network shows under another name or layout than its layer."""
     with suppress(ParityError):
         run_numpy(network, task)
-    for layer, member in members.items():
-        for kind in ("parameters", "buffers", "gradients"):
-            own = getattr(member, kind, {})
-            for name, array in (own() if callable(own) else own).items():
-                shown = getattr(network, kind)().get(f"{layer}.{name}")
-                if shown is not None and not np.array_equal(shown, array, equal_nan=True):
-                    place = f"{layer}.{name}"
+    for kind in ("parameters", "buffers", "gradients"):
+        try:
+            whole = arrays_of(network, kind)
+        except ParityError:
+            continue
+        for layer, member in members.items():
+            for name, array in _shown(member, kind).items():
+                place = f"{layer}.{name}"
+                if place in whole and not np.array_equal(whole[place], array, equal_nan=True):
                     return place, (
                         f"{place}, under which the network's {kind}() shows other numbers than "
                         f"the layer {layer} holds"
@@ -77,67 +128,93 @@ def _calls(
     module: nn.Module, network: Any, members: Mapping[str, Any], task: Task
 ) -> Finding | None:
     """Find a layer that is not called, or out of turn, going forward or back."""
-    expected = [name for name in _torch_order(module, task) if name in members]
-    called: dict[str, list[str]] = {"forward": [], "backward": []}
-    for name in expected:
-        for direction, names in called.items():
-            _record(members[name], direction, name, names)
+    passages = [passage for passage in traffic(module, task)[0] if passage.layer in members]
+    called: dict[str, list[tuple[str, Any]]] = {"forward": [], "backward": []}
+
+    def record(name: str, calls: list[tuple[str, Any]], original: Any) -> Callable[..., Any]:
+        def recording(*args: Any, **kwargs: Any) -> Any:
+            calls.append((name, copied(args[0] if args else None)))
+            return original(*args, **kwargs)
+
+        return recording
+
+    for name, member in members.items():
+        for direction, calls in called.items():
+            _wrap(member, direction, partial(record, name, calls))
     try:
         run_numpy(network, task)
     except ParityError:
         return None
-    for direction, names in called.items():
-        wanted = expected if direction == "forward" else expected[::-1]
-        if not names:
+    for direction, calls in called.items():
+        wanted = passages if direction == "forward" else passages[::-1]
+        if not calls:
             return None  # the network keeps other objects than the layers it shows
-        for position, name in enumerate(wanted):
+        names = [name for name, _ in calls]
+        for position, passage in enumerate(wanted):
+            name = passage.layer
             if names[position : position + 1] == [name]:
                 continue
-            if name not in names:
-                return name, f"{name}, whose {direction} the NumPy network never calls"
-            other = names[position]
-            return name, f"{name}, in whose place the NumPy network's {direction} calls {other}"
+            if name in names:
+                instead = names[position] if position < len(names) else "nothing"
+                told = f"{name}, in whose place the NumPy network's {direction} calls {instead}"
+                return name, told
+            if _done_elsewhere(wanted[position + 1 :], calls[position:], direction):
+                return None  # in the network's own code, and rightly
+            return name, f"{name}, whose {direction} the NumPy network never calls"
     return None
 
 
-def _torch_order(module: nn.Module, task: Task) -> list[str]:
-    module, order = copy.deepcopy(module), list[str]()
-    for name, layer in layers_of(module).items():
-        layer.register_forward_hook(lambda *_, name=name: order.append(name))
-    with shared_masks.on_torch(module, task.seed):
-        run_forward(module, task, torch_dtype(task.inputs))
-    return order
+def _done_elsewhere(wanted: list[Passage], calls: list[tuple[str, Any]], direction: str) -> bool:
+    """Return whether the next layer is given what torch gives it, though one before is missing."""
+    if not wanted or not calls or wanted[0].layer != calls[0][0]:
+        return False
+    given = named(wanted[0].call if direction == "forward" else wanted[0].upstream, np.ndarray)
+    ours = named(calls[0][1], ARRAY)
+    theirs, mine = next(iter(given.values()), None), next(iter(ours.values()), None)
+    if theirs is None or mine is None or mine.size != theirs.size:
+        return False
+    if hasattr(calls[0][1], "shape") and mine.shape != theirs.shape:  # numpy_models: batch last
+        mine = mine.transpose(3, 1, 0, 2) if mine.ndim == 4 else mine.T
+    close = mine.shape == theirs.shape and np.allclose(mine, theirs, rtol=1e-3, atol=1e-4)
+    return bool(close)
 
 
-def _record(layer: Any, method: str, name: str, names: list[str]) -> None:
+def _wrap(layer: Any, method: str, wrapper: Callable[[Any], Any]) -> None:
+    """Replace a method of one object by wrapper(method)."""
     if hasattr(layer, f"{method}_batch_last"):  # by which numpy_models' layers call each other
         method = f"{method}_batch_last"
-    original = getattr(layer, method)
-
-    def recording(*arguments: Any, **options: Any) -> Any:
-        names.append(name)
-        return original(*arguments, **options)
-
-    setattr(layer, method, recording)
+    with suppress(AttributeError):  # of an object with slots
+        setattr(layer, method, wrapper(getattr(layer, method)))
 
 
 def _carried_over(module: nn.Module, network: Network, task: Task) -> Finding | None:
     """Find that one call's result depends on the call before it."""
     results: list[Tensors] = []
-    for before in (shuffled(task), task):
+    for before in (other(task), task):
         try:
-            other = run_numpy(network, before)
+            stale = run_numpy(network, before)
             to_numpy(module, network)
             results.append(run_numpy(network, task))
         except ParityError:
             return None
-        if before is not task and np.array_equal(other["", "output"], results[0]["", "output"]):
-            return "calls", "calls, which give the same output whatever the inputs"
+        if before is not task and _same(stale, results[0]):
+            theirs = [run_forward(module, each, each.precision) for each in (before, task)]
+            if not np.array_equal(*(next(iter(named(y, Tensor).values())) for y in theirs)):
+                return "calls", "calls, which give the same output whatever the inputs"
     for place, value in results[0].items():
         if not np.array_equal(value, results[1][place], equal_nan=True):
+            if not np.array_equal(run_numpy(network, task)[place], results[1][place]):
+                return "random numbers", (
+                    "random numbers, which the NumPy network draws anew each time: give its "
+                    "dropout an attribute `draw`, by which it shares torch's masks"
+                )
             tensor = " of ".join(filter(None, [place[1], place[0]]))
             return "calls", f"calls, of which one changes the next one's {tensor}"
     return None
+
+
+def _same(one: Tensors, two: Tensors) -> bool:
+    return all(np.array_equal(one[p], two[p]) for p in two if p[1].startswith("output"))
 
 
 def _single(comparison: Comparison) -> Finding | None:

@@ -10,59 +10,45 @@ import numpy as np
 from torch import Tensor, nn
 
 from parity.assembly import explain
-from parity.comparison import Comparison, Identity, LayerProbe, hold
-from parity.localisation import probes
-from parity.pair import setting_of
+from parity.comparison import CHANGED, SCALE, Comparison, Identity, LayerProbe, hold
+from parity.localisation import copied, probes
+from parity.pair import Pair
 from parity.perturbation import layers_of
-from parity.protocol import Criterion, DisagreementError, Network, ParityError
+from parity.protocol import Criterion, DisagreementError, ParityError
 from parity.runs import Setting
-from parity.tolerance import largest
+from parity.tolerance import TensorCheck
+from parity.variation import drawn, variations
 
 
-def assert_parity(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    **options: Any,
-) -> Comparison:
+def assert_parity(torch_module: nn.Module | Pair, *pair: Any, **options: Any) -> Comparison:
     """Compare; on a mismatch raise DisagreementError, an AssertionError naming the culprit first.
 
     Takes the arguments of `compare` and returns the comparison.
     """
-    return assert_agreement(setting_of(torch_module, numpy_network, inputs, targets, **options))
+    return assert_agreement(Pair.of(torch_module, *pair, **options).setting())
 
 
-def compare(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    **options: Any,
-) -> Comparison:
+def compare(*pair: Any, **options: Any) -> Comparison:
     """Run both sides on the same numbers and judge every tensor by `parity.tolerance`'s rule.
 
     Torch's parameters and buffers are first copied into the NumPy network; the torch module is left
     as it was. Without a loss the upstream gradient is random normal; with one, both losses are
-    compared too. The NumPy network runs once on other data beforehand, so that accumulated
-    gradients and stale caches show.
+    compared too. The NumPy network runs once on other data and weights beforehand, so that
+    accumulated gradients and stale caches show.
 
     Where gradients differ and hang on decisions that rounding takes (`parity.decisions`), each
-    layer is held alone as well, and the pair on random inputs.
+    layer is held alone as well, and the pair on random inputs. A pair that agrees is held on
+    variations of its inputs too (`parity.variation`), unless ``vary=False``.
 
     Args:
-        torch_module: the torch side.
-        numpy_network: the NumPy side.
-        inputs: as in `parity.Pair`.
-        targets: as in `parity.Pair`.
-        options: ``train`` (True by default), ``torch_criterion``, ``numpy_criterion``, ``layers``,
-            ``seed`` and ``name``, as in `parity.Pair`.
+        pair: a `Pair`, or the first of its arguments: torch module, NumPy network, inputs, targets.
+        options: its other arguments, by name; training mode unless ``train=False``.
 
     Raises:
         ParityError: if there is no sample, or the two do not match in names, shapes or dtypes, or
             cannot be run.
     """
-    return examine(setting_of(torch_module, numpy_network, inputs, targets, **options))
+    return examine(Pair.of(*pair, **options).setting())
 
 
 def compare_loss(
@@ -86,54 +72,79 @@ def compare_loss(
         "torch_criterion": torch_criterion,
         "numpy_criterion": numpy_criterion,
         "name": name or type(torch_criterion).__name__,
+        "vary": False,
     }
     return compare(nn.Identity(), Identity(), outputs, targets, **losses)
 
 
-def localise(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    **options: Any,
-) -> list[LayerProbe]:
+def localise(*pair: Any, **options: Any) -> list[LayerProbe]:
     """Run every layer alone, and the loss, fed what torch gave that layer forward and backward.
 
     Takes the arguments of `compare`.
 
     Returns:
-        One probe per layer that both sides have, in torch's calling order, then the loss.
+        One probe for each call of a layer that both sides have, in torch's calling order, then the
+        loss. A layer that cannot be run alone is left out.
     """
-    return probes(setting_of(torch_module, numpy_network, inputs, targets, **options))
+    return probes(Pair.of(*pair, **options).setting())
 
 
 def assert_agreement(setting: Setting) -> Comparison:
-    """Examine a pair, and raise DisagreementError naming the culprit first if it fails."""
+    """Examine a pair, and raise DisagreementError naming the culprit first if it fails.
+
+    Raises:
+        ParityError: if nothing disagrees but something cannot be judged.
+    """
     comparison = examine(setting)
-    if not comparison.passed:
-        verdict, culprits = accuse(setting, comparison)
+    if comparison.failures:
+        verdict, culprits = accuse(comparison)
         raise DisagreementError(f"{verdict}\n{comparison}", culprits, comparison)
+    if comparison.unjudged:
+        told = "; ".join(str(check) for check in comparison.unjudged)
+        raise ParityError(f"cannot be judged in {comparison.dtype}: {told}")
     return comparison
 
 
 def examine(setting: Setting) -> Comparison:
+    """Hold both sides against each other, then on variations; the first that fails is returned.
+
+    Raises:
+        ParityError: if the two cannot be compared.
+    """
+    network, layers = copied((setting.network, setting.layers))
+    pristine = replace(setting, network=network, layers=layers)
+    comparison = replace(_examined(setting), setting=pristine)
+    if not setting.vary or not comparison.passed:
+        return comparison
+    notes = ["after two calls of forward and with other weights before"]
+    if not setting.task.forward_only:
+        notes.insert(0, f"upstream gradient × {SCALE:.0f}")
+    for label, task, refusable in variations(setting):
+        name = f"{setting.name}, {label}"
+        varied = hold(replace(setting, name=name, task=task))
+        if varied.failures and not (refusable and varied.raised):
+            return replace(varied, setting=replace(pristine, name=name, task=task))
+        if varied.passed:
+            notes.append(label)
+    return replace(comparison, notes=[*comparison.notes, f"held too: {'; '.join(notes)}"])
+
+
+def _examined(setting: Setting) -> Comparison:
     """Hold both sides against each other; judge apart what hangs on decisions of rounding.
 
     A layer alone is fed the same numbers on both sides, so that what ties for one ties for the
     other. On random inputs next to nothing ties.
     """
-    comparison = hold(setting)
+    comparison = _judged_in_parts(setting, hold(setting))
     if not comparison.passed or not comparison.decisions:
         return comparison
-    task = setting.task
     try:
         alone = probes(setting)
     except ParityError:
         alone = []
-    size = max(1.0, largest(task.inputs))
-    drawn = size * np.random.default_rng((task.seed, 4)).standard_normal(task.inputs.shape)
-    other = replace(task, inputs=drawn.astype(task.inputs.dtype))
-    again = hold(replace(setting, name=f"{setting.name} on random inputs", task=other))
+    again = hold(
+        replace(setting, name=f"{setting.name} on random inputs", task=drawn(setting.task))
+    )
     verdicts = [*(probe.comparison for probe in alone), again]
     failures = [check for verdict in verdicts for check in verdict.failures]
     apart = f" agrees {'in each layer alone and ' if alone else ''}on random inputs"
@@ -145,8 +156,36 @@ def examine(setting: Setting) -> Comparison:
     return replace(comparison, checks=checks, apart=apart, alone=alone)
 
 
-def accuse(setting: Setting, comparison: Comparison) -> tuple[str, list[str]]:
+def _judged_in_parts(setting: Setting, comparison: Comparison) -> Comparison:
+    """Judge by the layers alone what few bits leave nothing of in the whole.
+
+    In bfloat16 so many ReLUs and maxima fall otherwise that a deep gradient is mostly chance.
+    """
+    doubtful = comparison.unjudged
+    forward = any(check.tensor.startswith("output") for check in doubtful)
+    if not setting.task.format or comparison.failures or not doubtful or forward:
+        return comparison
+    try:
+        alone = probes(setting)
+    except ParityError:
+        return comparison
+    judged = {probe.layer for probe in alone if probe.comparison.passed}
+    told, checks = list[str](), list[TensorCheck]()
+    for check in comparison.checks:
+        if check.unjudged and (check.layer in judged or (not check.layer and len(judged))):
+            check = replace(check, unjudged="")
+            told.append(" of ".join(filter(None, [check.tensor, check.layer])))
+        checks.append(check)
+    checks += [failure for probe in alone for failure in probe.comparison.failures]
+    note = f"judged in each layer alone, as {setting.task.format} leaves little of it in the whole"
+    notes = [*comparison.notes, f"{note}: {', '.join(told)}"]
+    return replace(comparison, checks=checks, alone=alone, notes=notes)
+
+
+def accuse(comparison: Comparison) -> tuple[str, list[str]]:
     """Explain a comparison that failed: one line for each culprit, and the culprits' names."""
+    setting = comparison.setting
+    assert setting is not None
     if not any(setting.module.children()) and setting.task.torch_criterion is None:
         kind = type(setting.module).__name__
         return f"culprit: {kind}, the only layer", [kind]
@@ -154,23 +193,40 @@ def accuse(setting: Setting, comparison: Comparison) -> tuple[str, list[str]]:
         alone = comparison.alone or probes(setting)
     except ParityError as error:
         return f"culprit: unknown, because {error}", []
-    guilty = [probe for probe in alone if not probe.comparison.passed]
+    guilty = _guilty(alone, comparison)
     if guilty:
         lines = [f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}" for p in guilty]
         return "\n".join(lines), [p.layer for p in guilty]
     found = explain(setting, comparison)
     if found:
         return f"culprit: {found[1]}", [found[0]]
-    ran = {probe.layer for probe in alone}
+    ran = list(dict.fromkeys(probe.layer for probe in alone))
     rest = [name for name in layers_of(setting.module) if name and name not in ran]
     return (
         "culprit: none of the layers that were run alone, each is right on its own "
-        f"({', '.join(p.layer for p in alone)}); look at their order, at shapes between them"
+        f"({', '.join(ran)}); look at their order, at shapes between them"
         + (f", and at what was not run alone ({', '.join(rest)})" if rest else "")
     ), []
+
+
+def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]:
+    """Return the layers that fail alone, each once.
+
+    One that only changes what it is handed may do no harm: it is left out where others compute
+    something wrong, unless the whole pair shows its change.
+    """
+    guilty = {p.layer: p for p in reversed(alone) if p.comparison.failures}
+    shown = {check.layer for check in comparison.failures if CHANGED in check.note}
+    wrong = [
+        layer
+        for layer, probe in guilty.items()
+        if layer in shown or any(CHANGED not in check.note for check in probe.comparison.failures)
+    ]
+    return [guilty[layer] for layer in reversed(wrong or list(guilty))]
 
 
 def _evidence(probe: LayerProbe) -> str:
     """Return the first wrong tensor; what comes after an output may merely inherit its error."""
     failures = probe.comparison.failures
-    return str(failures[0] if failures[0].tensor == "output" else probe.comparison.worst)
+    first = failures[0].tensor.startswith("output")
+    return str(failures[0] if first else max(failures, key=lambda check: check.share))

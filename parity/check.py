@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from parity.assertions import assert_agreement
-from parity.pair import Pair, load_pair
+from parity.pair import load_pair
 from parity.protocol import DisagreementError, ParityError
 from parity.reproduction import load, record, replay, save
+from parity.variation import samples_of
 
 
 def check(spec: str, words: list[str], save_to: str | None, verbose: bool) -> int:
@@ -22,7 +23,7 @@ def check(spec: str, words: list[str], save_to: str | None, verbose: bool) -> in
             comparison = assert_agreement(pair.setting(train))
         except DisagreementError as error:
             print(error)
-            _write(pair, train, error, spec, arguments, save_to)
+            _write(error, spec, arguments, save_to)
             return 1
         print(comparison)
         if verbose:
@@ -63,17 +64,15 @@ def arguments_of(words: list[str]) -> dict[str, Any]:
 
 
 def _write(
-    pair: Pair,
-    train: bool,
-    error: DisagreementError,
-    spec: str,
-    arguments: dict[str, Any],
-    save_to: str | None,
+    error: DisagreementError, spec: str, arguments: dict[str, Any], save_to: str | None
 ) -> None:
-    reproduction = record(pair, train, error.culprits, spec, arguments)
+    reproduction = record(error.finding.setting, error.culprits, spec, arguments)
+    if reproduction is None:
+        print("no reproduction is written: the failure does not come back when it is replayed")
+        return
     path = Path(save_to) if save_to else _free_name(spec, reproduction.layer)
     save(reproduction, path)
-    samples = len(reproduction.task.inputs)
+    samples = samples_of(reproduction.task) or 1
     what = f"{reproduction.layer} alone" if reproduction.layer else "the whole network"
     print(f"reproduction: {path} ({what}, {samples} sample{'s' if samples > 1 else ''})")
     print(f"run it again: python -m parity replay {path}")

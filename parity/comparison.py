@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from parity.decisions import Decision, Rounding, leeway
-from parity.protocol import Network, NumpyError
-from parity.runs import References, Setting, Task, references, run_numpy, run_torch, shuffled
-from parity.tolerance import TensorCheck, Tensors, fault, judge
-from parity.transfer import to_numpy
+from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
+from parity.precision import epsilon_of, granted
+from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
+from parity.runs import References, Setting, Task, place_of, references, run_torch
+from parity.tolerance import (
+    LARGEST_SHARE,
+    Place,
+    TensorCheck,
+    Tensors,
+    fault,
+    judge,
+    largest,
+    vacuous,
+)
+from parity.transfer import assign, tied, to_numpy
+
+_FEWER = 64.0  # with few bits, not 1024 but 16 units in the last place count for nothing
+SCALE = 1024.0  # a power of two, by which gradients are scaled without rounding
+CHANGED = "changed by NumPy's forward or backward"
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,10 @@ class Comparison:
         undecided: those tensors.
         apart: how what hangs on the decisions was judged without them, the end of a sentence.
         alone: the verdicts on each layer alone, where they were needed.
+        notes: what the reader must know of how it was judged: a forward pass alone, departures
+            that are meant, the variations held.
+        raised: whether NumPy raised an exception instead.
+        setting: what was compared, with the NumPy side as it was before; to look for a culprit.
     """
 
     network: str
@@ -38,16 +59,24 @@ class Comparison:
     undecided: list[str] = field(default_factory=list)
     apart: str = " is granted their effect"
     alone: list[LayerProbe] = field(default_factory=list, repr=False)
+    notes: list[str] = field(default_factory=list)
+    raised: bool = False
+    setting: Setting | None = field(default=None, repr=False, compare=False)
 
     @property
     def failures(self) -> list[TensorCheck]:
-        """The checks that did not pass."""
-        return [check for check in self.checks if not check.passed]
+        """The checks in which the two sides disagree."""
+        return [check for check in self.checks if check.failed]
+
+    @property
+    def unjudged(self) -> list[TensorCheck]:
+        """The checks that say nothing, by a budget that would let anything pass."""
+        return [check for check in self.checks if check.unjudged]
 
     @property
     def passed(self) -> bool:
-        """Whether every tensor is within its budget."""
-        return not self.failures
+        """Whether every tensor is within its budget, and the budget means something."""
+        return all(check.passed for check in self.checks)
 
     @property
     def worst(self) -> TensorCheck:
@@ -57,11 +86,15 @@ class Comparison:
     def __str__(self) -> str:
         mode = "training" if self.train else "evaluation"
         head = f"{self.network} in {self.dtype}, {mode} mode"
+        notes = [*filter(None, [self.remark]), *self.notes]
         if self.passed:
             text = f"{head}: {len(self.checks)} tensors agree, closest call: {self.worst}"
-            return "\n  ".join([text, *filter(None, [self.remark])])
-        lines = [f"{head}: {len(self.failures)} of {len(self.checks)} tensors disagree"]
-        return "\n".join([*lines, *(f"  {check}" for check in self.failures)])
+            return "\n  ".join([text, *notes])
+        failures = self.failures
+        lines = [f"{head}: {len(failures)} of {len(self.checks)} tensors disagree"]
+        lines += [f"  {check}" for check in failures]
+        lines += [f"  cannot be judged in {self.dtype}: {check}" for check in self.unjudged]
+        return "\n  ".join(["\n".join(lines), *self.notes])
 
     @property
     def remark(self) -> str:
@@ -89,36 +122,143 @@ class LayerProbe:
 
 def hold(setting: Setting) -> Comparison:
     """Run both sides on the same numbers and judge every tensor."""
-    name, torch_module, numpy_network = setting.name, setting.module, setting.network
-    task = setting.task
-    given = references(torch_module, task)
-    own = given.own
-    comparison = Comparison(name, task.inputs.dtype.name, task.train, [])
-    to_numpy(torch_module, numpy_network)
+    name, module, network, task = setting.name, setting.module, setting.network, setting.task
+    given = granted(references(module, task), module, task)
+    comparison = Comparison(name, task.dtype.name, task.train, [], notes=_notes(task))
+    to_numpy(module, network)
+    _leave_traces(network, task)
+    to_numpy(module, network)
     try:
-        run_numpy(numpy_network, shuffled(task))
-        to_numpy(torch_module, numpy_network)
-        before = snapshot(numpy_network, task)
-        result = run_numpy(numpy_network, task)
+        before, copies = snapshot(network, task), fresh(task)
+        result = _untied(run_numpy(network, copies), module)
+        checks = _judged(setting, result, given)
+    except NoBackwardError as error:
+        alone = replace(task, upstream=None, forward_only=str(error))
+        return hold(replace(setting, task=alone))
     except NumpyError as error:
-        return replace(comparison, checks=[fault(name, "", "output", str(error))])
-    after = snapshot(numpy_network, task)
-    if set(result) == {("", "output")}:
-        own = {("", "output"): own["", "output"]}
+        return replace(comparison, checks=[fault(name, "", "output", str(error))], raised=True)
+    after = snapshot(network, copies)
+    checks += [
+        fault(name, *place, CHANGED)
+        for place, value in before.items()
+        if not np.array_equal(value, after[place], equal_nan=True)
+    ]
+    comparison = judged_again(replace(comparison, checks=checks), module, task, given)
+    comparison = replace(comparison, checks=_doubted(comparison, setting, given))
+    if comparison.passed and not task.forward_only and setting.layer != "loss":
+        checks = _once_more(setting, result, comparison)
+        comparison = replace(comparison, checks=[*comparison.checks, *checks])
+    return comparison
+
+
+def _notes(task: Task) -> list[str]:
+    notes = [f"meant to depart: {name} is {kind}" for name, kind in task.expect.items()]
+    notes += [f"granted what computing in {task.format} does"] if task.format else []
+    return [f"forward only: {task.forward_only}", *notes] if task.forward_only else notes
+
+
+def _leave_traces(network: Network, task: Task) -> None:
+    """Run a network on other data with other weights, for what is stale or added to to show."""
+    flipped = {n: np.flip(p).copy() for n, p in arrays_of(network, "parameters").items()}
+    assign(network, flipped)
+    with suppress(NumpyError):  # it may refuse such weights
+        run_numpy(network, other(task))
+
+
+def _judged(setting: Setting, result: Tensors, given: References) -> list[TensorCheck]:
+    """Judge NumPy's tensors one by one, in torch's order."""
+    own = _comparable(given.own, setting.network)
+    outputs = {place for place in own if place[1].startswith("output")}
+    if setting.layer and outputs != {p for p in result if p[1].startswith("output")}:
+        raise ParityError(f"{setting.name}: NumPy's layer returns other outputs than torch's")
+    if set(result) <= outputs:  # of another shape: there was nothing to go back from
+        own = {place: value for place, value in own.items() if place in outputs}
     checks = []
     for place in [*own, *(place for place in result if place not in own)]:
         if place not in result:
-            checks.append(fault(name, *place, "only torch has it"))
-        elif place not in own:
-            checks.append(fault(name, *place, "only NumPy has it"))
-        else:
+            checks.append(fault(setting.name, *place, "only torch has it"))
+        elif place in own:
             values = result[place], own[place], given.exact[place]
-            checks.append(judge(name, *place, *values, given.budgets[place]))
-    for place, value in before.items():
-        if not np.array_equal(value, after[place], equal_nan=True):
-            checks.append(fault(name, *place, "changed by NumPy's forward or backward"))
-    comparison = replace(comparison, checks=checks)
-    return judged_again(comparison, torch_module, task, given)
+            checks.append(judge(setting.name, *place, *values, given.budgets[place]))
+        elif not place[1].startswith("gradient of input") or result[place].any():
+            checks.append(fault(setting.name, *place, "only NumPy has it"))
+    return checks
+
+
+def _comparable(own: Tensors, network: Any) -> Tensors:
+    """Return torch's tensors without those that the NumPy side says it has not."""
+    absent = {place_of(name) for name in getattr(network, "absent", ())}
+    frozen = getattr(network, "frozen", False)
+    return {
+        place: value
+        for place, value in own.items()
+        if place not in absent and (not frozen or place[1].startswith(("output", "loss")))
+    }
+
+
+def _untied(result: Tensors, module: nn.Module) -> Tensors:
+    """Return the tensors with those of tied parameters under the name that torch's have."""
+    for first, *others in tied(module):
+        for prefix in ("", "gradient of "):
+            places = [place_of(name, prefix) for name in (first, *others)]
+            shown = [result.pop(place) for place in places if place in result]
+            if shown:  # shares of a gradient, or the same thing each time
+                same = not prefix or all(np.array_equal(x, shown[0]) for x in shown)
+                result[places[0]] = shown[0] if same else np.sum(shown, axis=0)
+    return result
+
+
+def _doubted(comparison: Comparison, setting: Setting, given: References) -> list[TensorCheck]:
+    """Mark what neither passes nor fails: budgets that mean nothing, and no float64 reference."""
+    module, epsilon, single = setting.module, epsilon_of(setting.task), given.watched[0][1].single
+    epsilon /= _FEWER if setting.task.format else 1.0
+    hanging = set(comparison.undecided)
+    checks = []
+    for check in vacuous(comparison.checks, given.exact, epsilon, hanging):
+        size = largest(given.exact.get((check.layer, check.tensor), np.zeros(0)))
+        if single and check.failed and not check.note and check.error <= LARGEST_SHARE**2 * size:
+            told = (
+                f"off by {check.error:.3g}, and torch's {type(module).__name__} computes in less "
+                f"than double precision inside ({single}), so that there is no float64 reference"
+            )
+            check = replace(check, unjudged=told)
+        checks.append(check)
+    return checks
+
+
+def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list[TensorCheck]:
+    """Return the failures of a run after another forward, with `SCALE` times the upstream gradient.
+
+    Backward is linear, so that gradients are as many times larger, unless something is clipped.
+    """
+    module, network, task = setting.module, setting.network, setting.task
+    budgets = {(check.layer, check.tensor): check.budget for check in comparison.checks}
+    scaled, called = f"upstream gradient × {SCALE:.0f}", "after two calls of forward"
+
+    def failures(name: str, twice: bool, scale: float) -> list[TensorCheck]:
+        name = f"{setting.name}, {name}"
+        to_numpy(module, network)
+        try:
+            if twice:
+                run_numpy_forward(network, other(task))
+                to_numpy(module, network)
+            result = _untied(run_numpy(network, fresh(task), scale), module)
+        except NumpyError as error:
+            return [fault(name, "", "output", str(error))]
+        checks = []
+        for place, value in first.items():
+            now = result.get(place, value)
+            if place[1].startswith("gradient of ") and not place[1].startswith(
+                "gradient of output"
+            ):
+                now = now / now.dtype.type(scale)
+            if scale > 1 and not np.isfinite(now[np.isfinite(value)]).all():
+                continue  # too large for the dtype
+            checks.append(judge(name, *place, now, value, value, budgets.get(place, 0.0)))
+        return [check for check in checks if not check.passed]
+
+    both = failures(f"{scaled}, {called}", True, SCALE)
+    return both and (failures(scaled, False, SCALE) or failures(called, True, 1.0) or both)
 
 
 def judged_again(
@@ -138,16 +278,16 @@ def judged_again(
     def run(rounding: Rounding) -> Tensors:
         return run_torch(torch_module, task, torch.float64, rounding=rounding)
 
-    found = leeway(run, given.watched, float(np.finfo(task.inputs.dtype).eps))
+    found = leeway(run, given.watched, epsilon_of(task))
     checks, undecided = [], list[str]()
     for check in comparison.checks:
         place = check.layer, check.tensor
-        granted = check
+        wider = check
         if not check.passed:
-            granted = replace(check, budget=check.budget + found.budget(place))
-            if granted.passed and place in found.hanging:
+            wider = replace(check, budget=check.budget + found.budget(place))
+            if wider.passed and place in found.hanging:
                 undecided.append(" of ".join(filter(None, reversed(place))))
-        checks.append(granted if granted.passed else check)
+        checks.append(wider if wider.passed else check)
     decisions = found.decisions if undecided else []
     return replace(comparison, checks=checks, decisions=decisions, undecided=undecided)
 
@@ -170,11 +310,12 @@ class Identity:
     gradients = buffers = parameters
 
 
-def snapshot(network: Network, task: Task) -> dict[tuple[str, str], np.ndarray]:
+def snapshot(network: Network, task: Task) -> Tensors:
     """Return copies of what forward and backward must leave alone."""
-    kept = {("", "inputs"): task.inputs, ("", "targets"): task.targets}
-    kept["", "upstream gradient"] = task.upstream
-    for name, parameter in network.parameters().items():
-        layer, _, tensor = name.rpartition(".")
-        kept[layer, tensor] = parameter
+    kept: dict[Place, Any] = {("", f"inputs{name}"): x for name, x in task.arrays.items()}
+    kept["", "targets"] = task.targets
+    for name, gradient in (task.upstream or {}).items():
+        kept["", f"upstream gradient{name}"] = gradient
+    for name, parameter in arrays_of(network, "parameters").items():
+        kept[place_of(name)] = parameter
     return {place: np.array(value) for place, value in kept.items() if value is not None}

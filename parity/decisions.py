@@ -137,6 +137,7 @@ class Rounding(TorchDispatchMode):
     Attributes:
         choices: of every operation that decides, in calling order.
         called: the module's layers by name, with the number of calls before their first.
+        single: the first operation that gave less than double precision, and its layer.
     """
 
     def __init__(self, epsilon: float, signs: Signs | None = None) -> None:
@@ -144,6 +145,7 @@ class Rounding(TorchDispatchMode):
         self.epsilon, self.signs = epsilon, signs
         self.choices: list[Choice] = []
         self.called: dict[str, int] = {}
+        self.single = ""
         self._stack: list[tuple[str, bool]] = []
         self._last = "the input"
         self._jitter = torch.Generator().manual_seed(0)
@@ -210,6 +212,8 @@ class Rounding(TorchDispatchMode):
             self._note(kind, x.detach().clone(), sum((x > kink).byte() for kink in kinks), kinks)
         changes = self._changes(func, args, kwargs) if self.signs else []
         result = func(*args, **kwargs)
+        if not self.single and _is_single(result):
+            self.single = f"{kind.strip('_')} in {(self._stack or [('the loss', False)])[-1][0]}"
         if kind in _PLANES and x.requires_grad:
             self._note(kind, x.detach(), result[1], [], _PLANES[kind])
         for value, change in zip(tree_leaves(result), changes, strict=False):
@@ -247,7 +251,13 @@ def _single(value: Any, generator: torch.Generator) -> Any:
         return value
     if value.dtype != torch.float64:
         return value.clone()
-    return (value * (1 + _JITTER * torch.rand(value.shape, generator=generator))).float()
+    drawn = torch.rand(value.shape, generator=generator, dtype=torch.float32)
+    return (value * (1 + _JITTER * drawn)).float()
+
+
+def _is_single(result: Any) -> bool:
+    kinds = torch.float32, torch.float16, torch.bfloat16
+    return isinstance(result, Tensor) and result.dtype in kinds
 
 
 def _double(value: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,46 @@ from parity import shared_masks
 from parity.comparison import Identity, LayerProbe, hold
 from parity.perturbation import layers_of
 from parity.protocol import Network, ParityError, check_network
-from parity.runs import Setting, Task, torch_targets
+from parity.runs import Setting, Task, arithmetic, torch_targets
+from parity.trees import Call, call_of, mapped, named
+
+
+@dataclass
+class Passage:
+    """One call of one layer in a torch run.
+
+    Attributes:
+        layer: the layer's name.
+        call: its arguments, as arrays.
+        constants: those arguments, by name, that torch took no gradient of.
+        upstream: the gradient that arrived at each output, by name.
+        shapes: the outputs' shapes.
+    """
+
+    layer: str
+    call: Call
+    constants: frozenset[str] = frozenset()
+    upstream: dict[str, np.ndarray] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def probes(setting: Setting) -> list[LayerProbe]:
     """Hold every layer alone, and the loss, on what torch gave it forward and backward.
 
+    A layer that cannot be run alone is left out.
+
     Raises:
-        ParityError: if no layer can be run alone.
+        ParityError: if none can.
     """
-    return [LayerProbe(part.layer, kind_of_part(part), hold(part)) for part in parts(setting)]
+    found, reason = list[LayerProbe](), None
+    for part in parts(setting):
+        try:
+            found.append(LayerProbe(part.layer, kind_of_part(part), hold(part)))
+        except ParityError as error:
+            reason = error
+    if not found and reason is not None:
+        raise reason
+    return found
 
 
 def kind_of_part(part: Setting) -> str:
@@ -35,23 +66,47 @@ def kind_of_part(part: Setting) -> str:
 
 
 def parts(setting: Setting) -> Iterator[Setting]:
-    """Give every layer that both sides have, in torch's calling order, then the loss."""
+    """Give every layer that both sides have, in torch's calling order, then the loss.
+
+    A layer that is called several times is given once for each call.
+    """
     members = members_of(setting.module, setting.network, setting.layers)
     task = setting.task
-    traffic, output = _traffic(setting.module, task)
-    for layer, (x, dy) in traffic.items():
-        if layer not in members:
+    passages, output = traffic(setting.module, task)
+    for passage in passages:
+        layer = passage.layer
+        if layer not in members or not (task.forward_only or passage.upstream):
             continue
-        check_network(members[layer])
-        network = copy.deepcopy(members[layer])
+        network = copied(members[layer])
+        call = _accepted(network, passage.call)
+        if call is None:
+            continue
+        inside = {name.removeprefix(f"{layer}."): kind for name, kind in task.expect.items()}
         alone = replace(
-            task, inputs=x, upstream=dy, targets=None, torch_criterion=None, numpy_criterion=None
+            task,
+            inputs=call,
+            upstream=None if task.forward_only else passage.upstream,
+            targets=None,
+            torch_criterion=None,
+            numpy_criterion=None,
+            expect={name: kind for name, kind in inside.items() if "." not in name},
+            forward_only=task.forward_only or _without_backward(network),
+            dtype=task.dtype,
+            constants=passage.constants,
         )
         module = setting.module.get_submodule(layer)
         yield Setting(f"{setting.name}, {layer} alone", module, network, alone, layer=layer)
     if task.torch_criterion is not None:
-        loss = replace(task, inputs=output)
+        loss = replace(task, inputs=output, expect={})
         yield Setting(f"{setting.name}, loss", nn.Identity(), Identity(), loss, layer="loss")
+
+
+def copied(side: Any) -> Any:
+    """Return an independent copy of a NumPy side, or itself where it cannot be copied."""
+    try:
+        return copy.deepcopy(side)
+    except Exception:
+        return side
 
 
 def members_of(
@@ -84,28 +139,90 @@ def _leaves(members: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _traffic(
-    module: nn.Module, task: Task
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Return each layer's input and upstream gradient in a torch run, and the network's output."""
-    module = copy.deepcopy(module)
-    inputs: dict[str, Tensor] = {}
-    upstream: dict[str, Tensor] = {}
+def _without_backward(network: Any) -> str:
+    missing = getattr(network, "backward", None) is None
+    return f"{type(network).__name__} has no backward" if missing else ""
 
-    def record(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, args: tuple[Any, ...], y: Tensor) -> None:
-            inputs[name] = args[0].detach().clone()
-            y.register_hook(lambda dy: upstream.update({name: dy.detach().clone()}))
+
+def _accepted(network: Any, call: Call) -> Call | None:
+    """Return torch's arguments without options that NumPy's layer does not know.
+
+    None is returned for a layer without the protocol's methods, or that takes other arguments.
+    """
+    try:
+        check_network(network)
+        signature = inspect.signature(network.forward)
+        names = {parameter.name for parameter in signature.parameters.values()}
+        if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+            options = call.kwargs.items()
+            call = Call(
+                call.args, {n: v for n, v in options if n in names or isinstance(v, np.ndarray)}
+            )
+        signature.bind(*call.args, **call.kwargs)
+    except (ParityError, TypeError):
+        return None
+    except ValueError:  # of a compiled function, which shows no signature
+        pass
+    return call
+
+
+def traffic(module: nn.Module, task: Task) -> tuple[list[Passage], Any]:
+    """Return each call of a layer in a torch run, in order, and the network's output."""
+    module = copy.deepcopy(module)
+    passages: list[Passage] = []
+    running: list[Passage] = []
+
+    def enter(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            given = Call(args, kwargs)
+            fixed = [n for n, x in named(given, Tensor).items() if not x.requires_grad]
+            passage = Passage(name, _arrays(given), frozenset(fixed))
+            passages.append(passage)
+            running.append(passage)
 
         return hook
 
+    def leave(_: nn.Module, args: tuple[Any, ...], y: Any) -> None:
+        passage = running.pop()
+        for name, leaf in named(y, Tensor).items():
+            if leaf.requires_grad:
+                passage.shapes[name] = tuple(leaf.shape)
+                leaf.register_hook(lambda dy, n=name: passage.upstream.update({n: _array(dy)}))
+
     for name, layer in layers_of(module).items():
-        layer.register_forward_hook(record(name))
-    with shared_masks.on_torch(module, task.seed):
-        y = module(torch.from_numpy(task.inputs.copy()).requires_grad_())
-    if task.torch_criterion is None:
-        y.backward(torch.tensor(task.upstream))
-    else:
-        task.torch_criterion(y, torch_targets(task.targets, y.dtype)).backward()
-    traffic = {name: (inputs[name].numpy(), dy.numpy()) for name, dy in upstream.items()}
-    return {name: traffic[name] for name in inputs if name in traffic}, y.detach().numpy().copy()
+        layer.register_forward_pre_hook(enter(name), with_kwargs=True)
+        layer.register_forward_hook(leave)
+    grad = not task.forward_only
+    with (
+        torch.set_grad_enabled(grad),
+        arithmetic(task.precision),
+        shared_masks.on_torch(module, task.seed),
+    ):
+        call = mapped(lambda _, x: _leaf(x, grad), call_of(task.inputs), np.ndarray)
+        y = module(*call.args, **call.kwargs)
+        if grad and task.torch_criterion is None:
+            upstream = task.upstream or {}
+            heads = {name: leaf for name, leaf in named(y, Tensor).items() if name in upstream}
+            gradients = [torch.tensor(upstream[name]) for name in heads]
+            torch.autograd.backward(list(heads.values()), gradients)
+        elif grad:
+            assert task.torch_criterion is not None
+            task.torch_criterion(y, torch_targets(task.targets, task.precision)).backward()
+    for passage in passages:
+        if passage.upstream:
+            for name, shape in passage.shapes.items():  # what nothing depends on has none
+                passage.upstream.setdefault(name, np.zeros(shape, task.dtype))
+    return passages, _arrays(y)
+
+
+def _leaf(array: np.ndarray, grad: bool) -> Tensor:
+    tensor = torch.tensor(array)
+    return tensor.requires_grad_().clone() if grad and tensor.is_floating_point() else tensor
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().clone().numpy()
+
+
+def _arrays(tree: Any) -> Any:
+    return mapped(lambda _, tensor: _array(tensor), tree, Tensor)

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from parity.protocol import Criterion, Network, ParityError, check_network, kind_of
-from parity.runs import Setting, Task, clone, torch_dtype, with_upstream
-from parity.transfer import to_array
+from parity import departures
+from parity.precision import format_of
+from parity.protocol import (
+    Criterion,
+    Network,
+    ParityError,
+    arrays_of,
+    check_network,
+    kind_of,
+)
+from parity.runs import Setting, Task, clone, with_upstream
+from parity.transfer import renamed, to_array
+from parity.trees import call_of, mapped, named
 
 
 @dataclass(frozen=True)
@@ -22,36 +32,57 @@ class Pair:
     A factory may return one, a tuple of the first three, or a dict with any of these names.
 
     Attributes:
-        torch_module: the trusted side, any module of one input; it may be a single layer.
+        torch_module: the trusted side, any module; it may be a single layer.
         numpy_network: the side under test, an object of `parity.protocol.Network` with torch's
             parameter names.
-        inputs: (N, …) array of the NumPy parameters' dtype, float32 or float64. Of a tensor the
-            numbers are taken, wherever it lies, and so of targets.
+        inputs: (N, …) array, or a tuple of what both sides take by position, or a dict of what
+            they take by keyword. Floating-point arrays are of the NumPy parameters' dtype, float32
+            or float64; integers and masks are taken as they are. Of a tensor the numbers are
+            taken, wherever it lies, and so of targets.
         targets: class indices (N,) or values; needed with a loss.
         torch_criterion: loss on torch's side, mean reduction.
         numpy_criterion: the same loss on NumPy's side.
         layers: NumPy layer by torch's attribute name, where the network has neither a mapping
             ``layers`` nor attributes under those names. Each is an object of
             `parity.protocol.Network`, or a layer of `numpy_models`.
+        names: torch's names with the NumPy side's names and layouts, where they differ: see
+            `parity.names`.
         train: True for training mode only, False for evaluation mode only, None for both.
         seed: seed of the upstream gradient and of the shared dropout masks.
         name: what messages call the pair; the torch class's name by default.
+        vary: whether a pair that agrees is held on variations of the inputs too
+            (`parity.variation`).
+        expect: departures from torch that are meant, by tensor (`parity.departures`).
+        precision: "tf32", "bfloat16", "float16" or "int8" where the side under test computes in
+            fewer bits than it shows (`parity.precision`).
     """
 
     torch_module: nn.Module
     numpy_network: Network
-    inputs: np.ndarray
+    inputs: Any
     targets: np.ndarray | None = None
     torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None
     numpy_criterion: Criterion | None = None
     layers: Mapping[str, Any] | None = None
+    names: Mapping[Any, Any] | None = None
     train: bool | None = None
     seed: int = 0
     name: str | None = None
+    vary: bool = True
+    expect: Mapping[str, str] = field(default_factory=dict)
+    precision: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "targets"):
-            object.__setattr__(self, name, to_array(getattr(self, name)))
+        inputs = mapped(lambda _, tensor: to_array(tensor), self.inputs, Tensor)
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "targets", to_array(self.targets))
+
+    @classmethod
+    def of(cls, *pair: Any, **options: Any) -> Pair:
+        """Return a pair, with options changed where it is one already, or made of its arguments."""
+        if len(pair) == 1 and isinstance(pair[0], Pair):
+            return replace(pair[0], **options)
+        return cls(*pair, **options)
 
     @property
     def modes(self) -> list[bool]:
@@ -69,33 +100,35 @@ class Pair:
                 f"torch_module must be a torch.nn.Module, and it is {kind_of(self.torch_module)}"
             )
         check_network(self.numpy_network)
-        check_inputs(self.inputs, self.numpy_network)
+        dtype = check_inputs(self.inputs, self.numpy_network)
         losses = self.torch_criterion, self.numpy_criterion
         if (losses[0] is None) != (losses[1] is None):
             raise ParityError("a loss is needed on both sides: torch_criterion and numpy_criterion")
         if losses[0] is not None and self.targets is None:
             raise ParityError("a loss needs targets: pass targets=")
         train = self.modes[0] if train is None else train
-        module = clone(self.torch_module, torch_dtype(self.inputs), train)
-        task = with_upstream(
-            module, Task(self.inputs, None, self.targets, *losses, train, self.seed)
-        )
+        task = Task(self.inputs, None, self.targets, *losses, train, self.seed, self.expect)
+        task = replace(task, dtype=dtype, forward_only=self._forward_only())
+        if self.precision:
+            format_of(self.precision)
+            task = replace(task, format=self.precision)
+        module = clone(self.torch_module, task.precision, train)
+        departures.check(module, self.expect)
         name = self.name or type(self.torch_module).__name__
-        return Setting(name, module, self.numpy_network, task, self.layers)
+        task = with_upstream(module, task)
+        network, layers = renamed(module, self.numpy_network, self.names), self.layers
+        if self.names and layers is not None:
+            layers = {layer: network.part(layer, member) for layer, member in layers.items()}
+        return Setting(name, module, network, task, layers, vary=self.vary)
 
-
-def setting_of(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    inputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor | None = None,
-    *,
-    train: bool = True,
-    **options: Any,
-) -> Setting:
-    """Return a pair, given by the arguments of `Pair`, ready to run."""
-    arrays = to_array(inputs), to_array(targets)
-    return Pair(torch_module, numpy_network, *arrays, **options).setting(train)
+    def _forward_only(self) -> str:
+        if getattr(self.numpy_network, "backward", None) is None:
+            return f"{type(self.numpy_network).__name__} has no backward"
+        arrays = named(call_of(self.inputs), np.ndarray).values()
+        if any(array.dtype.kind == "f" for array in arrays):
+            return ""
+        trained = any(p.requires_grad for p in self.torch_module.parameters())
+        return "" if trained else "there is nothing to take a gradient of"
 
 
 def load_pair(spec: str, arguments: Mapping[str, Any] | None = None) -> Pair:
@@ -149,16 +182,40 @@ def _factory(spec: str) -> Callable[..., Any]:
     return factory
 
 
-def check_inputs(inputs: np.ndarray, network: Network) -> None:
-    """Raise ParityError unless inputs are floats of the network's dtype, of at least one sample."""
-    if not isinstance(inputs, np.ndarray) or inputs.dtype not in (np.float32, np.float64):
-        kind = inputs.dtype if isinstance(inputs, np.ndarray) else kind_of(inputs)
+def check_inputs(inputs: Any, network: Network) -> np.dtype:
+    """Return the dtype to compare in: that of the network and of its floating-point inputs.
+
+    Raises:
+        ParityError: unless these are one, float32 or float64, and there is a sample to compare.
+    """
+    arrays = named(call_of(inputs), np.ndarray)
+    floats = [array for array in arrays.values() if array.dtype.kind == "f"]
+    wrong = [str(x.dtype) for x in arrays.values() if x.dtype.kind not in "fiub"]
+    wrong += [str(x.dtype) for x in floats if x.dtype not in (np.float32, np.float64)]
+    if wrong or not arrays:
+        kind = wrong[0] if wrong else kind_of(inputs)
         raise ParityError(f"inputs must be a float32 or float64 array or tensor, not {kind}")
-    if inputs.ndim == 0 or len(inputs) == 0:
-        raise ParityError(f"inputs of shape {inputs.shape} hold no sample: give at least one")
-    for name, parameter in network.parameters().items():
-        if isinstance(parameter, np.ndarray) and parameter.dtype != inputs.dtype:
+    for name, array in arrays.items():
+        if array.size == 0 or (array.ndim == 0 and len(arrays) == 1):
             raise ParityError(
-                f"inputs are {inputs.dtype} but NumPy's {name} is {parameter.dtype}: "
-                "give inputs and network one dtype"
+                f"inputs{name} of shape {array.shape} hold no sample: give at least one"
             )
+    if floats and not any(np.isfinite(array).any() for array in floats):
+        raise ParityError("inputs hold no finite number, so nothing would be compared")
+    dtypes = {f"inputs{name}": x.dtype for name, x in arrays.items() if x.dtype.kind == "f"}
+    shown = arrays_of(network, "parameters").items()
+    dtypes |= {
+        f"NumPy's {name}": parameter.dtype
+        for name, parameter in shown
+        if isinstance(parameter, np.ndarray) and parameter.dtype.kind == "f"
+    }
+    if not dtypes:
+        return np.dtype(np.float32)
+    (first, dtype), *others = dtypes.items()
+    for name, found in others:
+        if found != dtype:
+            verb = "are" if first.startswith("inputs") else "is"
+            raise ParityError(
+                f"{first} {verb} {dtype} but {name} is {found}: give inputs and network one dtype"
+            )
+    return dtype

@@ -11,6 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from parity.trees import mapped, named
+
+_OPAQUE = (nn.RNNBase, nn.MultiheadAttention)
+"""Layers that compute in several steps out of sight."""
+
 
 class InnerDimensions(NamedTuple):
     """The longest sum of a layer going forward, 0 where it only selects, and going backward."""
@@ -24,7 +29,8 @@ def layers_of(module: nn.Module) -> dict[str, nn.Module]:
     return {
         name: layer
         for name, layer in module.named_modules()
-        if not any(layer.children()) or any(layer.parameters(recurse=False))
+        if not any(True for _ in layer.children())
+        or any(True for _ in layer.parameters(recurse=False))
     }
 
 
@@ -32,10 +38,16 @@ def layers_of(module: nn.Module) -> dict[str, nn.Module]:
 def observed(module: nn.Module) -> Iterator[dict[str, InnerDimensions]]:
     """Give a dict that a forward pass fills with each layer's inner dimensions, in call order."""
     seen: dict[str, InnerDimensions] = {}
+
+    def note(name: str) -> Any:
+        def hook(layer: nn.Module, args: Any, kwargs: Any, y: Any) -> None:
+            found = _inner_dimensions(layer, (args, kwargs), y)
+            seen[name] = InnerDimensions(*map(max, found, seen.get(name, found)))
+
+        return hook
+
     handles = [
-        layer.register_forward_hook(
-            lambda layer, args, y, name=name: seen.update({name: _inner_dimensions(layer, args, y)})
-        )
+        layer.register_forward_hook(note(name), with_kwargs=True)
         for name, layer in layers_of(module).items()
     ]
     try:
@@ -64,21 +76,34 @@ def perturbed(
         forward = epsilon * sqrt(dimensions[name].forward)
         backward = epsilon * sqrt(dimensions[name].backward)
         with torch.no_grad():
-            for parameter in layer.parameters(recurse=False) if parameters else ():
+            for parameter in _used(layer, name, dimensions) if parameters else ():
                 parameter.copy_(nudge(parameter, forward, probe))
+
+        def change(_: nn.Module, args: Any, kwargs: Any, size: float = forward) -> Any:
+            return mapped(lambda _, x: nudge(x, size, probe), (args, kwargs), Tensor)
+
+        def change_gradient(_: nn.Module, args: Any, y: Any, size: float = backward) -> Any:
+            return mapped(lambda _, leaf: nudge_gradient(leaf, size, probe), y, Tensor)
+
         handles += [
-            layer.register_forward_pre_hook(
-                lambda _, args, size=forward: tuple(nudge(x, size, probe) for x in args)
-            ),
-            layer.register_forward_hook(
-                lambda _, args, y, size=backward: nudge_gradient(y, size, probe)
-            ),
+            layer.register_forward_pre_hook(change, with_kwargs=True),
+            layer.register_forward_hook(change_gradient),
         ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _used(
+    layer: nn.Module, name: str, dimensions: dict[str, InnerDimensions]
+) -> Iterator[nn.Parameter]:
+    """Give a layer's own parameters, and those of the layers inside that are never called."""
+    yield from layer.parameters(recurse=False)
+    for inner, child in layer.named_children():
+        if f"{name}.{inner}".removeprefix(".") not in dimensions:
+            yield from child.parameters()
 
 
 def nudge(x: Any, size: float, probe: int) -> Any:
@@ -113,8 +138,9 @@ def nudge_logits(logits: Tensor, targets: Tensor, epsilon: float, probe: int) ->
     For class indices the gradient of a mean cross-entropy is a difference (p − q)/N, whose terms
     are of size 1/N however small it is itself.
     """
-    size = epsilon * sqrt(logits[:1].numel())
-    terms = 0.0 if targets.is_floating_point() else 1 / max(len(logits), 1)
+    samples = max(len(logits), 1) if logits.ndim else 1
+    size = epsilon * sqrt(logits.numel() / samples)
+    terms = 0.0 if targets.is_floating_point() else 1 / samples
     return nudge_gradient(nudge(logits, size, probe), size, probe, terms)
 
 
@@ -133,17 +159,24 @@ def signs(x: Tensor, probe: int) -> Tensor:
     return key.to(x.dtype)
 
 
-def _inner_dimensions(layer: nn.Module, args: tuple[Any, ...], y: Any) -> InnerDimensions:
-    x = next((a for a in args if isinstance(a, Tensor)), None)
-    if x is None or not isinstance(y, Tensor) or not x.numel() or not y.numel():
+def _inner_dimensions(layer: nn.Module, arguments: Any, outputs: Any) -> InnerDimensions:
+    x, y = (
+        next((t for t in named(tree, Tensor).values() if t.is_floating_point()), None)
+        for tree in (arguments, outputs)
+    )
+    if x is None or y is None or not x.numel() or not y.numel():
         return InnerDimensions(1, 1)
-    parameters = [p for p in layer.parameters(recurse=False) if p.numel()]
+    opaque = isinstance(layer, _OPAQUE)
+    parameters = [p for p in layer.parameters(recurse=opaque) if p.numel()]
     weights = [p for p in parameters if p.ndim > 1]
     statistics = x.numel() // x.shape[1] if isinstance(layer, _BatchNorm) else 1
     window = max(x.numel() // y.numel(), 1)
     fan_in = max((p[0].numel() for p in weights), default=1)
     fan_out = max((p.numel() // p.shape[1] for p in weights), default=1)
     positions = max((y.numel() // p.shape[0] for p in parameters), default=1)
+    if opaque:  # sums over time steps or positions besides
+        positions = x.numel() // x.shape[-1]
+        window = max(window, *x.shape[:-1])
     return InnerDimensions(
         forward=0 if _selects(x, y) else max(fan_in, window, statistics),
         backward=max(fan_out, positions, window, statistics),

@@ -7,7 +7,7 @@ named and laid out as in the torch module's ``state_dict`` (convolutions OIHW, l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +27,10 @@ class NumpyError(ParityError):
     """The NumPy side raised an exception of its own, which is this one's cause."""
 
 
+class NoBackwardError(NumpyError):
+    """The NumPy side has no backward in this mode: its forward alone can be judged."""
+
+
 class DisagreementError(AssertionError):
     """The two sides differ; the message names the culprit first.
 
@@ -42,21 +46,33 @@ class DisagreementError(AssertionError):
 
 @runtime_checkable
 class Network(Protocol):
-    """A layer or a stack of layers. Arrays are (N, C, H, W) or (N, F), in the parameters' dtype.
+    """A layer or a stack of layers. Arrays have torch's shapes and the parameters' dtype.
 
     ``train()`` and ``eval()`` are used where they exist, and so are optional attributes: a mapping
     ``layers`` (name to layer), or layers as attributes under torch's names, to find a guilty one;
     ``draw`` on a dropout layer to share masks.
+
+    A side without `backward`, or with None in its place, is judged by its forward pass alone, and
+    needs no `gradients`; so is one whose backward raises NotImplementedError in evaluation mode.
     """
 
-    def forward(self, x: np.ndarray, /) -> np.ndarray:
-        """Return the output; leave x unchanged."""
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the output, an array or a tuple, list or dict of arrays; change no argument.
+
+        The arguments are those of the torch module: floating-point arrays, integers, None.
+        """
         ...
 
-    def backward(self, dy: np.ndarray, /) -> np.ndarray | None:
-        """Return the input's gradient and set (never add to) the parameters' gradients.
+    def backward(self, dy: Any, /) -> Any:
+        """Return the inputs' gradients and set (never add to) the parameters' gradients.
 
-        None, for an input whose gradient was not asked for, is for other callers: here it is.
+        Args:
+            dy: the gradient of the output, in the output's structure; None for what torch gives no
+                gradient.
+
+        Returns:
+            The gradient of the one floating-point input, or a tuple (a dict, for inputs passed by
+            keyword) of the inputs' form, with None where an input has no gradient.
         """
         ...
 
@@ -65,7 +81,11 @@ class Network(Protocol):
         ...
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return one gradient for each parameter, under the same names."""
+        """Return one gradient for each parameter, under the same names.
+
+        A parameter with two names (tied weights) has its gradient under either of them, or under
+        both: the whole gradient, or each name's share of it.
+        """
         ...
 
     def buffers(self) -> dict[str, np.ndarray]:
@@ -102,13 +122,39 @@ class Optimizer(Protocol):
 
 def check_network(network: Any) -> None:
     """Raise ParityError, naming what is missing, unless network has the protocol's methods."""
-    needed = ("forward", "backward", "parameters", "gradients", "buffers")
+    needed = ["forward", "parameters", "buffers"]
+    if getattr(network, "backward", None) is not None:
+        needed[1:1] = ["backward", "gradients"]
     missing = [name for name in needed if not callable(getattr(network, name, None))]
     if missing:
         raise ParityError(
             f"{type(network).__name__} cannot be compared: it needs the method"
             f"{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
         )
+
+
+def arrays_of(network: Any, method: str) -> dict[str, Any]:
+    """Return what a network's `parameters`, `gradients` or `buffers` gives; None is nothing.
+
+    Raises:
+        NumpyError: if that raises an exception.
+        ParityError: if it is no dict.
+    """
+    what = f"{type(network).__name__}.{method}()"
+    try:
+        found = getattr(network, method)()
+    except Exception as error:
+        raise NumpyError(f"{what} raised {type(error).__name__}: {first_line(error)}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise ParityError(f"{what} must return a dict of arrays, and returns {kind_of(found)}")
+    return dict(found)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message."""
+    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def set_mode(network: Any, train: bool) -> None:

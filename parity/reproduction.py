@@ -7,8 +7,7 @@ again from the factory named in the file, so replay only files whose named facto
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -20,12 +19,14 @@ import torch
 
 from parity import files
 from parity.comparison import Comparison, hold
-from parity.localisation import parts
-from parity.pair import Pair, load_pair
+from parity.localisation import copied, parts
+from parity.numpy_runs import fresh, run_numpy
+from parity.pair import load_pair
 from parity.protocol import NumpyError, ParityError
-from parity.runs import Setting, Task, run_numpy, run_torch, torch_dtype
+from parity.runs import Setting, Task, run_torch
 from parity.tolerance import Tensors
 from parity.transfer import to_numpy
+from parity.variation import drawn, samples_of, taken
 
 FORMAT = 1
 
@@ -58,35 +59,53 @@ class Reproduction:
 
 
 def record(
-    pair: Pair,
-    train: bool,
+    setting: Setting,
     culprits: list[str],
     factory: str,
     arguments: Mapping[str, Any] | None = None,
-) -> Reproduction:
-    """Return the smallest failing task: the first culprit alone, with as few samples as will do."""
-    setting = _shrunk(_setting(pair, culprits[0] if culprits else "", train))
+) -> Reproduction | None:
+    """Return the smallest failing task: the first culprit alone, with as few samples as will do.
+
+    It is replayed first. Where a culprit alone agrees then, the whole pair is tried; None is
+    returned where that agrees too when it is imported again.
+
+    Args:
+        setting: the pair that failed, with the NumPy side as it was before.
+        culprits: the culprits' names.
+        factory: makes the pair.
+        arguments: the factory's arguments.
+    """
+    for failing in _candidates(setting, culprits):
+        if not _fails(failing):
+            continue
+        made = _recorded(_shrunk(failing), factory, dict(arguments or {}))
+        with suppress(ParityError):
+            if replay(made)[0].failures:
+                return made
+    return None
+
+
+def _candidates(setting: Setting, culprits: list[str]) -> Iterator[Setting]:
+    with suppress(ParityError):
+        yield from (part for part in parts(setting) if part.layer in culprits[:1])
+    yield setting
+    yield replace(setting, task=drawn(setting.task))
+
+
+def _recorded(setting: Setting, factory: str, arguments: dict[str, Any]) -> Reproduction:
     module, network, task = setting.module, setting.network, setting.task
     failures = [str(check) for check in hold(setting).failures]
     to_numpy(module, network)
     try:
-        numpy_tensors = run_numpy(network, task)
+        numpy_tensors = run_numpy(network, fresh(task))
     except NumpyError:
         numpy_tensors = {}
     weights = {name: np.array(value.cpu().numpy()) for name, value in module.state_dict().items()}
     versions = {"numpy": np.__version__, "torch": torch.__version__}
-    tensors = run_torch(module, task, torch_dtype(task.inputs))
+    tensors = run_torch(module, task, task.precision)
     message = failures[0] if failures else ""
     return Reproduction(
-        factory,
-        dict(arguments or {}),
-        setting.layer,
-        message,
-        task,
-        weights,
-        tensors,
-        numpy_tensors,
-        versions,
+        factory, arguments, setting.layer, message, task, weights, tensors, numpy_tensors, versions
     )
 
 
@@ -103,10 +122,11 @@ def save(reproduction: Reproduction, path: Path) -> None:
         "seed": task.seed,
         **{name: getattr(reproduction, name) for name in _FACTS},
     }
-    arrays = {"facts": np.array(json.dumps(facts)), "inputs": task.inputs}
-    for name in ("upstream", "targets"):
-        if getattr(task, name) is not None:
-            arrays[name] = getattr(task, name)
+    arrays = {"facts": np.array(json.dumps(facts))}
+    arrays |= {f"inputs{name}": array for name, array in task.arrays.items()}
+    arrays |= {f"upstream{name}": array for name, array in (task.upstream or {}).items()}
+    if task.targets is not None:
+        arrays["targets"] = task.targets
     arrays |= {f"weights/{name}": value for name, value in reproduction.weights.items()}
     for side in ("torch", "numpy"):
         for (layer, tensor), value in getattr(reproduction, f"{side}_tensors").items():
@@ -126,27 +146,28 @@ def load(path: Path) -> Reproduction:
         ParityError: if the file is missing, damaged or not a reproduction.
     """
     try:
-        if path.exists() and not zipfile.is_zipfile(path):
-            raise ParityError(f"{path} is not a reproduction: it is no .npz file")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = files.read_arrays(path)
         facts = json.loads(str(arrays.pop("facts")))
         if facts["format"] != FORMAT:
             raise ParityError(f"{path} has format {facts['format']}; this version reads {FORMAT}")
         task = Task(
-            arrays["inputs"],
-            arrays.get("upstream"),
+            arrays["inputs"] if "inputs" in arrays else _nested(_named("inputs", arrays)),
+            _named("upstream", arrays) or None,
             arrays.get("targets"),
             train=facts["train"],
             seed=facts["seed"],
         )
+        if not task.arrays:
+            raise KeyError("inputs")
         known = {name: facts[name] for name in _FACTS}
+        _check_facts(facts, arrays)
+    except ParityError:
+        raise
     except FileNotFoundError:
         raise ParityError(f"there is no file {path}") from None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, ParityError):
-            raise
-        raise ParityError(f"{path} is not a reproduction, or is damaged: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = "".join(filter(str.isprintable, str(error)))[:200]
+        raise ParityError(f"{path} is not a reproduction, or is damaged: {reason}") from error
     tensors: dict[str, Tensors] = {"torch": {}, "numpy": {}}
     for key, value in arrays.items():
         side, _, place = key.partition("/")
@@ -166,6 +187,26 @@ def load(path: Path) -> Reproduction:
     )
 
 
+def _check_facts(facts: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse facts of other types than those that `save` writes.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    kinds = {"train": bool, "seed": int, "factory": str, "arguments": dict, "layer": str}
+    for name, kind in {**kinds, "message": str, "versions": dict}.items():
+        if type(facts[name]) is not kind:
+            raise ValueError(f"its {name} is {facts[name]!r:.40}")
+    texts = [facts["factory"], facts["layer"], *facts["versions"], *facts["versions"].values()]
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise ValueError("it holds text that cannot be printed")
+    if facts["seed"] < 0:
+        raise ValueError(f"its seed is {facts['seed']!r:.40}")
+    for name, array in arrays.items():
+        if array.dtype.kind == "U":
+            raise ValueError(f"{name} holds text")
+
+
 def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
     """Run a reproduction again on the pair imported anew.
 
@@ -173,73 +214,81 @@ def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
         The verdict now, and the largest change of torch's own values since the recording.
 
     Raises:
-        ParityError: if the pair cannot be imported or no longer takes the recorded weights.
+        ParityError: if the pair cannot be imported or no longer takes what was recorded.
     """
     pair = load_pair(reproduction.factory, reproduction.arguments)
-    if reproduction.task.inputs.dtype != pair.inputs.dtype:
+    setting = _setting(pair.setting(reproduction.task.train), reproduction.layer)
+    module, recorded = setting.module, reproduction.task
+    now = {name: (x.dtype, x.ndim) for name, x in setting.task.arrays.items()}
+    then = {name: (x.dtype, x.ndim) for name, x in recorded.arrays.items()}
+    if now != then:
         raise ParityError(
-            f"{reproduction.factory} now gives {pair.inputs.dtype} inputs and "
-            f"{reproduction.task.inputs.dtype} ones were recorded"
+            f"{reproduction.factory} now gives {_kinds(now)} inputs and {_kinds(then)} ones were "
+            "recorded"
         )
-    setting = _setting(pair, reproduction.layer, reproduction.task.train)
-    module = setting.module
-    if setting.layer != reproduction.layer:
-        raise ParityError(f"{reproduction.factory} has no layer {reproduction.layer} any more")
     task = replace(
-        setting.task,
-        **{n: getattr(reproduction.task, n) for n in ("inputs", "upstream", "targets", "seed")},
+        setting.task.with_arrays(lambda name, _: recorded.arrays[name]),
+        upstream=recorded.upstream,
+        targets=recorded.targets,
+        seed=recorded.seed,
+        forward_only=setting.task.forward_only,
     )
     try:
         module.load_state_dict({n: torch.from_numpy(v) for n, v in reproduction.weights.items()})
-    except RuntimeError as error:
+        comparison = hold(replace(setting, task=task))
+        values = run_torch(module, task, task.precision)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, ParityError):
+            raise
         reason = " ".join(str(error).split())
-        raise ParityError(f"the recorded weights no longer fit: {reason}") from error
-    comparison = hold(replace(setting, task=task))
-    now = run_torch(module, task, torch_dtype(task.inputs))
+        raise ParityError(f"the recorded weights and task no longer fit: {reason}") from error
     changes = [
-        float(np.nanmax(np.abs(now[place] - value), initial=0.0))
+        float(np.nanmax(np.abs(values[place] - value), initial=0.0))
         for place, value in reproduction.torch_tensors.items()
-        if place in now and now[place].shape == value.shape
+        if place in values and values[place].shape == value.shape and value.dtype.kind == "f"
     ]
     return comparison, max(changes, default=0.0)
 
 
-def _setting(pair: Pair, layer: str, train: bool) -> Setting:
-    """Return one layer alone, or the whole pair if there is no such layer."""
-    whole = pair.setting(train)
-    if layer:
-        with suppress(ParityError):
-            for part in parts(whole):
-                if part.layer == layer:
-                    return part
-    return whole
+def _setting(whole: Setting, layer: str) -> Setting:
+    """Return one layer alone, or the whole pair if no layer is asked for.
+
+    Raises:
+        ParityError: if there is no such layer.
+    """
+    found = next((part for part in parts(whole) if part.layer == layer), None) if layer else whole
+    if found is None:
+        raise ParityError(f"{whole.name} has no layer {layer} any more")
+    return found
+
+
+def _named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {n.removeprefix(prefix): x for n, x in arrays.items() if n.startswith(prefix)}
+
+
+def _nested(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a dict whose leaves have these names."""
+    return {name[1:-1]: array for name, array in arrays.items()}
+
+
+def _kinds(inputs: Mapping[str, tuple[np.dtype, int]]) -> str:
+    return ", ".join(f"{dtype} {ndim}-d" for dtype, ndim in inputs.values())
 
 
 def _shrunk(setting: Setting) -> Setting:
     """Return the setting with samples left out by halves for as long as it still fails."""
-    while (samples := len(setting.task.inputs)) > 1:
-        halves = [slice(0, samples // 2), slice(samples // 2, samples)]
-        failing = (cut for half in halves if _fails(cut := _cut(setting, half)))
-        smaller = next(failing, None)
+    while (samples := samples_of(setting.task)) > 1:
+        halves = np.arange(samples // 2), np.arange(samples // 2, samples)
+        cuts = (replace(setting, task=taken(setting.task, half)) for half in halves)
+        smaller = next((cut for cut in cuts if _fails(cut)), None)
         if smaller is None:
             break
         setting = smaller
     return setting
 
 
-def _cut(setting: Setting, samples: slice) -> Setting:
-    def cut(array: np.ndarray | None) -> Any:
-        return None if array is None else array[samples].copy()
-
-    names = ("inputs", "upstream", "targets")
-    return replace(
-        setting,
-        task=replace(setting.task, **{name: cut(getattr(setting.task, name)) for name in names}),
-    )
-
-
 def _fails(setting: Setting) -> bool:
     try:
-        return not hold(setting).passed
+        return bool(hold(replace(setting, network=copied(setting.network))).failures)
     except (ParityError, ValueError, RuntimeError):  # torch refuses so small a batch
         return False

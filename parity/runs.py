@@ -1,23 +1,22 @@
-"""One forward and backward pass of either side, read out as the same named tensors."""
+"""One forward and backward pass of the torch side, read out as named tensors."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
-from traceback import walk_tb
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import perturbation, shared_masks
+from parity import departures, perturbation, shared_masks
 from parity.decisions import Rounding
-from parity.protocol import Criterion, Network, NumpyError, ParityError, kind_of, set_mode
+from parity.protocol import Criterion, ParityError, first_line, kind_of
 from parity.tolerance import FACTOR, Place, Tensors, floor, movement
+from parity.trees import Call, call_of, mapped, named
 
 
 @dataclass(frozen=True)
@@ -25,22 +24,53 @@ class Task:
     """What both sides compute.
 
     Attributes:
-        inputs: (N, …) floating-point array; its dtype is the one compared.
-        upstream: gradient given to the output; None when a loss gives it.
+        inputs: an array, or several in a tuple (by position), a dict (by keyword) or a
+            `parity.trees.Call`; floating-point ones are of the dtype compared.
+        upstream: gradient given to each output, by the output's name (`parity.trees.named`); None
+            when a loss gives it, or with forward_only.
         targets: the loss's targets, None without a loss.
         torch_criterion: the loss on torch's side.
         numpy_criterion: the loss on NumPy's side.
         train: training or evaluation mode.
         seed: seed of the dropout masks.
+        expect: departures of the NumPy side that are meant (`parity.departures`).
+        forward_only: why there is no backward pass; empty if there is one.
+        dtype: the dtype compared; that of the inputs, where one of them is floating-point.
+        constants: the floating-point inputs, by name, that nobody takes a gradient of.
+        format: in which fewer bits the side under test computes (`parity.precision`); empty where
+            it computes in the dtype compared.
     """
 
-    inputs: np.ndarray
-    upstream: np.ndarray | None = None
+    inputs: Any
+    upstream: Mapping[str, np.ndarray] | None = None
     targets: np.ndarray | None = None
-    torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None
+    torch_criterion: Callable[..., Tensor] | None = None
     numpy_criterion: Criterion | None = None
     train: bool = True
     seed: int = 0
+    expect: Mapping[str, str] = field(default_factory=dict)
+    forward_only: str = ""
+    dtype: Any = np.float32
+    constants: frozenset[str] = frozenset()
+    format: str = ""
+
+    def __post_init__(self) -> None:
+        dtypes = [array.dtype for array in self.arrays.values() if array.dtype.kind == "f"]
+        object.__setattr__(self, "dtype", dtypes[0] if dtypes else np.dtype(self.dtype))
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The inputs that are arrays, by name; one alone is named ""."""
+        return named(call_of(self.inputs), np.ndarray)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The dtype compared, as torch names it."""
+        return torch_dtype(np.empty(0, self.dtype))
+
+    def with_arrays(self, change: Callable[[str, np.ndarray], np.ndarray]) -> Task:
+        """Return the task with change(name, array) for each array among the inputs."""
+        return replace(self, inputs=mapped(change, call_of(self.inputs), np.ndarray))
 
 
 @dataclass(frozen=True)
@@ -54,6 +84,7 @@ class Setting:
         task: what both compute, with the upstream gradient where no loss gives one.
         layers: NumPy layer by torch's name, None to look for them in the network.
         layer: the layer's name, or "loss"; empty for a whole pair.
+        vary: whether the pair is also held on variations of its inputs (`parity.variation`).
     """
 
     name: str
@@ -62,6 +93,7 @@ class Setting:
     task: Task
     layers: Mapping[str, Any] | None = None
     layer: str = ""
+    vary: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,8 +111,47 @@ def torch_dtype(array: np.ndarray) -> torch.dtype:
 
 
 def clone(module: nn.Module, dtype: torch.dtype, train: bool) -> nn.Module:
-    """Return an independent copy of a module on the CPU, in another dtype and mode."""
-    return copy.deepcopy(module).to("cpu", dtype).train(train)
+    """Return an independent copy of a module on the CPU, in another dtype and mode.
+
+    Compiled submodules are replaced by what they were compiled from.
+
+    Raises:
+        ParityError: if the module cannot be copied, or has parameters without a shape.
+    """
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if nn.parameter.is_lazy(tensor):
+            raise ParityError(
+                f"{name} of torch's {type(module).__name__} has no shape yet: run the lazy module "
+                "once, or build it with its sizes"
+            )
+    try:
+        copied = copy.deepcopy(module)
+    except Exception as error:
+        raise ParityError(
+            f"torch's {type(module).__name__} cannot be copied, and parity never runs the "
+            f"original: copy.deepcopy raises {type(error).__name__}: {first_line(error)}"
+        ) from error
+    return _eager(copied).to("cpu", dtype).train(train)
+
+
+def _eager(module: nn.Module) -> nn.Module:
+    module = getattr(module, "_orig_mod", module)
+    for name, child in module.named_children():
+        setattr(module, name, _eager(child))
+    return module
+
+
+@contextmanager
+def arithmetic(dtype: torch.dtype) -> Iterator[None]:
+    """Give constants that a module makes this dtype; run attention operation by operation."""
+    before = torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
+    torch.set_default_dtype(dtype)
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before[0])
+        torch.backends.mha.set_fastpath_enabled(before[1])
 
 
 def run_torch(
@@ -93,80 +164,68 @@ def run_torch(
 ) -> Tensors:
     """Run a copy of a torch module and return its tensors."""
     module = clone(module, dtype, task.train).to(device)
-    x = torch.tensor(task.inputs, dtype=dtype, device=device, requires_grad=True)
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
     with ExitStack() as stack:
+        stack.enter_context(torch.set_grad_enabled(not task.forward_only))
+        stack.enter_context(arithmetic(dtype))
+        sources, call = _arguments(task, dtype, device)
         stack.enter_context(shared_masks.on_torch(module, task.seed))
+        stack.enter_context(departures.applied(module, task.expect))
         if probe is not None:
             arguments = probe.dimensions, probe.epsilon, probe.number
             stack.enter_context(perturbation.perturbed(module, *arguments))
-        gradients: list[Tensor | None]
         if rounding is not None:
             stack.enter_context(rounding.watching(module))
-        y = module(x)
-        if not y.requires_grad:
-            raise ParityError(
-                f"torch's {type(module).__name__} gives an output without a gradient: parity needs "
-                "one that depends on the input and is not detached"
-            )
-        tensors: Tensors = {("", "output"): _array(y)}
-        if task.torch_criterion is None:
-            upstream = torch.tensor(task.upstream, dtype=dtype, device=device)
-            sources = [x, *parameters.values()]
-            gradients = list(torch.autograd.grad(y, sources, upstream, allow_unused=True))
-        else:
-            loss, dy, *gradients = _loss_gradients(task, y, [x, *parameters.values()], probe)
+        y = _called(module, call, task, dtype)
+        tensors: Tensors = {("", f"output{n}"): _array(leaf) for n, leaf in _outputs(y).items()}
+        loss = _loss(task, y, probe) if task.torch_criterion is not None else None
+        if loss is not None:
             tensors["", "loss"] = _array(loss)
-            tensors["", "gradient of output"] = _array(dy)
-    _require(dict(zip(["its input", *parameters], gradients, strict=True)))
-    tensors["", "gradient of input"] = _array(gradients[0])
-    for name, gradient in zip(parameters, gradients[1:], strict=True):
-        tensors[_place(name, "gradient of ")] = _array(gradient)
+        if not task.forward_only:
+            tensors |= _gradients(task, y, loss, sources, parameters)
     saved = module.state_dict()
     for name, buffer in module.named_buffers():
         if name in saved:
-            tensors[_place(name)] = _array(buffer)
+            tensors[place_of(name)] = _array(buffer)
     return tensors
 
 
-def run_numpy(network: Network, task: Task) -> Tensors:
-    """Run a NumPy network, as it stands, and return copies of its tensors.
-
-    Where the output's shape is not the upstream gradient's, it alone is returned.
-
-    Raises:
-        NumpyError: if the network or its loss raises an exception.
-        ParityError: if it returns something that cannot be compared.
-    """
-    set_mode(network, task.train)
-    kind = type(network).__name__
-    # Non-finite values are compared, and torch does not warn of them either.
-    with shared_masks.on_numpy(network, task.seed), np.errstate(all="ignore"):
-        y = _array_from(f"{kind}.forward", network.forward, task.inputs)
-        tensors: Tensors = {("", "output"): y.copy()}
-        if task.upstream is not None and y.shape != task.upstream.shape:
-            return tensors
-        if task.numpy_criterion is None:
-            assert task.upstream is not None
-            dy = task.upstream
-        else:
-            loss_kind, criterion = type(task.numpy_criterion).__name__, task.numpy_criterion
-            loss = _called(f"{loss_kind}.forward", criterion.forward, y, task.targets)
-            dy = _array_from(f"{loss_kind}.backward", criterion.backward)
-            tensors["", "loss"] = np.asarray(loss, dtype=task.inputs.dtype)
-            tensors["", "gradient of output"] = dy.copy()
-        dx = _array_from(f"{kind}.backward", network.backward, dy)
-    tensors["", "gradient of input"] = dx.copy()
-    for name, gradient in network.gradients().items():
-        if gradient is None:
-            raise ParityError(
-                f"{kind}.gradients() has None for {name}, which torch's gradient is to be compared "
-                "with: let backward set it"
-            )
-        tensors[_place(name, "gradient of ")] = np.array(gradient)
-    for name, buffer in network.buffers().items():
-        tensors[_place(name)] = np.array(buffer)
-    return tensors
+def _gradients(
+    task: Task,
+    y: Any,
+    loss: Tensor | None,
+    inputs: dict[str, Tensor],
+    parameters: dict[str, nn.Parameter],
+) -> Tensors:
+    """Return the gradients with respect to outputs (of a loss), inputs and parameters."""
+    outputs = {name: leaf for name, leaf in _outputs(y).items() if leaf.requires_grad}
+    sources: dict[Place, Tensor] = {}
+    if loss is None:
+        upstream = task.upstream or {}
+        outputs = {name: leaf for name, leaf in outputs.items() if name in upstream}
+        heads, arriving = (
+            list(outputs.values()),
+            [
+                torch.tensor(upstream[name], dtype=leaf.dtype, device=leaf.device)
+                for name, leaf in outputs.items()
+            ],
+        )
+    else:
+        heads, arriving = [loss], [torch.ones_like(loss)]
+        sources = {("", f"gradient of output{name}"): leaf for name, leaf in outputs.items()}
+    sources |= {("", f"gradient of input{name}"): x for name, x in inputs.items()}
+    sources |= {place_of(name, "gradient of "): p for name, p in parameters.items()}
+    found = torch.autograd.grad(heads, list(sources.values()), arriving, allow_unused=True)
+    gradients = dict(zip(sources, found, strict=True))
+    missing = [name for name in parameters if gradients[place_of(name, "gradient of ")] is None]
+    if inputs and all(gradients["", f"gradient of input{name}"] is None for name in inputs):
+        missing = ["its input", *missing]
+    if missing:
+        raise ParityError(
+            f"torch gives no gradient for {', '.join(missing)}: the output does not depend on it; "
+            "remove it on both sides, or set requires_grad to False and leave it out in NumPy"
+        )
+    return {place: _array(value) for place, value in gradients.items() if value is not None}
 
 
 class References(NamedTuple):
@@ -187,8 +246,8 @@ class References(NamedTuple):
 
 def references(module: nn.Module, task: Task, probes: int = 3) -> References:
     """Run torch in the task's dtype, in float64, and in float64 with operands moved."""
-    dtype = torch_dtype(task.inputs)
-    epsilon = float(np.finfo(task.inputs.dtype).eps)
+    dtype = task.precision
+    epsilon = float(np.finfo(task.dtype).eps)
     with perturbation.observed(observer := clone(module, torch.float64, task.train)) as dimensions:
         run_forward(observer, task, torch.float64)
 
@@ -199,34 +258,44 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
     exact, decided = run(torch.float64)
     own, own_decided = (exact, decided) if dtype == torch.float64 else run(dtype)
     trials = [run(torch.float64, Probe(dimensions, epsilon, number)) for number in range(probes)]
+    if any(
+        len(watch.choices) != len(decided.choices) for _, watch in [(own, own_decided), *trials]
+    ):
+        raise ParityError(
+            f"torch's {type(module).__name__} does other operations when its operands move by no "
+            "more than rounding, so no reference can be made: hold the parts that do not branch"
+        )
     comparable = decided.agrees(own_decided, exact)
     trusted = [(trial, decided.agrees(watch, exact)) for trial, watch in trials]
     budgets = {}
     for place, value in exact.items():
-        length = _longest_sum(place, dimensions, exact["", "output"])
+        length = _longest_sum(place, dimensions, exact)
         error = movement(own[place], value) if place in comparable else 0.0
         moved = [trial[place] for trial, places in trusted if place in places]
-        budgets[place] = max(FACTOR * error, floor(value, moved, length, epsilon))
+        exactly = value.dtype.kind != "f"
+        budgets[place] = (
+            0.0 if exactly else max(FACTOR * error, floor(value, moved, length, epsilon))
+        )
     return References(own, exact, budgets, [(exact, decided), (own, own_decided), *trials])
 
 
-def run_forward(module: nn.Module, task: Task, dtype: torch.dtype) -> Tensor:
+def run_forward(module: nn.Module, task: Task, dtype: torch.dtype, grad: bool = False) -> Any:
     """Run a torch module of this dtype forward only, on fresh masks, and return its output.
 
     Raises:
-        ParityError: if torch refuses the inputs, or returns anything but a tensor.
+        ParityError: if torch refuses the inputs, or returns no tensor.
     """
-    kind = type(module).__name__
-    with torch.no_grad(), shared_masks.on_torch(module, task.seed):
-        try:
-            y = module(torch.tensor(task.inputs, dtype=dtype))
-        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
-            raise ParityError(
-                f"torch's {kind} cannot run on inputs of shape {task.inputs.shape}: "
-                f"{_first_line(error)}"
-            ) from error
-    if not isinstance(y, Tensor):
-        raise ParityError(f"torch's {kind} returns {kind_of(y)}: parity needs one tensor")
+    with (
+        torch.set_grad_enabled(grad),
+        arithmetic(dtype),
+        shared_masks.on_torch(module, task.seed),
+    ):
+        y = _called(module, _arguments(task, dtype, "cpu", grad)[1], task, dtype)
+    if not _outputs(y):
+        raise ParityError(
+            f"torch's {type(module).__name__} returns {kind_of(y)}: parity needs a tensor, or a "
+            "tuple, list or dict of tensors"
+        )
     return y
 
 
@@ -234,48 +303,38 @@ def with_upstream(module: nn.Module, task: Task) -> Task:
     """Return the task with a random normal upstream gradient where no loss gives one.
 
     Raises:
-        ParityError: if the module cannot be run.
+        ParityError: if the module cannot be run, gives no gradient, or draws random numbers that
+            are not shared.
     """
-    dtype = torch_dtype(task.inputs)
-    output = run_forward(clone(module, dtype, task.train), task, dtype)
-    if task.torch_criterion is not None:
-        return task
-    return replace(task, upstream=random_upstream(task, tuple(output.shape)))
-
-
-def random_upstream(task: Task, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the gradient of the output that the task's seed gives."""
-    generator = np.random.default_rng((task.seed, 1))
-    return generator.standard_normal(shape).astype(task.inputs.dtype)
-
-
-def shuffled(task: Task) -> Task:
-    """Return a task of the same shapes on other data, to leave stale state behind on purpose."""
-    upstream = None if task.upstream is None else task.upstream[::-1] * task.upstream.dtype.type(2)
-    inputs = np.ascontiguousarray(task.inputs[::-1]) * task.inputs.dtype.type(-0.5)
-    return replace(task, inputs=inputs, upstream=upstream, seed=task.seed + 1)
-
-
-def _loss_gradients(
-    task: Task, y: Tensor, sources: list[Tensor], probe: Probe | None
-) -> tuple[Tensor | None, ...]:
-    """Return the loss, and its gradients with respect to y and the sources."""
-    assert task.torch_criterion is not None
-    criterion = task.torch_criterion
-    if isinstance(criterion, nn.Module):
-        criterion = copy.deepcopy(criterion).to(y.dtype)
-    targets = torch_targets(task.targets, y.dtype).to(y.device)
-    logits = (
-        y if probe is None else perturbation.nudge_logits(y, targets, probe.epsilon, probe.number)
+    grad = not task.forward_only
+    kind = type(module).__name__
+    first, again = (
+        _outputs(run_forward(clone(module, task.precision, task.train), task, task.precision, grad))
+        for _ in range(2)
     )
-    try:
-        loss = criterion(logits, targets)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    if any(not np.array_equal(_array(first[n]), _array(again[n]), equal_nan=True) for n in first):
         raise ParityError(
-            f"torch's loss cannot take outputs of shape {tuple(y.shape)} with targets of shape "
-            f"{tuple(targets.shape)} and {targets.dtype}: {_first_line(error)}"
-        ) from error
-    return loss, *torch.autograd.grad(loss, [y, *sources], allow_unused=True)
+            f"torch's {kind} gives another output each time it is run on the same inputs, so it "
+            "draws random numbers of its own: use dropout layers or torch.nn.functional.dropout, "
+            "whose masks are shared, or compare in evaluation mode (train=False)"
+        )
+    outputs = {name: leaf for name, leaf in first.items() if leaf.requires_grad}
+    if grad and not outputs:
+        raise ParityError(
+            f"torch's {kind} gives an output without a gradient: parity needs one that depends on "
+            "the input and is not detached"
+        )
+    if task.torch_criterion is not None or not grad:
+        return task
+    shapes = {name: tuple(leaf.shape) for name, leaf in outputs.items()}
+    return replace(task, upstream=random_upstream(task, shapes))
+
+
+def random_upstream(task: Task, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Return the gradients of the outputs that the task's seed gives."""
+    generator = np.random.default_rng((task.seed, 1))
+    drawn = {name: generator.standard_normal(shape) for name, shape in shapes.items()}
+    return {name: np.asarray(values, task.dtype) for name, values in drawn.items()}
 
 
 def torch_targets(targets: np.ndarray | None, dtype: torch.dtype) -> Tensor:
@@ -286,13 +345,75 @@ def torch_targets(targets: np.ndarray | None, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
+def place_of(name: str, prefix: str = "") -> Place:
+    """Return a parameter's or buffer's place by its name."""
+    layer, _, tensor = name.rpartition(".")
+    return layer, prefix + tensor
+
+
+def _arguments(
+    task: Task, dtype: torch.dtype, device: str | torch.device, grad: bool = True
+) -> tuple[dict[str, Tensor], Call]:
+    """Return the floating-point inputs to take gradients of, by name, and a call on all."""
+    leaves: dict[str, Tensor] = {}
+
+    def tensor(name: str, array: np.ndarray) -> Tensor:
+        value = torch.tensor(array, device=device)
+        if not value.is_floating_point() or name in task.constants:
+            return value.to(dtype) if value.is_floating_point() else value
+        leaves[name] = value.to(dtype).requires_grad_(grad and not task.forward_only)
+        return leaves[name].clone()  # which a layer may change in place
+
+    return leaves, mapped(tensor, call_of(task.inputs), np.ndarray)
+
+
+def _called(module: nn.Module, call: Call, task: Task, dtype: torch.dtype) -> Any:
+    try:
+        return module(*call.args, **call.kwargs)
+    except ParityError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(array.shape) for array in task.arrays.values())
+        inside = "" if dtype == task.precision else f" in {str(dtype).removeprefix('torch.')}"
+        raise ParityError(
+            f"torch's {type(module).__name__} cannot run on inputs of shape {shapes}{inside}: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def _outputs(y: Any) -> dict[str, Tensor]:
+    return named(y, Tensor)
+
+
+def _loss(task: Task, y: Any, probe: Probe | None) -> Tensor:
+    assert task.torch_criterion is not None
+    criterion = task.torch_criterion
+    first = next(iter(_outputs(y).values()))
+    if isinstance(criterion, nn.Module):
+        criterion = copy.deepcopy(criterion).to(first.dtype)
+    targets = torch_targets(task.targets, first.dtype).to(first.device)
+
+    def nudged(_: str, leaf: Tensor) -> Tensor:
+        if probe is None:
+            return leaf
+        return perturbation.nudge_logits(leaf, targets, probe.epsilon, probe.number)
+
+    try:
+        return criterion(mapped(nudged, y, Tensor), targets)
+    except Exception as error:
+        raise ParityError(
+            f"torch's loss cannot take outputs of shape {tuple(first.shape)} with targets of shape "
+            f"{tuple(targets.shape)} and {targets.dtype}: {first_line(error)}"
+        ) from error
+
+
 def _longest_sum(
-    place: tuple[str, str], dimensions: dict[str, perturbation.InnerDimensions], output: np.ndarray
+    place: Place, dimensions: dict[str, perturbation.InnerDimensions], exact: Tensors
 ) -> int:
     """Return the inner dimension behind one tensor, for the same-sign part of the floor."""
     layer, tensor = place
     if tensor == "loss":  # a mean over all elements of the output
-        return output.size
+        return sum(value.size for (_, name), value in exact.items() if name.startswith("output"))
     if layer in dimensions and tensor.startswith("gradient of "):
         return dimensions[layer].backward
     if layer in dimensions:
@@ -301,48 +422,10 @@ def _longest_sum(
         return next((d.forward for d in reversed(dimensions.values()) if d.forward), 0)
     if tensor == "gradient of input" and dimensions:
         return next(iter(dimensions.values())).backward
-    return 1
+    return max((max(each) for each in dimensions.values()), default=1) if layer == "" else 1
 
 
-def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call the NumPy side; an exception of its own becomes one sentence."""
-    try:
-        return function(*arguments)
-    except Exception as error:
-        *_, (frame, line) = walk_tb(error.__traceback__)
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
-        raise NumpyError(
-            f"{what} raised {type(error).__name__} at {place}: {_first_line(error)}"
-        ) from error
-
-
-def _array_from(what: str, function: Callable[..., Any], *arguments: Any) -> np.ndarray:
-    value = _called(what, function, *arguments)
-    if not isinstance(value, np.ndarray):
-        raise ParityError(f"{what} must return an array, and returns {kind_of(value)}")
-    return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
-
-
-def _require(gradients: dict[str, Tensor | None]) -> None:
-    missing = [name for name, gradient in gradients.items() if gradient is None]
-    if missing:
-        raise ParityError(
-            f"torch gives no gradient for {', '.join(missing)}: the output does not depend on it; "
-            "remove it on both sides, or set requires_grad to False and leave it out in NumPy"
-        )
-
-
-def _place(name: str, prefix: str = "") -> tuple[str, str]:
-    layer, _, tensor = name.rpartition(".")
-    return layer, prefix + tensor
-
-
-def _array(tensor: Tensor | None) -> np.ndarray:
-    assert tensor is not None
+def _array(tensor: Tensor) -> np.ndarray:
     if tensor.dtype == torch.bfloat16:  # unknown to NumPy
         tensor = tensor.float()
     return np.array(tensor.detach().cpu().numpy())

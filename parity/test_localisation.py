@@ -195,11 +195,18 @@ def test_a_strangers_network_with_a_mapping_of_layers(rng) -> None:
 @pytest.mark.parametrize(
     ("module", "network", "inputs", "message"),
     [
-        (nn.Linear(4, 3), object(), np.ones((2, 4)), "needs the methods forward, backward"),
+        (nn.Linear(4, 3), object(), np.ones((2, 4)), "needs the methods forward, parameters"),
         (nn.Linear(4, 3), StudentLinear(), np.ones((2, 4), np.float32), "inputs are float32 but"),
-        (nn.Linear(4, 3), StudentLinear(), np.ones((2, 4), int), "must be a float32 or float64"),
+        (
+            nn.Linear(4, 3),
+            StudentLinear(),
+            np.ones((2, 4), np.float16),
+            "must be a float32 or float64",
+        ),
+        (nn.Linear(4, 3), StudentLinear(), np.ones((2, 4), int), "cannot run on inputs of shape"),
+        (nn.Linear(4, 3), StudentLinear(), np.full((2, 4), np.nan), "nothing would be compared"),
         (nn.Linear(4, 2), StudentLinear(), np.ones((2, 4)), "weight has shape"),
-        (nn.Dropout(), StudentLinear(), np.ones((2, 4)), "masks cannot be shared"),
+        (nn.Dropout(), StudentLinear(), np.ones((2, 4)), "weight is only in NumPy"),
     ],
 )
 def test_bad_input_is_one_sentence(module, network, inputs, message) -> None:

@@ -40,11 +40,20 @@ layer with weights are rounded in just this way, in float64, or moved by a facto
 never gains from it.
 
 Values that are not finite must be so on both sides, in the same places and of the same kind.
+
+A budget can be so large that it would let anything pass: where the computation is chaotic, or
+cancellation leaves less of a tensor than its rounding. An error above a tenth of the tensor's own
+largest magnitude is therefore never a pass: the tensor cannot be judged in this precision, and the
+pair does not agree. Three things are excepted: a budget of at most 1024 ε times the largest number
+in any of the pair's tensors; in float32, what is zero but for float64's rounding, as the gradient
+of a bias before batch normalisation; and what hangs on decisions of rounding, which is judged
+apart.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +65,9 @@ Tensors = dict[Place, np.ndarray]
 
 FACTOR = 4.0
 TF32_ROUNDOFF = 2.0**-11
+LARGEST_SHARE = 0.1
+_NEGLIGIBLE = 1024
+_DOUBLE = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ class TensorCheck:
         error: NumPy's distance from the float64 reference there.
         budget: the error allowed.
         note: what is wrong besides, or instead of, the error (shape, dtype, non-finite values).
+        unjudged: why neither a pass nor a failure can be read from the error.
     """
 
     network: str
@@ -83,6 +96,7 @@ class TensorCheck:
     error: float
     budget: float
     note: str = ""
+    unjudged: str = ""
 
     @property
     def share(self) -> float:
@@ -94,12 +108,17 @@ class TensorCheck:
     @property
     def passed(self) -> bool:
         """Whether the tensor is within its budget and has nothing else wrong."""
-        return not self.note and self.share <= 1
+        return not self.note and not self.unjudged and self.share <= 1
+
+    @property
+    def failed(self) -> bool:
+        """Whether the two sides disagree; neither holds of what cannot be judged."""
+        return not self.passed and not self.unjudged
 
     def __str__(self) -> str:
         place = f"{self.network}, layer {self.layer}" if self.layer else self.network
-        if self.note:
-            return f"{place}, {self.tensor}: {self.note}"
+        if self.note or self.unjudged:
+            return f"{place}, {self.tensor}: {self.note or self.unjudged}"
         return (
             f"{place}, {self.tensor}: worst at {list(self.index)}: torch {self.torch_value:.9g}, "
             f"NumPy {self.numpy_value:.9g}, error {self.error:.3g}, tolerance {self.budget:.3g} "
@@ -151,6 +170,10 @@ def judge(
         return fault(*place, f"dtype {torch_value.dtype} in torch, {numpy_value.dtype} in NumPy")
     if not numpy_value.size:
         return TensorCheck(*place, (), 0.0, 0.0, 0.0, budget)
+    if numpy_value.dtype == np.bool_:
+        numpy_value, torch_value, reference = (
+            x.astype(np.int8) for x in (numpy_value, torch_value, reference)
+        )
     kinds = _kind(numpy_value) != _kind(torch_value)
     if kinds.any():
         index = tuple(int(i) for i in np.argwhere(kinds)[0])
@@ -169,6 +192,32 @@ def fault(network: str, layer: str, tensor: str, note: str) -> TensorCheck:
     """Return a failed check for something that is wrong other than by its size."""
     nan = float("nan")
     return TensorCheck(network, layer, tensor, (), nan, nan, float("inf"), 0.0, note)
+
+
+def vacuous(
+    checks: list[TensorCheck], exact: Tensors, epsilon: float, apart: Container[str] = ()
+) -> list[TensorCheck]:
+    """Mark the checks that pass by a budget too large to mean anything: see above.
+
+    Args:
+        checks: verdicts on the tensors of one pair.
+        exact: their float64 reference.
+        epsilon: machine epsilon of the tested dtype.
+        apart: the tensors, as "tensor of layer", that are judged apart.
+    """
+    sizes = {place: largest(value.astype(np.float64)) for place, value in exact.items()}
+    negligible = _NEGLIGIBLE * epsilon * max(sizes.values(), default=0.0)
+    zero = _NEGLIGIBLE * _DOUBLE / epsilon if epsilon > _DOUBLE else 0.0
+    marked = []
+    for check in checks:
+        size = sizes.get((check.layer, check.tensor), 0.0)
+        name = " of ".join(filter(None, [check.tensor, check.layer]))
+        if check.passed and check.error > LARGEST_SHARE * size and name not in apart:
+            excepted = check.budget <= negligible or size <= zero * check.budget
+            told = f"rounding is granted {check.budget:.3g}, the tensor is at most {size:.3g}"
+            check = replace(check, unjudged="" if excepted else told)
+        marked.append(check)
+    return marked
 
 
 def _kind(values: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from parity.protocol import DisagreementError, Network, ParityError, check_netwo
 from parity.runs import Probe, Task, Tensors, clone, run_forward, torch_dtype
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
 from parity.tolerance import FACTOR, TensorCheck, fault, floor, judge, movement
-from parity.transfer import to_array, to_numpy
+from parity.transfer import renamed, to_array, to_numpy
 
 _RECOUNT = 4
 _ROUNDINGS = 8  # arithmetic operations between a gradient and its weight in one step of Adam
@@ -70,6 +70,7 @@ def follow(
     *,
     seed: int = 0,
     name: str | None = None,
+    names: Mapping[Any, Any] | None = None,
     probes: int = 3,
 ) -> Trajectory:
     """Train both sides on the same batches; compare loss, rate, parameters, state and buffers.
@@ -84,6 +85,8 @@ def follow(
         recipe: losses, optimizers and schedules.
         seed: seed of the dropout masks.
         name: what messages call the pair.
+        names: torch's names with the NumPy side's names and layouts: see `parity.names`. The
+            optimizer's states follow them.
         probes: number of perturbed twins; four times as many before a verdict against NumPy.
 
     Raises:
@@ -97,6 +100,7 @@ def follow(
         check_inputs(inputs, numpy_network)
     name = name or type(torch_module).__name__
     torch_module = clone(torch_module, torch_dtype(batches[0][0]), train=True)
+    numpy_network = renamed(torch_module, numpy_network, names)
     walk = _walk(torch_module, numpy_network, batches, recipe, seed, name, probes)
     if walk.passed:
         return walk
@@ -141,6 +145,9 @@ def _walk(
             if place == ("", "learning rate"):  # kept in double precision on both sides
                 granted = 4 * float(np.finfo(np.float64).eps) * abs(float(value))
             envelope[place] = max(granted, envelope.get(place, 0.0))
+        for absent in getattr(numpy_network, "absent", ()):
+            layer, _, leaf = absent.rpartition(".")
+            del r[layer, leaf]
         steps.append(_judge_step(f"{name}, step {number}", r, t, a, envelope))
         if any(not check.passed for check in steps[-1]):
             break
@@ -164,7 +171,7 @@ def assert_trajectory(
     trajectory = follow(torch_module, numpy_network, batches, recipe, **options)
     if not trajectory.passed:
         before = len(trajectory.steps) - 1
-        how = {"layers": layers, "seed": options.get("seed", 0)}
+        how = {"layers": layers, "names": options.get("names"), "seed": options.get("seed", 0)}
         verdict, culprits = _accuse(torch_module, numpy_network, batches, recipe, before, how)
         verdict = verdict or _blame_update(trajectory, culprits)
         raise DisagreementError(f"{verdict}\n{trajectory}", culprits, trajectory)
@@ -186,9 +193,9 @@ def _accuse(
         state = {".".join(filter(None, place)): value for place, value in tensors.items()}
         trained.load_state_dict({name: torch.tensor(state[name]) for name in trained.state_dict()})
     losses = recipe.torch_criterion, recipe.numpy_criterion
-    setting = Pair(trained, numpy_network, *batches[before], *losses, **how).setting(train=True)
+    setting = Pair(trained, numpy_network, *batches[before], *losses, vary=False, **how).setting()
     comparison = examine(setting)
-    return ("", []) if comparison.passed else accuse(setting, comparison)
+    return accuse(comparison) if comparison.failures else ("", [])
 
 
 def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:

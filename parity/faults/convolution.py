@@ -144,7 +144,7 @@ def _(layer, dy, dx):
 def _(layer, x, y):
     """Backward reads the input of the first batch it ever saw."""
     first = layer.__dict__.setdefault("first", layer._saved)
-    if first[0] == x.shape:
+    if first.shape == x.shape:
         layer._saved = first
 
 

@@ -24,6 +24,7 @@ AREAS = (
     "schedule",
     "transfer",
     "training",
+    "blind_spots",
 )
 CHECKS = (
     "transfer",
@@ -146,7 +147,9 @@ def _parity(planted: Scene, train: bool, accuse: bool) -> list[TensorCheck]:
     torch_loss, numpy_loss = planted.losses
     pair = planted.module, planted.network, *planted.batches[0]
     losses = {"torch_criterion": torch_loss, "numpy_criterion": numpy_loss}
-    return (assert_parity if accuse else compare)(*pair, train=train, **losses).failures
+    return (assert_parity if accuse else compare)(
+        *pair, train=train, vary=planted.vary, **losses
+    ).failures
 
 
 def _trajectory(planted: Scene, accuse: bool) -> list[TensorCheck]:

@@ -28,6 +28,7 @@ class Scene:
         torch_schedule: makes torch's schedule of an optimizer.
         numpy_schedule: makes the NumPy schedule of an optimizer.
         epoch_steps: optimizer steps between two steps of the schedule.
+        vary: whether the pair is held on variations of its inputs too.
     """
 
     module: nn.Module
@@ -39,6 +40,7 @@ class Scene:
     torch_schedule: Callable[..., Any]
     numpy_schedule: Callable[..., Any]
     epoch_steps: int = 2
+    vary: bool = False
 
     def recipe(self) -> Recipe:
         """Return how both sides train."""

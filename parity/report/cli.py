@@ -159,12 +159,9 @@ def _reproduced(network: Network, case: NetworkCase, seed: int, folder: Path) ->
     arguments = cases.arguments_of(case, failed.dtype, seed)
     stem = re.sub(r"[^\w]+", "-", f"{network.name} {network.culprit or 'network'}").strip("-")
     path = folder / f"parity-{stem}.npz"
-    found = record(
-        pair(**arguments),
-        failed.train,
-        failed.culprits,
-        "parity.networks:pair",
-        arguments,
-    )
+    setting = pair(**arguments).setting(failed.train)
+    found = record(setting, failed.culprits, "parity.networks:pair", arguments)
+    if found is None:
+        return network
     save(found, path)
     return replace(network, reproduction=str(path))

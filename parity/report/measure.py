@@ -14,11 +14,12 @@ from parity.assertions import assert_agreement
 from parity.comparison import hold
 from parity.localisation import kind_of_part, parts
 from parity.networks import NetworkCase, batches
+from parity.numpy_runs import run_numpy
 from parity.pair import Pair
 from parity.protocol import DisagreementError, ParityError
 from parity.report import cases, figures
 from parity.report.drawing import lay_out
-from parity.runs import Setting, references, run_numpy, shuffled
+from parity.runs import Setting, references
 from parity.tolerance import movement
 from parity.trajectory import Trajectory, assert_trajectory
 from parity.transfer import to_numpy
@@ -105,7 +106,7 @@ def _run(pair: Pair, train: bool) -> tuple[figures.Run, list[_Candidate]]:
     candidates = _candidates(whole, run.title, guilty=False)
     for part in parts(setting):
         alone = _tensors(part)
-        output = () if part.task.upstream is None else part.task.upstream.shape
+        output = next((dy.shape for dy in (part.task.upstream or {}).values()), ())
         measured = [tensor for tensor, _ in alone]
         layer = figures.Layer(part.layer, kind_of_part(part), output, measured)
         run.layers.append(layer)
@@ -155,12 +156,10 @@ def _tensors(setting: Setting) -> list[_Measured]:
     own, reference, *_ = references(module, task, probes=0)
     to_numpy(module, network)
     try:
-        run_numpy(network, shuffled(task))
-        to_numpy(module, network)
         result = run_numpy(network, task)
     except ParityError:
         result = {}
-    double = task.inputs.dtype == np.float64
+    double = task.dtype == np.float64
     measured = []
     for check in checks:
         place = check.layer, check.tensor

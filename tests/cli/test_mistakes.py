@@ -140,7 +140,6 @@ def test_combinations(arguments, pattern, call_main, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("launcher", "file", "extra"),
     [
-        ("joblib", "joblib", "sweep"),
         ("slurm", "submitit_slurm", "cluster"),
         ("submitit_local", "submitit_local", "cluster"),
     ],
@@ -163,7 +162,6 @@ def test_a_cluster_that_is_not_there(call_main, capsys, tmp_path, monkeypatch):
 
 
 def test_no_job_at_once(call_main, capsys, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs lenet-twins[sweep]")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
     assert call_main("--multirun", "seed=1,2", *joblib) == 2
     assert "hydra.launcher.n_jobs must be" in one_line(capsys)

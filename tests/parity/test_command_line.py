@@ -107,7 +107,7 @@ def test_an_exception_in_a_layer_names_the_layer(capsys) -> None:
         ("factories:wrong_width", "torch's Sequential cannot run on inputs of shape (6, 3)"),
         ("factories:no_gradient", "gives an output without a gradient"),
         ("factories:missing_bias", "0.bias is only in NumPy"),
-        ("factories:two_outputs", "torch's Pair returns a tuple"),
+        ("factories:no_tensor", "torch's Silent returns a list: parity needs a tensor"),
         ("factories:loss_without_targets", "a loss needs targets"),
     ],
 )

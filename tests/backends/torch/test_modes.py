@@ -86,7 +86,9 @@ def test_replayed_steps_are_the_steps(network, optimizer, recorder):
 
 def test_a_rate_from_the_host_would_be_frozen(recorder, monkeypatch):
     """What the recordings of these tests are good for."""
-    monkeypatch.setattr(optimizers, "learning_rate", lambda config, captured: config.lr)
+    monkeypatch.setattr(
+        optimizers.Schedule, "write", lambda schedule, group: group.update(lr=schedule.lr)
+    )
     overrides = ("model=linear_baseline", *CHANGING)
     frozen = trained(*overrides, "backend.mode=graph", epochs=5)
     fresh = trained(*overrides, "backend.mode=eager", epochs=5)
