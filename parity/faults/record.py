@@ -129,6 +129,16 @@ def with_loss(kind: type) -> Plant:
     return plant
 
 
+def sequence(*plants: Plant) -> Plant:
+    """Plant one after the other."""
+
+    def plant(scene: Scene) -> None:
+        for each in plants:
+            each(scene)
+
+    return plant
+
+
 def network_becomes(kind: type[numpy_models.Sequential]) -> Plant:
     """Plant by turning the network into an instance of a subclass of Sequential."""
 
