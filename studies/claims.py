@@ -110,11 +110,7 @@ CLAIMS: tuple[Claim, ...] = (
         "accuracy is within the tolerance (study `r2_readings`).",
     ),
     Claim(
-        _R2,
-        "training loss near 0.9 at 99 % accuracy",
-        (0.9,),
-        tolerance=0.1,
-        column="train_loss",
+        _R2, "training loss near 0.9 at 99 % accuracy", (0.9,), tolerance=0.1, column="train_loss"
     ),
     *(
         Claim(
@@ -235,12 +231,7 @@ CLAIMS: tuple[Claim, ...] = (
         window=20,
         rule="at most",
     ),
-    Claim(
-        "ninety_nine",
-        "test accuracy after 4 epochs",
-        (0.99,),
-        rule="at least",
-    ),
+    Claim("ninety_nine", "test accuracy after 4 epochs", (0.99,), rule="at least"),
 )
 
 QUIRKS: tuple[Quirk, ...] = (

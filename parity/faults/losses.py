@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from numpy_models import CrossEntropyLoss, MSELoss
@@ -9,19 +11,6 @@ from parity.faults.record import Ledger, with_loss
 
 fault = Ledger("losses", "loss", how=with_loss)
 FAULTS = fault.faults
-
-
-@fault("gradient without 1/N")
-class GradientNotAveraged(CrossEntropyLoss):
-    def backward(self):
-        gradient = super().backward()
-        return gradient * gradient.dtype.type(len(gradient))
-
-
-@fault("loss summed, not averaged")
-class Summed(CrossEntropyLoss):
-    def forward(self, logits, targets):
-        return super().forward(logits, targets) * len(logits)
 
 
 @fault("softmax over the whole batch", scene="lenet5_tanh")
@@ -58,8 +47,12 @@ class NoMaximum(CrossEntropyLoss):
         return float(-logs[np.arange(len(targets)), targets].mean())
 
 
+@fault("smoothing missing from the gradient", scene="smoothed loss")
 class SmoothingForgotten(CrossEntropyLoss):
     """Smoothed loss, gradient of the plain one."""
+
+    def __init__(self) -> None:
+        super().__init__(0.1)
 
     def backward(self):
         logs, targets = self._saved
@@ -74,12 +67,6 @@ class SmoothedOverTheOthers(CrossEntropyLoss):
 
     def __init__(self) -> None:
         super().__init__(0.1 * 10 / 9)
-
-
-@fault("logarithm to base 2", scene="lenet5_bn")
-class BaseTwo(CrossEntropyLoss):
-    def forward(self, logits, targets):
-        return super().forward(logits, targets) / np.log(2)
 
 
 @fault("softmax twice", scene="lenet5_avgpool")
@@ -110,13 +97,6 @@ class FixedBatchSize(CrossEntropyLoss):
         return gradient * gradient.dtype.type(len(gradient) / self.size)
 
 
-@fault("cross-entropy's gradient 0.1 % off", scene="deepcnn21")
-class ThousandthOff(CrossEntropyLoss):
-    def backward(self):
-        gradient = super().backward()
-        return gradient * gradient.dtype.type(1.001)
-
-
 @fault("gradient of the target's logit alone")
 class ProbabilityOfTheTargetOnly(CrossEntropyLoss):
     """The gradient of the target's logit alone."""
@@ -127,19 +107,6 @@ class ProbabilityOfTheTargetOnly(CrossEntropyLoss):
         rows = np.arange(len(targets))
         kept[rows, targets] = gradient[rows, targets]
         return kept
-
-
-@fault("squared error's gradient without its 2", scene="squared loss")
-class NoFactorTwo(MSELoss):
-    def backward(self):
-        gradient = super().backward()
-        return gradient / gradient.dtype.type(2)
-
-
-@fault("half the squared error", scene="squared loss")
-class HalfSquare(MSELoss):
-    def forward(self, predictions, targets):
-        return super().forward(predictions, targets) / 2
 
 
 @fault("squared error averaged over the batch only", scene="squared loss")
@@ -153,20 +120,30 @@ class MeanOverTheBatchOnly(MSELoss):
         return gradient * gradient.dtype.type(self.width)
 
 
-@fault("squared error's gradient reversed", scene="squared loss")
-class SignReversed(MSELoss):
-    def backward(self):
-        return -super().backward()
+def off_by(kind: type, method: str, factor: Callable[[int], float]) -> type:
+    """Return a loss whose "forward" or "backward" is off by a factor, of the batch size."""
+
+    class Off(kind):  # type: ignore[misc, valid-type]
+        def forward(self, outputs, targets):
+            loss, self.factor = super().forward(outputs, targets), factor(len(outputs))
+            return loss * self.factor if method == "forward" else loss
+
+        def backward(self):
+            gradient = super().backward()
+            return gradient * gradient.dtype.type(self.factor if method == "backward" else 1)
+
+    return Off
 
 
-@fault("squared error's gradient 0.1 % off", scene="squared loss")
-class SquaredThousandthOff(MSELoss):
-    def backward(self):
-        gradient = super().backward()
-        return gradient * gradient.dtype.type(0.999)
-
-
-@fault("smoothing missing from the gradient", scene="smoothed loss")
-class Smoothed(SmoothingForgotten):
-    def __init__(self) -> None:
-        super().__init__(0.1)
+Entropy = CrossEntropyLoss
+for name, scene, kind, method, factor in (
+    ("gradient without 1/N", "lenet5_relu", Entropy, "backward", lambda n: n),
+    ("loss summed, not averaged", "lenet5_relu", Entropy, "forward", lambda n: n),
+    ("logarithm to base 2", "lenet5_bn", Entropy, "forward", lambda _: 1 / np.log(2)),
+    ("half the squared error", "squared loss", MSELoss, "forward", lambda _: 0.5),
+    ("cross-entropy's gradient 0.1 % off", "deepcnn21", Entropy, "backward", lambda _: 1.001),
+    ("squared error's gradient without its 2", "squared loss", MSELoss, "backward", lambda _: 0.5),
+    ("squared error's gradient reversed", "squared loss", MSELoss, "backward", lambda _: -1),
+    ("squared error's gradient 0.1 % off", "squared loss", MSELoss, "backward", lambda _: 0.999),
+):
+    fault(name, scene=scene)(off_by(kind, method, factor))

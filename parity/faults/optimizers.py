@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from numpy_models import SGD, Adagrad, Adam
@@ -50,14 +52,6 @@ class RateInTheBuffer(SGD):
         parameters -= velocity
 
 
-@fault("dampened at the first step", scene="dampening")
-class DampedAtTheFirstStep(SGD):
-    def _update(self, parameters, gradients):
-        self.steps += 1
-        super()._update(parameters, gradients)
-        self.steps -= 1
-
-
 @fault("Nesterov from the old buffer", scene="nesterov")
 class NesterovFromTheOldBuffer(SGD):
     def _update(self, parameters, gradients):
@@ -65,16 +59,6 @@ class NesterovFromTheOldBuffer(SGD):
         super()._update(parameters, gradients)
         after = self._state["momentum_buffer"]
         parameters += self.lr * self.momentum * (after - before)
-
-
-@fault("weight decay decoupled", scene="momentum")
-class Decoupled(SGD):
-    """Weight decay on the weights instead of in the gradient."""
-
-    def _update(self, parameters, gradients):
-        gradients = gradients - self.weight_decay * parameters
-        parameters *= 1 - self.lr * self.weight_decay
-        super()._update(parameters, gradients)
 
 
 @fault("weight decay of the wrong sign", scene="momentum")
@@ -160,32 +144,6 @@ class NoRoot(Adagrad):
         parameters -= self.lr * gradients / (total + np.float32(self.eps))
 
 
-@fault("AdaGrad's decay one step early", scene="Adagrad")
-class DecayFromTheFirstStep(Adagrad):
-    def _update(self, parameters, gradients):
-        self.steps += 1
-        super()._update(parameters, gradients)
-        self.steps -= 1
-
-
-@fault("Adam without bias correction", scene="Adam")
-class NoBiasCorrection(Adam):
-    def _update(self, parameters, gradients):
-        steps, self.steps = self.steps, 10**6
-        super()._update(parameters, gradients)
-        self.steps = steps
-
-
-@fault("Adam's correction a step late", scene="Adam")
-class CorrectionLate(Adam):
-    """t one too large in the bias correction."""
-
-    def _update(self, parameters, gradients):
-        self.steps += 1
-        super()._update(parameters, gradients)
-        self.steps -= 1
-
-
 @fault("one bias correction for both moments", scene="Adam")
 class OneCorrection(Adam):
     """The second moment corrected by the first one's factor."""
@@ -219,16 +177,6 @@ class AbsoluteGradient(Adam):
         v[...] = self.betas[1] * before + (1 - self.betas[1]) * np.abs(gradients)
 
 
-@fault("AdamW for Adam", scene="Adam")
-class DecoupledAdam(Adam):
-    """AdamW's weight decay for Adam's."""
-
-    def _update(self, parameters, gradients):
-        gradients = gradients - self.weight_decay * parameters
-        parameters *= 1 - self.lr * self.weight_decay
-        super()._update(parameters, gradients)
-
-
 @fault("update 0.1 % too large", scene="Adam")
 class ThousandthTooFar(Adam):
     def _update(self, parameters, gradients):
@@ -237,16 +185,37 @@ class ThousandthTooFar(Adam):
         parameters += np.float32(1e-3) * (parameters - before)
 
 
-@fault("Adam's step never counted", scene="Adam")
-class StepNotCounted(Adam):
-    """t never leaves 1, so that the correction never fades."""
+def counting(kind: type, steps: Callable[[int], int]) -> type:
+    """Return an optimizer that takes its number of steps for another."""
 
-    def _update(self, parameters, gradients):
-        steps, self.steps = self.steps, 1
-        super()._update(parameters, gradients)
-        self.steps = steps
+    class Counting(kind):  # type: ignore[misc, valid-type]
+        def _update(self, parameters, gradients):
+            right, self.steps = self.steps, steps(self.steps)
+            super()._update(parameters, gradients)
+            self.steps = right
+
+    return Counting
 
 
+def decoupled(kind: type) -> type:
+    """Return an optimizer with weight decay on the weights instead of in the gradient."""
+
+    class Decoupled(kind):  # type: ignore[misc, valid-type]
+        def _update(self, parameters, gradients):
+            gradients = gradients - self.weight_decay * parameters
+            parameters *= 1 - self.lr * self.weight_decay
+            super()._update(parameters, gradients)
+
+    return Decoupled
+
+
+fault("dampened at the first step", scene="dampening")(counting(SGD, lambda t: t + 1))
+fault("AdaGrad's decay one step early", scene="Adagrad")(counting(Adagrad, lambda t: t + 1))
+fault("Adam's correction a step late", scene="Adam")(counting(Adam, lambda t: t + 1))
+fault("Adam without bias correction", scene="Adam")(counting(Adam, lambda _: 10**6))
+fault("Adam's step never counted", scene="Adam")(counting(Adam, lambda _: 1))
+fault("weight decay decoupled", scene="momentum")(decoupled(SGD))
+fault("AdamW for Adam", scene="Adam")(decoupled(Adam))
 fault("Nesterov forgotten", scene="nesterov", nesterov=False)(SGD)
 fault("Adam's β exchanged", scene="Adam", betas=(0.999, 0.9))(Adam)
 MISPLACED = "Adam's ε misplaced: "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import command, pictures
+from benchmarks import command
 from benchmarks.harness import BenchmarkError
 from tests.benchmarks.samples import content
 from training.environment import available_cores
@@ -71,10 +71,6 @@ def test_a_file_is_whole_or_the_old_one(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BenchmarkError, match=r"cannot write .*step\.json: No space left"):
         measured(path)
-    picture = str(tmp_path / "step.svg")
-    monkeypatch.setattr(sys, "argv", ["pictures", str(path), picture])
-    with pytest.raises(BenchmarkError, match=r"cannot write .*step\.svg: No space left"):
-        pictures.main()
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == {path: before}
 
 

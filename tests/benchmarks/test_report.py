@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from benchmarks import command, pictures, report, table
+from benchmarks import command, report, table
 from benchmarks.harness import ROOT, BenchmarkError, samples
 from tests.benchmarks.samples import TIMES, content, result
 
@@ -91,14 +89,3 @@ def test_records_name_no_place_on_the_machine_that_made_them():
     for path in RESULTS:
         text = path.read_text(encoding="utf-8")
         assert not [place for place in ("/home/", "/root/", "/tmp/", "/work/") if place in text]
-
-
-def test_picture(tmp_path, monkeypatch):
-    path = tmp_path / "step.png"
-    arguments = ["pictures", str(ROOT / "benchmarks/results/step-amd-epyc.json"), str(path)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    pictures.main()
-    assert path.read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(sys, "argv", [*arguments[:2], str(path.with_suffix(".jpeg"))])
-    with pytest.raises(BenchmarkError, match=r"step\.jpeg: name a \.png, \.svg, \.pdf file"):
-        pictures.main()
