@@ -30,6 +30,11 @@ def test_replacement_draws_r0s_234_batches_of_256():
     assert abs(seen - (1 - np.exp(-len(drawn) / 60_000))) < 0.01  # 63 %, not all of them
 
 
+def test_replacement_draws_from_the_first_image_to_the_last():
+    drawn = np.concatenate(epoch_batches(3, 3, "replacement", generator(), steps=60))
+    assert set(drawn) == {0, 1, 2}
+
+
 @pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
 def test_the_order_depends_on_the_generator_alone(sampling):
     first, same, other = (epoch_batches(50, 7, sampling, generator(seed)) for seed in (1, 1, 2))

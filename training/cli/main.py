@@ -13,6 +13,8 @@ is another one alone that fails.
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import os
 import shutil
 import sys
@@ -33,11 +35,14 @@ from training.errors import ConfigError, RunError, StoppedError, cannot_write
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
 PATIENCE = 5.0
+#: For encodings that lack them.
+_PLAIN = {"×": "x", "±": "+-", "ε": "eps"}
 
 
 def main() -> None:
     """Run what sys.argv asks for; exits with a status above 0 when it cannot be done."""
     show_all = bool(os.environ.get("HYDRA_FULL_ERROR"))
+    _open_streams()
     try:
         status = _main()
         sys.stdout.flush()
@@ -149,6 +154,25 @@ def _tell_finished(request: Request) -> None:
         f"{request.directory} already has its {epochs} epoch{'' if epochs == 1 else 's'}, nothing "
         f"is left to do: trainer.epochs={2 * epochs} goes on to twice as many"
     )
+
+
+def _open_streams() -> None:
+    """Have output be possible: closed streams lead nowhere, and what has no code is spelt out."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:  # or a file of results would take it
+        pass
+    os.close(handle)
+    codecs.register_error("spell", _spell)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="spell")
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return _PLAIN.get(error.object[error.start], "?"), error.start + 1
 
 
 def _known(error: BaseException) -> tuple[str, int] | None:
