@@ -85,9 +85,12 @@ class Conv2d(Layer):
         return (self.out_channels, *self.windows.output_size(height, width, "Conv2d"))
 
     def _by_row_windows(self) -> bool:
-        """Where the fast path is chosen; the general one goes kernel offset by kernel offset."""
+        """Where the fast path is chosen; the general one goes kernel offset by kernel offset.
+
+        Row windows move by one, and each has rows of the image in it.
+        """
         w = self.windows
-        return w.stride == (1, 1) and w.padding[0] < w.kernel[0] and w.padding[1] < w.kernel[1]
+        return w.stride == (1, 1) and w.padding[0] < w.kernel[0]
 
     def forward_batch_last(self, x: Array) -> Array:
         weight, bias = self._parameters["weight"], self._parameters.get("bias")

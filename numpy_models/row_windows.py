@@ -11,15 +11,20 @@ Now the kh rows under an output row are one contiguous matrix::
     row 2  [ kw * C, block ]  /   \
     row 3  [ kw * C, block ]       > rows 1..kh                                -> output row 1
 
-* forward: ``y[r] = weights @ unrolled[r : r + kh]``. A last line of ones in each row takes the
-  bias into the product.
-* input gradient: the same with dy for x, the kernel turned by 180 degrees, and C and F exchanged.
-* weight gradient: column j of the kernel meets x from column j on, which is a view, so
-  ``dw[j] += x[r : r + kh, j columns on] @ dy[r].T`` needs no copy.
+* forward: ``y[r] = weights @ unrolled[r : r + kh]``. A line of ones at the end of each row takes
+  the bias into the product.
+* input gradient: ``d_unrolled[h] = weights' @ dy[h - kh + 1 : h + 1]``, then what the kw copies of
+  a number received is added up, a few rows at a time, before they leave the cache.
+* weight gradient: column j of the kernel meets x from column j on. That is a view, so
+  ``dw[j] += x[r : r + kh, j columns on] @ dy[r].T`` needs no copy, unless lines are short or few.
 
-Padding costs nothing: windows are clipped to the image, and a block is one of output columns that
-meet the same columns of the kernel. No product meets a number outside its window, so NaN and
-infinity spread exactly as in the direct form.
+Padding above and below costs nothing: windows are clipped to the image. Padding left and right is
+zeros in the unrolled copy. No product meets another number outside its window, so NaN and infinity
+spread exactly as in the direct form.
+
+Multiplications are those of the direct form, F * C * kh * kw * OH * OW a sample in each of the
+three products. How fast they are depends on the sizes of single products, see the constants; they
+were measured with OpenBLAS's kernels for AVX-512, and cost its others next to nothing.
 """
 
 from __future__ import annotations
@@ -33,14 +38,14 @@ from numpy_models.geometry import Pair
 from numpy_models.layer import Array, Shape
 from numpy_models.memory import empty
 
-#: OpenBLAS's AVX-512 kernels multiply straight from memory, without packing, up to this many
-#: multiplications a product: with the few filters of these networks up to twice as fast.
+#: Up to this many multiplications, OpenBLAS multiplies matrices from where they lie instead of
+#: packing them first: with the few filters of these networks, in up to half the time.
 SMALL_PRODUCT = 1_000_000
-#: For a product with a transpose, a @ b.T, its result may also have no more numbers than this.
+#: For a @ b.T the result must have no more numbers than this, too.
 SMALL_RESULT = 1024
-#: Numbers that an unrolled block may have, to stay within a core's second-level cache.
+#: Numbers that an unrolled block may have, 768 KiB of float32, to stay in a core's own cache.
 CACHED = 192 * 1024
-#: Blocks are multiples of this many numbers, so that the kernels' vectors stay full.
+#: Blocks are multiples of this many columns, so that the kernels' vectors stay full.
 STEP = 64
 #: With lines as short as this or fewer than that under a kernel, the weight gradient is faster in
 #: one product over all columns of the kernel, unrolled as in forward.
@@ -100,40 +105,38 @@ def weight_gradient(x: Array, dy: Array, padding: Pair, out: Array) -> None:
     oh, filters, ow, _ = dy.shape
     _, _, kh, kw = out.shape
     lines, dy_lines = x.reshape(height, channels, width * n), dy.reshape(oh, filters, ow * n)
-    moves = [(j - padding[1]) * n for j in range(kw)]
-    if kh * channels < FEW_LINES or ow * n <= SHORT_LINE:
+    if padding[1] or kh * channels < FEW_LINES or ow * n <= SHORT_LINE:
         unrolled = empty((height, kw * channels, ow * n), x.dtype)
-        _unroll(lines, moves, unrolled)
-        total = np.zeros((kh, kw * channels, filters), dy.dtype)
-        _add_products(unrolled, dy_lines, padding[0], total)
+        _unroll(lines, [(j - padding[1]) * n for j in range(kw)], unrolled)
+        total = _window_products(unrolled, dy_lines, kh, padding[0], moves=1, step=0)
         out[...] = total.reshape(kh, kw, channels, filters).transpose(3, 2, 0, 1)
-        return
-    for j, move in enumerate(moves):
-        met, columns = column_span(move, width * n, ow * n)
-        total = np.zeros((kh, channels, filters), dy.dtype)
-        _add_products(lines[:, :, columns], dy_lines[:, :, met], padding[0], total)
-        out[:, :, :, j] = total.transpose(2, 1, 0)
+    else:
+        total = _window_products(lines, dy_lines, kh, padding[0], moves=kw, step=n)
+        out[...] = total.reshape(kw, kh, channels, filters).transpose(3, 2, 1, 0)
 
 
-def _add_products(x: Array, dy: Array, padding: int, total: Array) -> None:
-    """Add the windows of ``x`` (H, depth, columns) @ dy[r].T to ``total`` (kh, depth, F)."""
-    kh, depth, filters = total.shape
-    flat = total.reshape(kh * depth, filters)
-    whole, clipped = _placements(range(len(dy)), len(x), kh, padding)
-    for block in _column_blocks(x.shape[2], SMALL_PRODUCT // SMALL_RESULT):
-        x_block, dy_block = x[:, :, block], dy[:, :, block]
+def _window_products(x: Array, dy: Array, kh: int, padding: int, moves: int, step: int) -> Array:
+    """Return the sums over r of x[r : r + kh, j * step on] @ dy[r].T for each of j = 0..moves-1.
+
+    x is (H, depth, columns), dy (OH, F, columns), the result (moves, kh * depth, F).
+    """
+    depth, (oh, filters, columns) = x.shape[1], dy.shape
+    total = np.zeros((moves, kh * depth, filters), dy.dtype)
+    whole, clipped = _placements(range(oh), len(x), kh, padding)
+    for block in _column_blocks(columns, SMALL_PRODUCT // SMALL_RESULT):
         if whole:
-            windows = _windows(x_block, whole.start - padding, len(whole), kh)
-            flat += _sum_of_products(windows, dy_block[whole.start : whole.stop])
+            windows = _windows(x, whole.start - padding, len(whole), kh, block, moves, step)
+            total += _sum_of_products(windows, dy[whole.start : whole.stop, :, block])
         for r, first, start, stop in clipped:
-            window = x_block[start:stop].reshape(1, -1, x_block.shape[2])
             met = slice((start - first) * depth, (stop - first) * depth)
-            flat[met] += _sum_of_products(window, dy_block[r : r + 1])
+            window = _windows(x, start, 1, stop - start, block, moves, step)
+            total[:, met] += _sum_of_products(window, dy[r : r + 1, :, block])
+    return total
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
-    """Write ``a`` (M, K) @ ``b`` (count, K, columns), as small products where that can be."""
-    (m, k), (count, _, columns) = a.shape, b.shape
+    """Write ``a`` (M, K) @ ``b`` (count, 1, K, columns), as small products where that can be."""
+    (m, k), (count, _, _, columns) = a.shape, b.shape
     parts, pieces = _small_products(m, k, columns)
     np.matmul(
         a.reshape(parts, 1, m // parts, k),
@@ -151,16 +154,17 @@ def _small_products(m: int, k: int, columns: int) -> tuple[int, int]:
 
 
 def _sum_of_products(a: Array, b: Array) -> Array:
-    """Return the sum over i of ``a[i]`` (M, K) @ ``b[i]`` (F, K) transposed, by small tiles."""
-    (count, rows, k), filters = a.shape, b.shape[1]
-    if k <= SHORT_LINE:
-        return np.matmul(a, b.swapaxes(1, 2)).sum(axis=0)
-    f = _divisor(filters, 16)
+    """Return the sums over i of ``a[i, j]`` (M, K) @ ``b[i]`` (F, K) transposed, by small tiles."""
+    (count, moves, rows, k), filters = a.shape, b.shape[1]
+    f = _divisor(filters, 32)
     m = _divisor(rows, SMALL_RESULT // f)
+    if k <= SHORT_LINE or f * m < SMALL_RESULT // 4:
+        return np.matmul(a, b.swapaxes(1, 2)[:, None]).sum(axis=0)
     tiles = np.matmul(
-        a.reshape(count, rows // m, 1, m, k), b.reshape(count, 1, -1, f, k).swapaxes(3, 4)
+        a.reshape(count, moves, rows // m, 1, m, k),
+        b.reshape(count, 1, 1, filters // f, f, k).swapaxes(4, 5),
     )
-    return tiles.sum(axis=0).swapaxes(1, 2).reshape(rows, filters)
+    return tiles.sum(axis=0).swapaxes(2, 3).reshape(moves, rows, filters)
 
 
 @cache
@@ -208,39 +212,47 @@ def _slide(kernel: Array, rows: Array, kh: int, padding: int, outputs: range, ou
 
     kernel is (M, kh * depth), rows (count, depth, columns), out (len(outputs), M, columns).
     """
-    depth = rows.shape[1]
-    whole, clipped = _placements(outputs, len(rows), kh, padding)
+    count, depth, columns = rows.shape
+    whole, clipped = _placements(outputs, count, kh, padding)
     if whole:
-        windows = _windows(rows, whole.start - padding, len(whole), kh)
+        windows = _windows(rows, whole.start - padding, len(whole), kh, slice(0, columns))
         _multiply(kernel, windows, out[whole.start - outputs.start :][: len(whole)])
     for r, first, start, stop in clipped:
         used = kernel[:, (start - first) * depth : (stop - first) * depth]
-        window = rows[start:stop].reshape(1, -1, rows.shape[2])
+        window = rows[start:stop].reshape(1, 1, -1, columns)
         _multiply(used, window, out[r - outputs.start :][:1])
 
 
+@cache
 def _placements(
     outputs: range, rows: int, kh: int, padding: int
-) -> tuple[range, list[tuple[int, int, int, int]]]:
+) -> tuple[range, tuple[tuple[int, int, int, int], ...]]:
     """Which outputs have all their ``kh`` rows, and the (output, first, start, stop) of the others.
 
     Output r wants rows first = r - padding to first + kh; only start to stop exist.
     """
     whole = range(max(outputs.start, padding), min(outputs.stop, rows - kh + 1 + padding))
-    clipped = [
+    clipped = tuple(
         (r, r - padding, max(0, r - padding), min(rows, r - padding + kh))
         for r in outputs
         if r not in whole
-    ]
+    )
     return whole, clipped
 
 
-def _windows(rows: Array, first: int, count: int, kh: int) -> Array:
-    """``count`` overlapping windows of ``kh`` rows each: (count, kh * depth, columns), a view."""
-    _, depth, columns = rows.shape
+def _windows(
+    rows: Array, first: int, count: int, kh: int, block: slice, moves: int = 1, step: int = 0
+) -> Array:
+    """``count`` overlapping windows of ``kh`` rows each, their ``block`` moved on by 0, step, ..
+
+    A view, (count, moves, kh * depth, columns).
+    """
     row, line, item = rows.strides
     return as_strided(
-        rows[first:], (count, kh * depth, columns), (row, line, item), writeable=False
+        rows[first:, :, block.start :],
+        (count, moves, kh * rows.shape[1], block.stop - block.start),
+        (row, step * item, line, item),
+        writeable=False,
     )
 
 
