@@ -94,8 +94,8 @@ def _overview(judged: Judged) -> str:
 def _report(report: str, judged: Judged, records: Sequence[Record]) -> str:
     """Return a report's claims with their verdicts, and what is known about them."""
     network, words = REPORTS[report]
-    title = f"## {report}: {words}" if report != "own" else f"## {words}"
-    lines = [f"{title} (`{network}`)", "", "| claim | claimed | measured | verdict |"]
+    title = f"## {words}" if report == "own" else f"## {report}: {words} (`{network}`)"
+    lines = [title, "", "| claim | claimed | measured | verdict |"]
     lines.append("|" + " --- |" * 4)
     for claim, found in judged:
         lines.append(
