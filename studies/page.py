@@ -93,12 +93,12 @@ def _overview(judged: Judged) -> str:
 def _report(report: str, judged: Judged, records: Sequence[Record]) -> str:
     """Return a report's claims with their verdicts, and what is known about them."""
     network, words = REPORTS[report]
-    title = f"## {report}: {words}" if report != "own" else f"## {words}"
+    title = f"## {words}" if report == "own" else f"## {report}: {words} (`{network}`)"
     rows = [
         [claim.text, verdicts.claimed(claim), found.measured, found.verdict]
         for claim, found in judged
     ]
-    text = f"{title} (`{network}`)\n\n{table(['claim', 'claimed', 'measured', 'verdict'], rows)}"
+    text = f"{title}\n\n{table(['claim', 'claimed', 'measured', 'verdict'], rows)}"
     notes = dict.fromkeys(filter(None, (verdicts.note(claim, records) for claim, _ in judged)))
     return text + ("\n" if notes else "") + "".join(f"- {note}\n" for note in notes)
 

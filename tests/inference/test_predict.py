@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.photographs import KINDS, photograph
 from inference.predict import main
 from inference.reading import read_number
 from pretrained import load
+from tests.inference.photographs import KINDS, photograph
 from tests.support import ROOT
 from training.errors import ConfigError
 
@@ -31,7 +31,7 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_photographs_of_what_is_not_mnist_are_read(kind: str) -> None:
-    """Of the 54 that docs/inference.md counts most; a wrong threshold loses several of them."""
+    """18 of each kind that docs/inference.md counts; a wrong threshold loses several."""
     weights = load("lenet5_bn")
     taken = [photograph(seed, kind) for seed in range(14)]
     taken += [photograph(seed, kind, 3) for seed in range(4)]

@@ -3,7 +3,7 @@
 Digits are drawn with strokes that vary or set in fonts, on light or dark paper, and photographed by
 simulation: perspective, uneven light, the shadow of a hand, a blurred lens, noise, JPEG.
 
-    python -m benchmarks.photographs --folder photographs
+    python -m tests.inference.photographs --folder photographs
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import pretrained
-from benchmarks import command
 from inference.reading import Reading, read_number
 
 #: A digit's strokes, in hundredths of a box, x and y downwards; curves go through the points.
@@ -162,7 +161,7 @@ def collection() -> list[Photograph]:
 
 def main() -> None:
     """Print how many photographs each network reads."""
-    options = argparse.ArgumentParser(prog="python -m benchmarks.photographs")
+    options = argparse.ArgumentParser(prog="python -m tests.inference.photographs")
     options.add_argument("--folder", type=Path, help="write the photographs there too")
     folder = options.parse_args().folder
     photographs = collection()
@@ -197,4 +196,4 @@ def _read(taken: Photograph, weights: pretrained.Weights) -> Reading:
 
 
 if __name__ == "__main__":
-    command.run("photographs", main)
+    main()
