@@ -253,9 +253,11 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
 
     def run(dtype: torch.dtype, probe: Probe | None = None) -> tuple[Tensors, Rounding]:
         watch = Rounding(epsilon)
-        return run_torch(module, task, dtype, probe, rounding=watch), watch
+        watching = watch if decided.choices else None  # what decides nothing does so in no run
+        return run_torch(module, task, dtype, probe, rounding=watching), watch
 
-    exact, decided = run(torch.float64)
+    decided = Rounding(epsilon)
+    exact = run_torch(module, task, torch.float64, rounding=decided)
     own, own_decided = (exact, decided) if dtype == torch.float64 else run(dtype)
     trials = [run(torch.float64, Probe(dimensions, epsilon, number)) for number in range(probes)]
     if any(

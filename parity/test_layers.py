@@ -28,7 +28,7 @@ def test_variations_of_the_inputs(case: LayerCase, rng) -> None:
     module, network = case.torch(rng), case.numpy(np.float32)
     comparison = compare(module, network, case.inputs(rng, np.float32), name=str(case))
     assert comparison.passed, str(comparison)
-    assert "one sample with exact zeros; three samples more" in str(comparison)
+    assert "three samples more with large values" in str(comparison)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -51,9 +51,7 @@ def drawn(task: Task) -> Task:
 
 def _single(task: Task) -> Task | None:
     """One sample, with exact zeros where zero is in range."""
-    if samples_of(task) < 2:
-        return None
-    return taken(task, np.array([0])).with_arrays(_with_zeros)
+    return taken(task, np.array([0])).with_arrays(_with_zeros) if samples_of(task) else None
 
 
 def _many(task: Task) -> Task | None:
