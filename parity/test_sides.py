@@ -189,3 +189,48 @@ def test_a_wrong_jax_layer_has_its_name() -> None:
     with pytest.raises(DisagreementError) as caught:
         assert_parity(TwoLayers(), of_jax(stopped), INPUTS, names=NAMES)
     assert caught.value.culprits == ["fc2"]
+
+
+# Several inputs and outputs
+
+
+class Scored(nn.Module):
+    """Takes tokens and, by keyword, a scale; returns numbers and the places of the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+
+    def forward(self, tokens, scale):
+        h = torch.tanh(self.embed(tokens)) * scale[:, None]
+        return {"scores": h.sum(1), "most": h.argmax(1)}
+
+
+def scored_in_jax(p, tokens, scale):
+    h = jax.numpy.tanh(p["table"][tokens]) * scale[:, None]
+    return {"scores": h.sum(1), "most": h.argmax(1)}
+
+
+TOKENS = {"tokens": np.array([3, 0, 3, 6, 1]), "scale": np.linspace(0.5, 2, 5)}
+
+
+@pytest.mark.parametrize(
+    ("side", "names"),
+    [
+        (lambda: TorchModule(Scored().double()), None),
+        (
+            lambda: JaxFunction(scored_in_jax, {"table": np.zeros((7, 4))}),
+            {"embed.weight": "table"},
+        ),
+    ],
+    ids=["torch", "jax"],
+)
+def test_tokens_keywords_and_a_dict_of_outputs(side, names) -> None:
+    comparison = assert_parity(Scored(), side(), TOKENS, names=names)
+    judged = {check.tensor for check in comparison.checks}
+    assert {"output[scores]", "output[most]", "gradient of input[scale]"} <= judged
+
+
+def test_dropout_of_another_module_shares_its_masks() -> None:
+    module = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.4), nn.Linear(8, 3))
+    assert_parity(module, TorchModule(copy.deepcopy(module).double()), INPUTS, train=True)

@@ -40,6 +40,16 @@ def backward(p, cache, dscores):
     return dx, {"W1": dw1, "b1": db1, "W2": dw2, "b2": db2}
 
 
+def affine(w, b):
+    """Return one layer, so that it can be accused by name."""
+
+    def back(p, cache, dout):
+        dx, dw, db = affine_backward(dout, cache)
+        return dx, {"w": dw, "b": db}
+
+    return Functions(lambda p, x: affine_forward(x, p["w"], p["b"]), back, {"w": w, "b": b})
+
+
 NAMES = {
     "affine1.weight": ("W1", "T"),
     "affine1.bias": "b1",
@@ -53,5 +63,6 @@ def pair():
     shapes = {"W1": (12, 8), "b1": 8, "W2": (8, 3), "b2": 3}
     parameters = {name: np.zeros(shape) for name, shape in shapes.items()}
     inputs = np.random.default_rng(0).standard_normal((5, 12))
-    side = Functions(forward, backward, parameters)
+    layers = {f"affine{i}": affine(parameters[f"W{i}"], parameters[f"b{i}"]) for i in (1, 2)}
+    side = Functions(forward, backward, parameters, layers=layers)
     return {"torch_module": TorchNetwork(), "numpy_network": side, "inputs": inputs, "names": NAMES}

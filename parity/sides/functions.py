@@ -39,7 +39,8 @@ class Functions:
         self.tree, self._buffers = parameters, buffers
         self.gradient_tree: Any = None
         self._cache: Any = None
-        self._mode = {"train": True} if takes_mode(forward) else {}
+        told = "train" in inspect.signature(forward).parameters
+        self._mode = {"train": True} if told else {}
         if layers is not None:
             self.layers = {name: self._layer(name, layer) for name, layer in layers.items()}
 
@@ -87,23 +88,21 @@ class Functions:
         """Switch to evaluation mode."""
         self.train(False)
 
-    @staticmethod
-    def named(tree: Any, path: str = "") -> dict[str, Any]:
+    def named(self, tree: Any) -> dict[str, Any]:
         """Return a nest's arrays by path."""
-        if tree is None:
-            return {}
-        if not isinstance(tree, Mapping | list | tuple):
-            return {path: tree}
-        items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
-        found: dict[str, Any] = {}
-        for key, value in items:
-            found |= Functions.named(value, f"{path}.{key}" if path else str(key))
-        return found
+        return _leaves(tree, "")
 
 
-def takes_mode(function: Callable[..., Any]) -> bool:
-    """Return whether a function has a parameter ``train``."""
-    return "train" in inspect.signature(function).parameters
+def _leaves(tree: Any, path: str) -> dict[str, Any]:
+    if tree is None:
+        return {}
+    if not isinstance(tree, Mapping | list | tuple):
+        return {path: tree}
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
+    found: dict[str, Any] = {}
+    for key, value in items:
+        found |= _leaves(value, f"{path}.{key}" if path else str(key))
+    return found
 
 
 def subtree(tree: Any, path: str) -> Any:
