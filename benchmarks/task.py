@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import numpy_models
 from benchmarks.cases import CASES, EVALUATION_BATCH, TEST_IMAGES, TRAIN_IMAGES
 from training.backends.initialisation import Weights, initial_weights
 from training.backends.protocol import pixel_scale
@@ -163,11 +164,13 @@ class StepTask(Task):
             result = self.step(*self._next()) if kind == "step" else self.test_logits(every)
         self.finish(result)
 
-    def start_weights(self, shapes: dict[str, tuple[int, ...]], nudge: int) -> Weights:
+    def start_weights(self, nudge: int) -> Weights:
         """Return the weights that every implementation starts from.
 
         With a nudge other than 0 each is off by a factor 1 ± NUDGE, the signs drawn from it.
         """
+        parameters = numpy_models.build(self.network).parameters()
+        shapes = {name: array.shape for name, array in parameters.items()}
         weights = initial_weights(shapes, InitConfig("he"), SEED)
         if nudge:
             for name, array in weights.items():
