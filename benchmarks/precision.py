@@ -35,9 +35,9 @@ def compare(network: str, precision: str, device: str) -> Comparison:
     task = Task(
         inputs, None, labels, nn.CrossEntropyLoss(), numpy_models.CrossEntropyLoss(), seed=SEED
     )
-    with cuda.precision(precision == "tf32"), _autocast(precision, device):
+    with cuda.tensor_cores(precision == "tf32"), _autocast(precision, device):
         tensors = run_torch(module, task, torch.float32, device=device)
-    return cuda.judge_device(f"{network} in {precision}", module, task, tensors, tf32=False)
+    return cuda.judge_device(f"{network} in {precision}", module, task, tensors)
 
 
 def verdict(comparison: Comparison) -> str:

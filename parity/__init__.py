@@ -27,7 +27,11 @@ _HOME = {
     "compare_loss": "parity.assertions",
     "derivatives": "parity.finite_differences",
     "follow": "parity.trajectory",
+    "fused": "parity.names",
+    "gates": "parity.names",
     "localise": "parity.assertions",
+    "split": "parity.names",
+    "summed": "parity.names",
     "to_numpy": "parity.transfer",
     "to_torch": "parity.transfer",
 }

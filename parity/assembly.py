@@ -181,6 +181,7 @@ def _done_elsewhere(wanted: list[Passage], calls: list[tuple[str, Any]], directi
 
 def _wrap(layer: Any, method: str, wrapper: Callable[[Any], Any]) -> None:
     """Replace a method of one object by wrapper(method)."""
+    layer = getattr(layer, "wrapped", layer)  # which its network calls, whatever its names
     if hasattr(layer, f"{method}_batch_last"):  # by which numpy_models' layers call each other
         method = f"{method}_batch_last"
     with suppress(AttributeError):  # of an object with slots

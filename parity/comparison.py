@@ -12,6 +12,7 @@ from torch import nn
 
 from parity.decisions import Decision, Rounding, leeway
 from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
+from parity.precision import epsilon_of, granted
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
 from parity.runs import References, Setting, Task, place_of, references, run_torch
 from parity.tolerance import (
@@ -21,11 +22,14 @@ from parity.tolerance import (
     fault,
     judge,
     largest,
+    promoted,
     vacuous,
 )
-from parity.transfer import tied, to_numpy
+from parity.transfer import assign, tied, to_numpy
 
+_FEWER = 64.0  # with few bits, not 1024 but 16 units in the last place count for nothing
 SCALE = 1024.0  # a power of two, by which gradients are scaled without rounding
+DTYPE = "dtype"
 _GROSS = 1000.0
 _SINGLE = 1024 * float(np.finfo(np.float32).eps)  # more than computing in float32 does to a tensor
 CHANGED = "changed by NumPy's forward or backward"
@@ -66,6 +70,11 @@ class Comparison:
     def failures(self) -> list[TensorCheck]:
         """The checks in which the two sides disagree."""
         return [check for check in self.checks if check.failed]
+
+    @property
+    def wrong(self) -> list[TensorCheck]:
+        """The failures that are more than float64 where float32 was asked for."""
+        return [check for check in self.failures if check.tensor != DTYPE]
 
     @property
     def unjudged(self) -> list[TensorCheck]:
@@ -122,7 +131,7 @@ class LayerProbe:
 def hold(setting: Setting) -> Comparison:
     """Run both sides on the same numbers and judge every tensor."""
     name, module, network, task = setting.name, setting.module, setting.network, setting.task
-    given = references(module, task)
+    given = granted(references(module, task), module, task)
     comparison = Comparison(name, task.dtype.name, task.train, [], notes=_notes(task))
     to_numpy(module, network)
     with suppress(NumpyError):  # it may refuse such weights
@@ -145,7 +154,7 @@ def hold(setting: Setting) -> Comparison:
         if not np.array_equal(value, after[place], equal_nan=True)
     ]
     comparison = judged_again(replace(comparison, checks=checks), module, task, given)
-    comparison = replace(comparison, checks=_doubted(comparison, module, given))
+    comparison = replace(comparison, checks=_doubted(comparison, setting, given))
     if comparison.passed and not task.forward_only and setting.layer != "loss":
         checks = _once_more(setting, result, comparison)
         comparison = replace(comparison, checks=[*comparison.checks, *checks])
@@ -154,23 +163,25 @@ def hold(setting: Setting) -> Comparison:
 
 def _notes(task: Task) -> list[str]:
     notes = [f"meant to depart: {name} is {kind}" for name, kind in task.expect.items()]
+    notes += [f"granted what computing in {task.format} does"] if task.format else []
     return [f"forward only: {task.forward_only}", *notes] if task.forward_only else notes
 
 
 def _change_weights(network: Network) -> None:
     """Turn a network's weights round, for what is kept of others to show."""
-    for parameter in arrays_of(network, "parameters").values():
-        parameter[...] = np.flip(parameter).copy()
+    held = arrays_of(network, "parameters")
+    assign(network, {name: np.flip(array).copy() for name, array in held.items()})
 
 
 def _judged(setting: Setting, result: Tensors, given: References) -> list[TensorCheck]:
     """Judge NumPy's tensors one by one, in torch's order."""
-    own, outputs = given.own, {p for p in given.own if p[1].startswith("output")}
+    own = _comparable(given.own, setting.network)
+    outputs = {place for place in own if place[1].startswith("output")}
     if setting.layer and outputs != {p for p in result if p[1].startswith("output")}:
         raise ParityError(f"{setting.name}: NumPy's layer returns other outputs than torch's")
     if any(p in result and result[p].shape != own[p].shape for p in outputs):  # nothing to go back
         own = {place: value for place, value in own.items() if place in outputs}
-    checks = []
+    checks, wide = [], list[str]()
     for place in [*own, *(place for place in result if place not in own)]:
         if place not in result:
             returned = place[1].startswith("gradient of input")
@@ -179,9 +190,26 @@ def _judged(setting: Setting, result: Tensors, given: References) -> list[Tensor
         elif place in own:
             values = result[place], own[place], given.exact[place]
             checks.append(judge(setting.name, *place, *values, given.budgets[place]))
+            if promoted(*values[:2]):
+                wide.append(" of ".join(filter(None, reversed(place))))
         elif not place[1].startswith("gradient of input") or result[place].any():
             checks.append(fault(setting.name, *place, "only NumPy has it"))
+    if wide:
+        told = f"NumPy gives float64 for float32, and is judged by value all the same: {wide[0]}"
+        told += f" and {len(wide) - 1} more" if wide[1:] else ""
+        checks.append(fault(setting.name, "", DTYPE, told))
     return checks
+
+
+def _comparable(own: Tensors, network: Any) -> Tensors:
+    """Return torch's tensors without those that the NumPy side says it has not."""
+    absent = {place_of(name) for name in getattr(network, "absent", ())}
+    frozen = getattr(network, "frozen", False)
+    return {
+        place: value
+        for place, value in own.items()
+        if place not in absent and (not frozen or place[1].startswith(("output", "loss")))
+    }
 
 
 def _untied(result: Tensors, module: nn.Module) -> Tensors:
@@ -196,9 +224,10 @@ def _untied(result: Tensors, module: nn.Module) -> Tensors:
     return result
 
 
-def _doubted(comparison: Comparison, module: nn.Module, given: References) -> list[TensorCheck]:
+def _doubted(comparison: Comparison, setting: Setting, given: References) -> list[TensorCheck]:
     """Mark what neither passes nor fails: budgets that mean nothing, and no float64 reference."""
-    epsilon, single = float(np.finfo(comparison.dtype).eps), given.watched[0][1].single
+    module, epsilon, single = setting.module, epsilon_of(setting.task), given.watched[0][1].single
+    epsilon /= _FEWER if setting.task.format else 1.0
     hanging = set(comparison.undecided)
     checks = []
     for check in vacuous(comparison.checks, given.exact, epsilon, hanging):
@@ -275,16 +304,16 @@ def judged_again(
     def run(rounding: Rounding) -> Tensors:
         return run_torch(torch_module, task, torch.float64, rounding=rounding)
 
-    found = leeway(run, given.watched, float(np.finfo(task.dtype).eps))
+    found = leeway(run, given.watched, epsilon_of(task))
     checks, undecided = [], list[str]()
     for check in comparison.checks:
         place = check.layer, check.tensor
-        granted = check
-        if not check.passed:
-            granted = replace(check, budget=check.budget + found.budget(place))
-            if granted.passed and place in found.hanging:
+        wider = check
+        if not check.passed and (not task.format or place in found.hanging):
+            wider = replace(check, budget=check.budget + found.budget(place))
+            if wider.passed and place in found.hanging:
                 undecided.append(" of ".join(filter(None, reversed(place))))
-        checks.append(granted if granted.passed else check)
+        checks.append(wider if wider.passed else check)
     decisions = found.decisions if undecided else []
     return replace(comparison, checks=checks, decisions=decisions, undecided=undecided)
 

@@ -27,12 +27,14 @@ class Passage:
     Attributes:
         layer: the layer's name.
         call: its arguments, as arrays.
+        constants: those arguments, by name, that torch took no gradient of.
         upstream: the gradient that arrived at each output, by name.
         shapes: the outputs' shapes.
     """
 
     layer: str
     call: Call
+    constants: frozenset[str] = frozenset()
     upstream: dict[str, np.ndarray] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -90,6 +92,7 @@ def parts(setting: Setting) -> Iterator[Setting]:
             expect={name: kind for name, kind in inside.items() if "." not in name},
             forward_only=task.forward_only or _without_backward(network),
             dtype=task.dtype,
+            constants=passage.constants,
         )
         module = setting.module.get_submodule(layer)
         yield Setting(f"{setting.name}, {layer} alone", module, network, alone, layer=layer)
@@ -171,7 +174,9 @@ def traffic(module: nn.Module, task: Task) -> tuple[list[Passage], Any]:
 
     def enter(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            passage = Passage(name, _arrays(Call(args, kwargs)))
+            given = Call(args, kwargs)
+            fixed = [n for n, x in named(given, Tensor).items() if not x.requires_grad]
+            passage = Passage(name, _arrays(given), frozenset(fixed))
             passages.append(passage)
             running.append(passage)
 

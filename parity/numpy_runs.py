@@ -134,6 +134,7 @@ def _upstream(task: Task, y: Any, tensors: Tensors) -> Any:
 def _input_gradients(what: str, dx: Any, task: Task) -> Tensors:
     """Return the gradients of the floating-point inputs by name, without those that are None."""
     floats = [name for name, array in task.arrays.items() if array.dtype.kind == "f"]
+    floats = [name for name in floats if name not in task.constants]
     if isinstance(dx, ARRAY):
         if len(floats) > 1:
             raise ParityError(
@@ -145,7 +146,8 @@ def _input_gradients(what: str, dx: Any, task: Task) -> Tensors:
         return {}
     if not isinstance(dx, tuple | list | dict):
         raise ParityError(f"{what} must return an array, and returns {kind_of(dx)}")
-    leaves = {name: leaf for name, leaf in named(dx).items() if leaf is not None}
+    found = {name: leaf for name, leaf in named(dx).items() if leaf is not None}
+    leaves = {name: leaf for name, leaf in found.items() if name not in task.constants}
     if len(floats) == len(leaves) == 1:
         leaves = dict(zip(floats, leaves.values(), strict=True))
     return {("", f"gradient of input{name}"): np.array(leaf) for name, leaf in leaves.items()}

@@ -7,7 +7,6 @@ Needs the extra ``onnx``. In evaluation mode all three are held against the floa
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
 import warnings
@@ -21,9 +20,10 @@ from torch import Tensor, nn
 
 from parity.assertions import compare
 from parity.comparison import Comparison
+from parity.extras import require
 from parity.protocol import Network, ParityError
-from parity.runs import Task, clone, references
-from parity.tolerance import judge
+from parity.runs import clone
+from parity.sides import OnnxFile
 from parity.transfer import to_array
 
 
@@ -49,20 +49,18 @@ def compare_with_onnxruntime(
         ParityError: if a package of the extra is missing or the export fails.
     """
     inputs = to_array(inputs)
-    ours = compare(torch_module, numpy_network, inputs, train=False, name=name)
-    theirs = run_onnxruntime(export(torch_module, inputs), inputs)
-    module = clone(torch_module, torch.float32, train=False)
-    given = references(module, Task(inputs, train=False, forward_only="in onnxruntime"))
-    place = ("", "output")
-    title = f"{ours.network} in onnxruntime"
-    check = judge(title, *place, theirs, given.own[place], given.exact[place], given.budgets[place])
-    return [ours, Comparison(title, "float32", False, [check])]
+    name = name or type(torch_module).__name__
+    sides = {name: numpy_network, f"{name} in onnxruntime": OnnxFile(export(torch_module, inputs))}
+    return [
+        compare(torch_module, side, inputs, train=False, name=title)
+        for title, side in sides.items()
+    ]
 
 
 def export(torch_module: nn.Module, inputs: np.ndarray) -> bytes:
     """Return a module, in evaluation mode, as an ONNX model with a free batch size."""
     for package in ("onnx", "onnxscript"):
-        _require(package)
+        require(package, "onnx")
     module = clone(torch_module, torch.float32, train=False)
     batch = torch.export.Dim("batch", min=1)
     with TemporaryDirectory() as folder, _silence():
@@ -82,22 +80,6 @@ def export(torch_module: nn.Module, inputs: np.ndarray) -> bytes:
             kind = type(torch_module).__name__
             raise ParityError(f"torch cannot export {kind} to ONNX: {error}") from error
         return path.read_bytes()
-
-
-def run_onnxruntime(model: bytes, inputs: np.ndarray) -> np.ndarray:
-    """Return what onnxruntime computes on one CPU thread."""
-    runtime = _require("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {"input": inputs})[0])
-
-
-def _require(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise ParityError(f"{package} is not installed: pip install 'lenet-twins[onnx]'") from error
 
 
 @contextlib.contextmanager

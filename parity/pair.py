@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from parity import departures
+from parity.precision import format_of
 from parity.protocol import (
     Criterion,
     Network,
@@ -20,7 +21,7 @@ from parity.protocol import (
     kind_of,
 )
 from parity.runs import Setting, Task, clone, with_upstream
-from parity.transfer import to_array
+from parity.transfer import renamed, to_array
 from parity.trees import call_of, mapped, named
 
 
@@ -44,12 +45,16 @@ class Pair:
         layers: NumPy layer by torch's attribute name, where the network has neither a mapping
             ``layers`` nor attributes under those names. Each is an object of
             `parity.protocol.Network`, or a layer of `numpy_models`.
+        names: torch's names with the NumPy side's names and layouts, where they differ: see
+            `parity.names`.
         train: True for training mode only, False for evaluation mode only, None for both.
         seed: seed of the upstream gradient and of the shared dropout masks.
         name: what messages call the pair; the torch class's name by default.
         vary: whether a pair that agrees is held on variations of the inputs too
             (`parity.variation`).
         expect: departures from torch that are meant, by tensor (`parity.departures`).
+        precision: "tf32", "bfloat16", "float16" or "int8" where the side under test computes in
+            fewer bits than it shows (`parity.precision`).
     """
 
     torch_module: nn.Module
@@ -59,11 +64,13 @@ class Pair:
     torch_criterion: Callable[[Tensor, Tensor], Tensor] | None = None
     numpy_criterion: Criterion | None = None
     layers: Mapping[str, Any] | None = None
+    names: Mapping[Any, Any] | None = None
     train: bool | None = None
     seed: int = 0
     name: str | None = None
     vary: bool = True
     expect: Mapping[str, str] = field(default_factory=dict)
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         inputs = mapped(lambda _, tensor: to_array(tensor), self.inputs, Tensor)
@@ -102,11 +109,17 @@ class Pair:
         train = self.modes[0] if train is None else train
         task = Task(self.inputs, None, self.targets, *losses, train, self.seed, self.expect)
         task = replace(task, dtype=dtype, forward_only=self._forward_only())
+        if self.precision:
+            format_of(self.precision)
+            task = replace(task, format=self.precision)
         module = clone(self.torch_module, task.precision, train)
         departures.check(module, self.expect)
         name = self.name or type(self.torch_module).__name__
         task = with_upstream(module, task)
-        return Setting(name, module, self.numpy_network, task, self.layers, vary=self.vary)
+        network, layers = renamed(module, self.numpy_network, self.names), self.layers
+        if self.names and layers is not None:
+            layers = {layer: network.part(layer, member) for layer, member in layers.items()}
+        return Setting(name, module, network, task, layers, vary=self.vary)
 
     def _forward_only(self) -> str:
         if getattr(self.numpy_network, "backward", None) is None:

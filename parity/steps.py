@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from parity import perturbation, shared_masks
 from parity.protocol import Criterion, Network, Optimizer, set_mode
-from parity.runs import Probe, Tensors, clone, torch_targets
+from parity.runs import Probe, Tensors, arithmetic, clone, torch_targets
+from parity.transfer import Renamed, unwrapped
+from parity.trees import call_of, mapped
 
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = tuple[Any, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Recipe:
         torch_schedule: makes the schedule of a torch optimizer; None for a constant rate.
         numpy_schedule: makes the schedule of a NumPy optimizer.
         epoch_steps: optimizer steps between two steps of the schedule.
+        states: NumPy's names for the optimizer's states by torch's, such as ``{"exp_avg": "m"}``,
+            and for the attribute ``lr`` by "learning rate"; None for one that NumPy does not show,
+            which is then not compared.
     """
 
     torch_optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
@@ -40,6 +45,11 @@ class Recipe:
     torch_schedule: Callable[[Any], Any] | None = None
     numpy_schedule: Callable[[Any], Any] | None = None
     epoch_steps: int = 1
+    states: Mapping[str, str | None] = field(default_factory=dict)
+
+    def shows(self, state: str) -> bool:
+        """Return whether NumPy shows a state of torch's optimizer."""
+        return self.states.get(state, state) is not None
 
 
 def torch_steps(
@@ -58,26 +68,28 @@ def torch_steps(
     optimizer = recipe.torch_optimizer(module.parameters())
     schedule = recipe.torch_schedule(optimizer) if recipe.torch_schedule else None
     with ExitStack() as stack:
-        stack.enter_context(shared_masks.on_torch(module, seed))
         if probe is not None:
             settings = probe.dimensions, probe.epsilon, probe.number
             stack.enter_context(perturbation.perturbed(module, *settings, parameters=False))
             _move_weights(module, probe)
         for number, (inputs, targets) in enumerate(batches, start=1):
-            outputs = module(torch.tensor(inputs, dtype=dtype))
+            call = call_of(mapped(lambda _, x: torch_targets(x, dtype), inputs, np.ndarray))
             goals = torch_targets(targets, dtype)
-            if probe is not None:
-                outputs = perturbation.nudge_logits(outputs, goals, probe.epsilon, probe.number)
-            loss = criterion(outputs, goals)
-            optimizer.zero_grad()
-            loss.backward()
+            # Several runs go on side by side: what is changed for one is put back after each step.
+            with shared_masks.on_torch(module, seed + number), arithmetic(dtype):
+                outputs = module(*call.args, **call.kwargs)
+                if probe is not None:
+                    outputs = perturbation.nudge_logits(outputs, goals, probe.epsilon, probe.number)
+                loss = criterion(outputs, goals)
+                optimizer.zero_grad()
+                loss.backward()
             rate = optimizer.param_groups[0]["lr"]
             optimizer.step()
             if schedule is not None and number % recipe.epoch_steps == 0:
                 schedule.step()
             if probe is not None:
                 _move_weights(module, probe)
-            yield _torch_tensors(module, optimizer, loss, float(rate), dtype)
+            yield _torch_tensors(module, optimizer, loss, float(rate), recipe)
 
 
 def _move_weights(module: nn.Module, probe: Probe) -> None:
@@ -92,17 +104,16 @@ def _torch_tensors(
     optimizer: torch.optim.Optimizer,
     loss: Tensor,
     rate: float,
-    dtype: torch.dtype,
+    recipe: Recipe,
 ) -> Tensors:
-    tensors: Tensors = {
-        ("", "loss"): np.array(loss.detach().numpy()),
-        ("", "learning rate"): np.array(rate),
-    }
+    tensors: Tensors = {("", "loss"): np.array(loss.detach().numpy())}
+    if recipe.shows("learning rate"):
+        tensors["", "learning rate"] = np.array(rate)
     for name, parameter in module.named_parameters():
         layer, _, leaf = name.rpartition(".")
         tensors[layer, leaf] = np.array(parameter.detach().numpy())
         for kind, value in optimizer.state[parameter].items():
-            if kind != "step" and isinstance(value, Tensor):
+            if kind != "step" and isinstance(value, Tensor) and recipe.shows(kind):
                 tensors[layer, f"{kind} of {leaf}"] = np.array(value.numpy())
     saved = module.state_dict()
     for name, buffer in module.named_buffers():
@@ -113,30 +124,51 @@ def _torch_tensors(
 
 
 def numpy_steps(
-    network: Network, batches: Sequence[Batch], recipe: Recipe, seed: int
+    network: Network, batches: Sequence[Batch], recipe: Recipe, seed: int, dtype: np.dtype
 ) -> Iterator[Tensors]:
-    """Train a NumPy network in place and give its tensors after each step."""
-    optimizer = recipe.numpy_optimizer(network)
+    """Train a NumPy network in place and give its tensors after each step, the loss in a dtype."""
+    optimizer = recipe.numpy_optimizer(unwrapped(network))
     schedule = recipe.numpy_schedule(optimizer) if recipe.numpy_schedule else None
+    rate_name = recipe.states.get("learning rate", "lr")
     set_mode(network, train=True)
-    with shared_masks.on_numpy(network, seed), np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         for number, (inputs, targets) in enumerate(batches, start=1):
-            loss = recipe.numpy_criterion.forward(network.forward(inputs), targets)
-            network.backward(recipe.numpy_criterion.backward())
-            rate = optimizer.lr
+            call = call_of(inputs)
+            with shared_masks.on_numpy(network, seed + number):
+                outputs = network.forward(*call.args, **call.kwargs)
+                loss = recipe.numpy_criterion.forward(outputs, targets)
+                network.backward(recipe.numpy_criterion.backward())
+            rate = getattr(optimizer, rate_name) if rate_name else None
             optimizer.step()
             if schedule is not None and number % recipe.epoch_steps == 0:
                 schedule.step()
-            tensors: Tensors = {
-                ("", "loss"): np.asarray(loss, inputs.dtype),
-                ("", "learning rate"): np.array(float(rate)),
-            }
+            tensors: Tensors = {("", "loss"): np.asarray(loss, dtype)}
+            if rate is not None:
+                tensors["", "learning rate"] = np.array(float(rate))
             for name, value in {**network.parameters(), **network.buffers()}.items():
                 layer, _, leaf = name.rpartition(".")
                 tensors[layer, leaf] = np.array(value)
-            for key, value in optimizer.state_dict().items():
-                kind, _, name = key.partition(".")
-                if name:
-                    layer, _, leaf = name.rpartition(".")
-                    tensors[layer, f"{kind} of {leaf}"] = np.array(value)
-            yield tensors
+            yield tensors | _states(network, optimizer, recipe)
+
+
+def _states(network: Network, optimizer: Optimizer, recipe: Recipe) -> Tensors:
+    """Return a NumPy optimizer's state under torch's names for states and parameters.
+
+    What belongs to no parameter, such as a number of steps, is left out.
+    """
+    torch_names = {theirs: ours for ours, theirs in recipe.states.items()}
+    kinds: dict[str, dict[str, Any]] = {}
+    parameters = sorted(unwrapped(network).parameters(), key=len, reverse=True)
+    for path, value in getattr(optimizer, "state_dict", dict)().items():
+        for name in parameters:
+            if path.endswith(f".{name}") or path.startswith(f"{name}."):
+                kind = path.removesuffix(f".{name}").removeprefix(f"{name}.")
+                kinds.setdefault(torch_names.get(kind, kind), {})[name] = np.array(value)
+                break
+    tensors: Tensors = {}
+    for kind, arrays in kinds.items():
+        named = network.to_torch(arrays) if isinstance(network, Renamed) else arrays
+        for name, value in named.items():
+            layer, _, leaf = name.rpartition(".")
+            tensors[layer, f"{kind} of {leaf}"] = value
+    return tensors

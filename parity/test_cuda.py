@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from torch import nn
 import numpy_models
 import torch_models
 from parity import ParityError
-from parity.cuda import assert_parity_on_device, judge_device, round_to_tf32, tf32_reference
+from parity.cuda import assert_parity_on_device, judge_device
 from parity.networks import NetworkCase, network_cases
+from parity.precision import FORMATS, round_to_tf32, rounded_runs
 from parity.runs import Task, run_torch
 
 NO_DEVICE = "needs a CUDA device, and this torch sees none"
@@ -88,8 +90,8 @@ def _coarse(x: torch.Tensor, keep: float) -> torch.Tensor:
 def test_tf32_passes_its_own_rule_and_fails_the_strict_one(case: NetworkCase, rng) -> None:
     module, task = task_of(case, rng)
     tensors = imitated(module, task, 1)
-    assert not judge_device("strict", module, task, tensors, tf32=False).passed
-    verdict = judge_device("tf32", module, task, tensors, tf32=True)
+    assert not judge_device("strict", module, task, tensors).passed
+    verdict = judge_device("tf32", module, replace(task, format="tf32"), tensors)
     assert verdict.passed, str(verdict)
 
 
@@ -97,20 +99,21 @@ def test_tf32_passes_its_own_rule_and_fails_the_strict_one(case: NetworkCase, rn
 def test_five_bits_fail_the_rule_for_tf32(case: NetworkCase, rng) -> None:
     module, task = task_of(case, rng)
     tensors = imitated(module, task, 64)
-    verdict = judge_device("coarse", module, task, tensors, tf32=True)
+    verdict = judge_device("coarse", module, replace(task, format="tf32"), tensors)
     assert {check.tensor for check in verdict.failures} >= {"output"}
 
 
 def test_the_rounded_reference_leaves_the_module_alone(rng) -> None:
     module, task = task_of(CASES[0], rng)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    tf32_reference(module, task)
+    rounded_runs(module, task, FORMATS["bfloat16"])
     assert all(torch.equal(before[name], t) for name, t in module.state_dict().items())
     assert not any(layer._forward_hooks for layer in module.modules())
 
 
 def test_bad_input_is_one_sentence(rng) -> None:
-    module, network = nn.Linear(3, 2), numpy_models.Sequential(numpy_models.Linear(3, 2))
+    module = nn.Linear(3, 2)
+    network = numpy_models.Sequential(numpy_models.Linear(3, 2)).to(np.float64)
     with pytest.raises(ParityError, match="a device is compared in float32"):
         assert_parity_on_device(module, network, np.ones((2, 3)), device="cpu")
     if not torch.cuda.is_available():

@@ -11,7 +11,8 @@ import numpy_models
 import torch_models
 from parity import ParityError
 from parity.networks import NetworkCase, network_cases
-from parity.onnx import compare_with_onnxruntime, export, run_onnxruntime
+from parity.onnx import compare_with_onnxruntime, export
+from parity.sides import OnnxFile
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"needs {package}, of the extra 'onnx'")
@@ -48,10 +49,17 @@ def test_any_batch_size_after_export(rng) -> None:
         inputs = rng.random((size, 1, 28, 28)).astype(np.float32)
         with torch.no_grad():
             expected = module(torch.from_numpy(inputs)).numpy()
-        np.testing.assert_allclose(run_onnxruntime(model, inputs), expected, atol=1e-5)
+        np.testing.assert_allclose(OnnxFile(model).forward(inputs), expected, atol=1e-5)
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ParityError, match=r"onnxruntime is not installed: pip install"):
-        run_onnxruntime(b"", np.zeros((1, 1), np.float32))
+        OnnxFile(b"")
+
+
+def test_a_damaged_file_is_one_sentence(tmp_path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(ParityError, match=r"onnxruntime cannot read .*model\.onnx"):
+        OnnxFile(path)

@@ -1,50 +1,181 @@
-"""Weight transfer: the identity map on names, strict in both directions.
+"""Weight transfer: every parameter and buffer, strict in both directions.
 
-Parameters and buffers have one name, shape, layout and dtype on both sides, so nothing is ever
-renamed, transposed or cast; anything that does not match stops the transfer before a single number
-has moved. Values are copied: no array and tensor ever share memory afterwards.
+Without ``names=`` both sides have one name, shape and layout for everything; with it, a side is
+seen through `Renamed`, and is then like any other. Nothing is ever cast, and anything that does not
+match stops the transfer before a single number has moved. Values are copied: no array and tensor
+ever share memory afterwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from parity.names import Arrays, Names, Shape, proposals, resolve
 from parity.protocol import Network, ParityError, arrays_of, kind_of
 
 
-def to_numpy(torch_module: nn.Module, numpy_network: Network) -> None:
+def to_numpy(
+    torch_module: nn.Module, numpy_network: Network, names: Mapping[Any, Any] | None = None
+) -> None:
     """Copy every parameter and buffer of a torch module into a NumPy network, in place.
+
+    Args:
+        torch_module: where they come from.
+        numpy_network: where they go.
+        names: the network's names and layouts, where they are not torch's: see `parity.names`.
 
     Raises:
         ParityError: on a missing or extra name or another shape or dtype, and then nothing is
             copied; or if the network hands out copies of its arrays.
     """
-    tensors, arrays = _matched(torch_module, numpy_network)
-    for name, array in arrays.items():
-        array[...] = tensors[name].detach().cpu().numpy()
-    held = _arrays(numpy_network)
-    for name, array in arrays.items():
-        if not np.array_equal(held[name], array, equal_nan=True):
-            raise ParityError(
-                f"{type(numpy_network).__name__} did not keep what was transferred into {name}: "
-                "parameters() and buffers() must give the arrays themselves, not copies"
-            )
+    network = renamed(torch_module, numpy_network, names)
+    tensors, _ = _matched(torch_module, network)
+    assign(network, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
 
 
-def to_torch(numpy_network: Network, torch_module: nn.Module) -> None:
+def to_torch(
+    numpy_network: Network, torch_module: nn.Module, names: Mapping[Any, Any] | None = None
+) -> None:
     """Copy every parameter and buffer of a NumPy network into a torch module, in place.
 
     Raises:
         ParityError: on a missing or extra name or another shape or dtype; nothing is copied.
     """
-    tensors, arrays = _matched(torch_module, numpy_network)
+    tensors, arrays = _matched(torch_module, renamed(torch_module, numpy_network, names))
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(torch.from_numpy(np.array(arrays[name])))
+
+
+def assign(network: Network, values: Mapping[str, np.ndarray]) -> None:
+    """Copy arrays into a network, by its method ``assign`` or into its parameters and buffers.
+
+    Raises:
+        ParityError: if the network hands out copies of its arrays.
+    """
+    if callable(own := getattr(network, "assign", None)):
+        own(values)
+        return
+    arrays = _arrays(network)
+    for name, value in values.items():
+        arrays[name][...] = value
+    held = _arrays(network)
+    for name, value in values.items():
+        if not np.array_equal(held[name], value, equal_nan=True):
+            raise ParityError(
+                f"{type(network).__name__} did not keep what was transferred into {name}: "
+                "parameters() and buffers() must give the arrays themselves, not copies"
+            )
+
+
+class Renamed:
+    """A network seen under torch's names and layouts; all else is the network's own.
+
+    Args:
+        wrapped: an object of `parity.protocol.Network` with names of its own.
+        names: how they correspond to torch's.
+    """
+
+    def __init__(self, wrapped: Network, names: Names) -> None:
+        self.wrapped, self._names = wrapped, names
+        self._summands: Arrays = {}  # what was assigned, where only a sum is kept
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Torch's buffers that the network has none of."""
+        return self._names.absent
+
+    def parameters(self) -> Arrays:
+        """Return copies of the parameters: what is to reach the network goes through `assign`."""
+        arrays = self._names.to_torch(arrays_of(self.wrapped, "parameters"))
+        for name, (given, sum_then) in self._summands.items():
+            arrays[name] = given if sum_then is None else given + (arrays[name] - sum_then)
+        return arrays
+
+    def gradients(self) -> Arrays:
+        """Return the gradients."""
+        return self._names.to_torch(arrays_of(self.wrapped, "gradients"))
+
+    def buffers(self) -> Arrays:
+        """Return copies of the buffers."""
+        return self._names.to_torch(arrays_of(self.wrapped, "buffers"))
+
+    def to_torch(self, arrays: Mapping[str, Any]) -> Arrays:
+        """Return arrays named and laid out as the network's parameters under torch's names."""
+        return self._names.to_torch(arrays)
+
+    def assign(self, values: Mapping[str, np.ndarray]) -> None:
+        """Copy arrays under torch's names into the network."""
+        assign(self.wrapped, self._names.to_other(values))
+        held = self._names.to_torch(arrays_of(self.wrapped, "parameters"))
+        for rule in self._names.rules:
+            for name in rule.shapes if rule.adds and rule.shapes.keys() <= values.keys() else ():
+                # The first stands for what the sum moves by; the others stay as they were.
+                first = name == next(iter(rule.shapes))
+                self._summands[name] = values[name].copy(), held[name] if first else None
+
+    def part(self, layer: str, network: Any) -> Any:
+        """Return a layer of the network under torch's name for it; itself if the map lacks it.
+
+        What it calls its arrays is found by the arrays' identity, or else by the ends of names.
+        """
+        if not self._names.concern(layer):
+            return network
+        whole, local = _arrays(self.wrapped), dict[str, str]()
+        for name, array in _arrays(network).items():
+            same = [other for other, held in whole.items() if _same(held, array)]
+            alike = [other for other in whole if f".{other}".endswith(f".{name}")]
+            local |= dict.fromkeys(same or alike, name)
+        return _view(network, self._names.part(layer, local))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "wrapped" not in self.__dict__:  # while it is being copied
+            raise AttributeError(name)
+        value = getattr(self.wrapped, name)
+        if name == "layers" and isinstance(value, Mapping):
+            return {layer: self.part(layer, member) for layer, member in value.items()}
+        return self.part(name, value)
+
+
+def renamed(module: nn.Module, network: Any, names: Mapping[Any, Any] | None) -> Any:
+    """Return a network seen under a module's names and layouts; itself if there is no map.
+
+    Raises:
+        ParityError: if the map does not fit the module or the network.
+    """
+    if not names:
+        return network
+    resolved = resolve(names, module)
+    held = _arrays(network)
+    for rule in resolved.rules:
+        for name in rule.order.keys() - held:
+            raise ParityError(
+                f"names= has {' and '.join(rule.shapes)} as {name}, and {type(network).__name__} "
+                f"has only {', '.join(held)}"
+            )
+    return _view(network, resolved)
+
+
+def unwrapped(network: Any) -> Any:
+    """Return a network as it is under its own names."""
+    return network.wrapped if isinstance(network, Renamed) else network
+
+
+def _view(network: Any, names: Names) -> Renamed:
+    """Return the network under other names; in messages it keeps the name of its class."""
+    return type(type(network).__name__, (Renamed,), {})(network, names)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Return whether two arrays, or two views made anew at every call, are the same memory."""
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        return False
+    return a.__array_interface__ == b.__array_interface__
 
 
 @overload
@@ -76,16 +207,20 @@ def tied(torch_module: nn.Module) -> list[list[str]]:
     return [names for names in groups.values() if len(names) > 1]
 
 
-def _arrays(numpy_network: Network) -> dict[str, np.ndarray]:
-    return arrays_of(numpy_network, "parameters") | arrays_of(numpy_network, "buffers")
+def _arrays(network: Network) -> dict[str, np.ndarray]:
+    return arrays_of(network, "parameters") | arrays_of(network, "buffers")
 
 
 def _matched(
-    torch_module: nn.Module, numpy_network: Network
+    torch_module: nn.Module, network: Network
 ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
     """Return both sides' parameters and buffers after checking that they correspond."""
-    tensors = dict(torch_module.state_dict(keep_vars=True))
-    arrays = _arrays(numpy_network)
+    if getattr(network, "frozen", False):
+        return {}, {}
+    absent = getattr(network, "absent", ())
+    state = torch_module.state_dict(keep_vars=True)
+    tensors = {name: tensor for name, tensor in state.items() if name not in absent}
+    arrays = _arrays(network)
     for names in tied(torch_module):  # of which one is enough
         if arrays.keys() & names:
             tensors = {n: t for n, t in tensors.items() if n in arrays or n not in names}
@@ -95,11 +230,26 @@ def _matched(
         if name in arrays:
             faults += _difference(name, tensors[name], arrays[name])
     if faults:
+        entries = ", ".join(proposals(*_left_over(tensors, arrays)))
         raise ParityError(
-            f"torch's {type(torch_module).__name__} and NumPy's {type(numpy_network).__name__} "
+            f"torch's {type(torch_module).__name__} and NumPy's {type(network).__name__} "
             f"do not match: {'; '.join(faults)}"
+            + (f"; by shape and order it could be names={{{entries}}}" if entries else "")
         )
     return tensors, arrays
+
+
+def _left_over(
+    tensors: Mapping[str, Tensor], arrays: Mapping[str, Any]
+) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Return the shapes of what has no counterpart of its name and shape, on either side."""
+    torch = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    other = {name: a.shape for name, a in arrays.items() if isinstance(a, np.ndarray)}
+
+    def left(side: dict[str, Shape], counterpart: dict[str, Shape]) -> dict[str, Shape]:
+        return {name: shape for name, shape in side.items() if counterpart.get(name) != shape}
+
+    return left(torch, other), left(other, torch)
 
 
 def _difference(name: str, tensor: Tensor, array: np.ndarray) -> list[str]:
