@@ -5,7 +5,7 @@
 #
 #   benchmarks/first_contact.sh FOLDER [DEVICE]
 #
-# DEVICE is cuda, or cpu to rehearse with shorter limits. What the machine lacks may lie in .whl/ as
+# DEVICE is cuda, or cpu to rehearse with shorter runs. What the machine lacks may lie in .whl/ as
 # wheels, and MNIST in .mnist/; neither is needed where it is there already.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -18,26 +18,31 @@ if compgen -G ".whl/*.whl" >/dev/null; then
   python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target /tmp/first-contact .whl/*.whl
   export PYTHONPATH="/tmp/first-contact${PYTHONPATH:+:$PYTHONPATH}"
 fi
-data=mnist short=()
-[ "$device" = cpu ] && data=digits short=(trainer.epochs=2)
+data=mnist short=() images=() seeds=5 many=30
+[ "$device" = cpu ] && data=digits short=(trainer.epochs=2) images=(--images 2000) seeds=2 many=2
+deadline=470
 
 # part NAME SECONDS COMMAND…: run a command under a limit, keep what it prints, say how it ended.
 part() {
-  local name="$1" seconds="$2" started=$SECONDS status=0
+  local name="$1" seconds="$2" started=$SECONDS status=0 left=$((deadline - SECONDS))
   shift 2
-  [ "$device" = cpu ] && seconds=$((seconds < 60 ? seconds : 60))
+  [ "$left" -gt 0 ] || left=1
+  [ "$seconds" -lt "$left" ] || seconds=$left
   timeout --kill-after=5 "$seconds" "$@" >"$folder/$name.log" 2>&1 || status=$?
-  printf '%-14s status %3d  %3d s\n' "$name" "$status" $((SECONDS - started)) | tee -a "$folder/parts.txt"
+  printf '%-20s status %3d  %3d s\n' "$name" "$status" $((SECONDS - started)) | tee -a "$folder/parts.txt"
 }
 
-# train NAME SECONDS SETTING…: train into a folder of its own and keep its record.
+# train NAME SECONDS SETTING…: train into a folder of its own, one run or a sweep, and keep its records.
 train() {
-  local name="$1" seconds="$2" place
+  local name="$1" seconds="$2" place file kept
   shift 2
-  place="$(mktemp -d)/run"
-  part "$name" "$seconds" python3 train.py data=$data "hydra.run.dir=$place" "$@" "${short[@]}"
-  cp "$place/summary.json" "$folder/$name.json" 2>/dev/null
-  cp "$place/metrics.csv" "$folder/$name.csv" 2>/dev/null
+  place="$(mktemp -d)"
+  part "$name" "$seconds" python3 train.py "data=$data" "hydra.run.dir=$place/run" "hydra.sweep.dir=$place/sweep" \
+    "$@" "${short[@]}"
+  for file in "$place"/run/{summary.json,metrics.csv} "$place"/sweep/*/summary.json; do
+    kept="${file#"$place"/}"
+    [ -f "$file" ] && cp "$file" "$folder/$name-${kept//\//-}"
+  done
 }
 
 # resume_exactly: kill -9 a deterministic run, go on with it, and compare it with the plain run.
@@ -57,17 +62,23 @@ export -f resume_exactly
 export device
 
 date -u >"$folder/parts.txt"
-part machine 20 python3 -c "import torch, numpy, platform; print(platform.platform(), torch.__version__,
-numpy.__version__, torch.version.cuda, *([torch.cuda.get_device_name()] if torch.cuda.is_available() else []))"
+part machine 20 python3 -c "import hydra, torch, torchvision, numpy, platform
+print(platform.python_version(), platform.platform(), hydra.__file__)
+print(torch.__version__, torchvision.__version__, numpy.__version__, torch.version.cuda)
+print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'no CUDA device')"
 part driver 5 nvidia-smi
 part pytest 90 python3 -m pytest -q -m cuda
-part epoch 120 python3 -m benchmarks.epoch --device "$device" --json "$folder/epoch.json"
-part resume 40 bash -c resume_exactly
+for recipe in r1_lenet5_tanh r0_lenet5_relu r2_deepcnn21; do
+  part "epoch-$recipe" 90 python3 -m benchmarks.epoch --device "$device" --recipe "$recipe" --rounds 2 \
+    --json "$folder/epoch-$recipe.json" "${images[@]}"
+done
+part resume 60 bash -c resume_exactly
 for model in lenet5_tanh lenet5_relu deepcnn21; do
   train "$model-torch" 15 "model=$model" backend=torch "device=$device" trainer.epochs=2
   train "$model-numpy" 25 "model=$model" backend=numpy trainer.epochs=2
 done
-train r1 20 experiment=r1_lenet5_tanh "device=$device"
-train r1-reading 20 experiment=r1_lenet5_tanh "device=$device" optimizer.lr=1e-4
-train ninety-nine 15 experiment=ninety_nine backend=torch "device=$device"
+train r1 60 study=seeds experiment=r1_lenet5_tanh backend=torch "device=$device" "seed=range($seeds)"
+train r1-reading 60 study=seeds experiment=r1_lenet5_tanh backend=torch "device=$device" "seed=range($seeds)" \
+  optimizer.lr=1e-4
+train ninety-nine 60 study=seeds experiment=ninety_nine backend=torch "device=$device" "seed=range($many)"
 cat "$folder/parts.txt"

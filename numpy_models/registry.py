@@ -6,9 +6,12 @@ import importlib
 import inspect
 import pkgutil
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy_models.sequential import Sequential
+
+if TYPE_CHECKING:
+    from pretrained import Weights
 
 
 def network_class(name: str) -> type[Sequential]:
@@ -42,12 +45,29 @@ def _networks_in(path: str) -> list[type[Sequential]]:
     ]
 
 
-def build(name: str, **arguments: Any) -> Sequential:
+def build(name: str, *, weights: str | Weights | None = None, **arguments: Any) -> Sequential:
     """Return a new network of the class in ``numpy_models/<name>.py``.
 
+    Args:
+        name: the file's stem, for example "lenet5_relu".
+        weights: "mnist" for those that come with the project, or what ``pretrained.load``
+            returned; the network is then in evaluation mode, and its attribute ``pretrained``
+            holds them with their preprocessing and record. None: all parameters are zero.
+        arguments: passed to the network's class.
+
     Raises:
-        ValueError: if there is no such network, or it does not take these arguments.
+        ValueError: if there is no such network, it does not take these arguments, or there are no
+            such weights.
     """
+    if weights is not None:
+        from pretrained import chosen
+
+        trained = chosen(name, weights, arguments)
+        net = build(name, **(dict(trained.arguments) | arguments))
+        net.load_state_dict(trained.state)
+        net.eval()
+        net.pretrained = trained  # type: ignore[attr-defined]
+        return net
     cls = network_class(name)
     accepted = inspect.signature(cls).parameters
     unknown = sorted(set(arguments) - set(accepted))

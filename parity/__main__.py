@@ -1,4 +1,4 @@
-"""The command line: ``python -m parity check | kernels | replay | faults | report``.
+"""The command line: ``python -m parity check`` and the other commands that ``--help`` lists.
 
 Exit status 0: everything agrees; 1: a disagreement, or a planted fault that survived; 2: something
 that cannot be run or written, said in one sentence; 130: interrupted.
@@ -41,6 +41,10 @@ def _run(words: list[str]) -> int:
         from parity.report import command as report
 
         return report(words[1:])
+    if words[:1] in (["grade"], ["exercise"]):
+        from parity.grading import command as classroom
+
+        return classroom.COMMANDS[words[0]](words[1:])
     options = _parser().parse_args(words)
     if options.command == "faults":
         from parity.faults.command import command
@@ -92,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     faults = commands.add_parser("faults", help="plant every known fault and print the kill matrix")
     faults.add_argument("--only", metavar="TEXT", default="", help="faults whose name has TEXT")
     faults.add_argument("--json", metavar="FILE", help="write the matrix there too")
+    commands.add_parser("grade", help="grade a class's submissions; see grade --help")
+    commands.add_parser("exercise", help="write a folder to start from; see exercise --help")
     commands.add_parser("report", help="write the HTML and JSON report; see report --help")
     return parser
 

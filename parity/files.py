@@ -1,14 +1,40 @@
-"""Writing files that are either whole or not there."""
+"""Files that are either whole or not there, and that may be a stranger's."""
 
 from __future__ import annotations
 
+import lzma
+import math
 import os
+import stat
+import struct
 import sys
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+
 from parity.protocol import ParityError
+
+#: What is read of a file, compressed or not, and how many arrays.
+MAX_BYTES = 2**30
+MAX_ARRAYS = 10_000
+#: What zipfile and NumPy raise on files that are damaged, encrypted or shorter than they say.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+)
 
 
 def check_writable(path: Path) -> None:
@@ -42,6 +68,52 @@ def write(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise ParityError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` file; whatever its bytes, nothing in it is executed.
+
+    At most `MAX_BYTES` are read and, twice as many, held once they are decompressed.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no such file, is damaged, or is too large.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a device may have no end
+        raise ValueError("it is not a regular file")
+    too_large = f"it holds more than the {MAX_BYTES:,} bytes that are read"
+    if status.st_size > MAX_BYTES:
+        raise ValueError(too_large)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > MAX_BYTES:
+                raise ValueError(too_large)
+            if len(members) > MAX_ARRAYS:
+                raise ValueError(f"it holds more than {MAX_ARRAYS:,} arrays")
+            return {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
+    except _DAMAGE as error:
+        raise ValueError(str(error)) from error
+
+
+def _array(data: bytes) -> np.ndarray:
+    """Return the array of an ``.npy`` file's bytes, of which there must be as many as it says."""
+    content = BytesIO(data)
+    version = np.lib.format.read_magic(content)
+    header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if header is None:
+        raise ValueError(f"it has an array in version {version} of the format")
+    shape, fortran, dtype = header(content)
+    if dtype.kind not in "fiubU":
+        raise ValueError(f"it has an array of {dtype}")
+    if math.prod(shape) * dtype.itemsize != len(data) - content.tell():
+        raise ValueError(f"it has an array of shape {str(shape)[:60]} and other data")
+    flat = np.frombuffer(data, dtype, offset=content.tell()).copy()
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,12 @@ import torch_models
 from parity.pair import Pair
 from parity.steps import Batch, Recipe
 from parity.witness import witnesses
+from training.environment import CONF
 
 SAMPLES, BATCH = 8, 4
 STEPS, EPOCH_STEPS, STEP_SIZE = 25, 4, 3  # the rate is halved after 12 and after 24 steps
 
-_CONFIGURATIONS = Path(__file__).parents[1] / "conf" / "model"
+_CONFIGURATIONS = CONF / "model"
 
 # Each report's optimizer. R1's rate of 1e-5 would hardly move a weight in 25 steps, so its network
 # runs at 1e-3; R3 and R4 state no rate.

@@ -7,7 +7,6 @@ again from the factory named in the file, so replay only files whose named facto
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -147,10 +146,7 @@ def load(path: Path) -> Reproduction:
         ParityError: if the file is missing, damaged or not a reproduction.
     """
     try:
-        if path.exists() and not zipfile.is_zipfile(path):
-            raise ParityError(f"{path} is not a reproduction: it is no .npz file")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = files.read_arrays(path)
         facts = json.loads(str(arrays.pop("facts")))
         if facts["format"] != FORMAT:
             raise ParityError(f"{path} has format {facts['format']}; this version reads {FORMAT}")
@@ -164,12 +160,14 @@ def load(path: Path) -> Reproduction:
         if not task.arrays:
             raise KeyError("inputs")
         known = {name: facts[name] for name in _FACTS}
+        _check_facts(facts, arrays)
+    except ParityError:
+        raise
     except FileNotFoundError:
         raise ParityError(f"there is no file {path}") from None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, ParityError):
-            raise
-        raise ParityError(f"{path} is not a reproduction, or is damaged: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = "".join(filter(str.isprintable, str(error)))[:200]
+        raise ParityError(f"{path} is not a reproduction, or is damaged: {reason}") from error
     tensors: dict[str, Tensors] = {"torch": {}, "numpy": {}}
     for key, value in arrays.items():
         side, _, place = key.partition("/")
@@ -189,6 +187,26 @@ def load(path: Path) -> Reproduction:
     )
 
 
+def _check_facts(facts: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse facts of other types than those that `save` writes.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    kinds = {"train": bool, "seed": int, "factory": str, "arguments": dict, "layer": str}
+    for name, kind in {**kinds, "message": str, "versions": dict}.items():
+        if type(facts[name]) is not kind:
+            raise ValueError(f"its {name} is {facts[name]!r:.40}")
+    texts = [facts["factory"], facts["layer"], *facts["versions"], *facts["versions"].values()]
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise ValueError("it holds text that cannot be printed")
+    if facts["seed"] < 0:
+        raise ValueError(f"its seed is {facts['seed']!r:.40}")
+    for name, array in arrays.items():
+        if array.dtype.kind == "U":
+            raise ValueError(f"{name} holds text")
+
+
 def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
     """Run a reproduction again on the pair imported anew.
 
@@ -196,7 +214,7 @@ def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
         The verdict now, and the largest change of torch's own values since the recording.
 
     Raises:
-        ParityError: if the pair cannot be imported or no longer takes the recorded weights.
+        ParityError: if the pair cannot be imported or no longer takes what was recorded.
     """
     pair = load_pair(reproduction.factory, reproduction.arguments)
     setting = _setting(pair.setting(reproduction.task.train), reproduction.layer)
@@ -217,11 +235,13 @@ def replay(reproduction: Reproduction) -> tuple[Comparison, float]:
     )
     try:
         module.load_state_dict({n: torch.from_numpy(v) for n, v in reproduction.weights.items()})
-    except RuntimeError as error:
+        comparison = hold(replace(setting, task=task))
+        values = run_torch(module, task, task.precision)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, ParityError):
+            raise
         reason = " ".join(str(error).split())
-        raise ParityError(f"the recorded weights no longer fit: {reason}") from error
-    comparison = hold(replace(setting, task=task))
-    values = run_torch(module, task, task.precision)
+        raise ParityError(f"the recorded weights and task no longer fit: {reason}") from error
     changes = [
         float(np.nanmax(np.abs(values[place] - value), initial=0.0))
         for place, value in reproduction.torch_tensors.items()

@@ -11,8 +11,11 @@ from tests import house
 #: Package, or file: the project's packages that it may import, and the libraries that matter here.
 #: A longer name wins over a shorter one.
 RULES: dict[str, tuple[set[str], set[str]]] = {
-    "numpy_models": (set(), {"numpy"}),
-    "torch_models": (set(), {"torch"}),
+    "numpy_models": ({"numpy_models/registry.py"}, {"numpy"}),
+    "numpy_models/registry.py": ({"numpy_models", "pretrained"}, set()),
+    "torch_models": ({"torch_models/registry.py"}, {"torch"}),
+    "torch_models/registry.py": ({"torch_models", "pretrained"}, {"torch"}),
+    "pretrained": ({"training/data"}, {"numpy", "safetensors"}),
     "training": (set(), {"threadpoolctl"}),
     "training/data": ({"training"}, {"numpy", "sklearn"}),
     "training/storage": ({"training"}, {"numpy", "safetensors"}),
@@ -39,6 +42,11 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"hydra", "omegaconf"},
     ),
     "train.py": ({"training/cli"}, set()),
+    "inference": (
+        {"pretrained", "training", "training/config", "training/data", "training/storage"}
+        | {"training/backends", "training/trainer", "numpy_models", "torch_models", "parity"},
+        {"numpy", "torch", "matplotlib", "PIL", "safetensors"},
+    ),
     "parity": (
         {"torch_models", "numpy_models", "training"},
         {"torch", "numpy", "matplotlib", "sklearn", "threadpoolctl"},
@@ -47,7 +55,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
 #: What stands above everything may import everything.
 ABOVE = ("benchmarks", "docs")
 HEAVY = {"torch", "torchvision", "numpy", "matplotlib", "sklearn", "hydra", "omegaconf"}
-HEAVY |= {"safetensors", "tensorboard", "tqdm", "threadpoolctl", "scipy", "jax"}
+HEAVY |= {"safetensors", "tensorboard", "tqdm", "threadpoolctl", "scipy", "jax", "PIL"}
 
 
 def package_of(path: str) -> str:

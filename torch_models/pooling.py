@@ -76,16 +76,6 @@ class _MaxPoolAllTies(torch.autograd.Function):
         ctx.save_for_backward(x, output)
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], x: Tensor, *geometry: Any
-    ) -> tuple[Tensor, int]:
-        """Pool the planes of several networks, which do not touch one another, as one batch."""
-        assert in_dims[0] is not None
-        x = x.movedim(in_dims[0], 0)
-        y = _MaxPoolAllTies.apply(x.flatten(0, 1), *geometry)
-        return y.unflatten(0, x.shape[:2]), 0
-
-    @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, y = ctx.saved_tensors

@@ -5,9 +5,13 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from pretrained import Weights
 
 _SUPPORT = {"adagrad", "adam", "dropout", "pooling", "registry", "residual"}
 
@@ -18,17 +22,29 @@ def names() -> list[str]:
     return sorted(found - _SUPPORT)
 
 
-def build(name: str, **arguments: Any) -> nn.Module:
+def build(name: str, *, weights: str | Weights | None = None, **arguments: Any) -> nn.Module:
     """Return a new network of ``torch_models/<name>.py``.
 
     Args:
         name: the file's stem, for example "lenet5_relu".
+        weights: "mnist" for those that come with the project, or what ``pretrained.load``
+            returned; the network is then in evaluation mode, and its attribute ``pretrained``
+            holds them with their preprocessing and record. None: untrained.
         arguments: passed to the network's class.
 
     Raises:
         ValueError: if there is no such network, its file does not define exactly one
-            ``nn.Module``, or the class does not take an argument (the accepted ones are listed).
+            ``nn.Module``, the class does not take an argument (the accepted ones are listed), or
+            there are no such weights.
     """
+    if weights is not None:
+        from pretrained import chosen
+
+        trained = chosen(name, weights, arguments)
+        net = build(name, **(dict(trained.arguments) | arguments))
+        net.load_state_dict({key: torch.tensor(a) for key, a in trained.state.items()})
+        net.pretrained = trained  # type: ignore[assignment]
+        return net.eval()
     network = network_class(name)
     accepted = inspect.signature(network).parameters
     unknown = [argument for argument in arguments if argument not in accepted]

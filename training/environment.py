@@ -9,6 +9,10 @@ import platform
 import sys
 from pathlib import Path
 
+_HERE = Path(__file__).resolve().parent
+#: The configuration's files: in this package where it is installed, beside it in a checkout.
+CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
+
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 

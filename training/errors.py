@@ -50,15 +50,21 @@ class DivergenceError(RunError):
 
 
 class StoppedError(KeyboardInterrupt):
-    """A signal ended the run after a save; like Ctrl-C, it also ends a sweep."""
+    """A signal ended the run after a save; like Ctrl-C, it also ends a sweep.
 
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.exit_status = 128 + signal_number
+    Args:
+        what: has happened.
+        number: the signal's.
+        command: goes on with the run.
+    """
+
+    def __init__(self, what: str, number: int, command: str = "") -> None:
+        super().__init__(f"{what}; go on with: {command}" if command else what)
+        self.what, self.number, self.exit_status = what, number, 128 + number
 
 
 class ProcessError(StoppedError):
-    """Another of the run's processes is gone or silent, without which a sweep cannot go on."""
+    """Another of the run's processes is gone or silent, without which it cannot go on."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 0)

@@ -5,12 +5,30 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from numpy_models import Dropout, Linear, ReLU, Tanh
+from numpy_models import Dropout, Layer, Linear, ReLU, Tanh
 from parity.faults.dropout import NotScaledInBackward
 from parity.faults.pooling import LastTie
-from parity.faults.record import Fault, Plant, Scene, become, scaled, sequence
+from parity.faults.record import Ledger, Plant, Scene, become, sequence
 
 
+def _varied(kind: type[Layer], layer: str) -> Plant:
+    """Plant where the pair is held on variations of its inputs."""
+    return sequence(become(layer, kind), lambda scene: setattr(scene, "vary", True))
+
+
+def _beside_torchs_dropout(layer: str, kind: type[Layer]) -> Plant:
+    return sequence(_torchs_own_dropout, become(layer, kind))
+
+
+def _torchs_own_dropout(scene: Scene) -> None:
+    scene.module.drop1 = nn.Dropout(0.3)
+
+
+fault = Ledger("blind spots", "out", "perceptron")
+FAULTS = fault.faults
+
+
+@fault("gradients clipped")
 class Clipping(Linear):
     """Gradients clipped at a size that they seldom have."""
 
@@ -39,6 +57,7 @@ class TextbookTanh(Tanh):
         return self._saved
 
 
+@fault("masks taken from a queue", "relu6", "overlapping")
 class QueuedMasks(ReLU):
     """Each forward adds a mask, each backward takes the oldest."""
 
@@ -50,6 +69,7 @@ class QueuedMasks(ReLU):
         return dy * self.masks.pop(0)
 
 
+@fault("weights of the first call kept")
 class FirstWeights(Linear):
     """The transposed weights of the first call, kept."""
 
@@ -60,6 +80,7 @@ class FirstWeights(Linear):
         return self.transposed @ dy
 
 
+@fault("weights of another forward in backward")
 class WeightsUntilBackward(Linear):
     """The weights of a forward, kept until backward has used them."""
 
@@ -79,6 +100,7 @@ class NoDropout(Dropout):
         return x.copy()
 
 
+@fault("output of the layer before overwritten")
 class OverwritingOutputs(Linear):
     """The memory of its input, which the layer before has kept, is used for something else."""
 
@@ -88,70 +110,17 @@ class OverwritingOutputs(Linear):
         return y
 
 
-def _varied(scene: Scene) -> None:
-    scene.vary = True
+class Enlarging(Linear):
+    def backward_batch_last(self, dy, input_gradient=True):
+        return 1.3 * super().backward_batch_last(dy, input_gradient)
 
 
-def _torchs_own_dropout(scene: Scene) -> None:
-    scene.module.drop1 = nn.Dropout(0.3)
-
-
-def _fault(name: str, layer: str, scene: str, *plants: Plant) -> Fault:
-    return Fault(name, "blind_spots", layer, scene, sequence(*plants))
-
-
-FAULTS = [
-    _fault("gradients clipped", "out", "perceptron", become("out", Clipping)),
-    _fault(
-        "gradient scaled by the first batch's size",
-        "out",
-        "perceptron",
-        become("out", FirstBatchSize),
-        _varied,
-    ),
-    _fault(
-        "tanh of two exponentials",
-        "tanh1",
-        "padded maxima",
-        become("tanh1", TextbookTanh),
-        _varied,
-    ),
-    _fault(
-        "last of tied zeros in max pooling", "s2", "odd pooling", become("s2", LastTie), _varied
-    ),
-    _fault("masks taken from a queue", "relu6", "overlapping", become("relu6", QueuedMasks)),
-    _fault("weights of the first call kept", "out", "perceptron", become("out", FirstWeights)),
-    _fault(
-        "weights of another forward in backward",
-        "out",
-        "perceptron",
-        become("out", WeightsUntilBackward),
-    ),
-    _fault(
-        "no dropout where torch has its own",
-        "drop1",
-        "dropout",
-        _torchs_own_dropout,
-        become("drop1", NoDropout),
-    ),
-    _fault(
-        "gradient not scaled behind torch's own dropout",
-        "drop1",
-        "dropout",
-        _torchs_own_dropout,
-        become("drop1", NotScaledInBackward),
-    ),
-    _fault(
-        "gradient × 1.3 behind torch's own dropout",
-        "f2",
-        "dropout",
-        _torchs_own_dropout,
-        scaled("f2", "input", 1.3),
-    ),
-    _fault(
-        "output of the layer before overwritten",
-        "out",
-        "perceptron",
-        become("out", OverwritingOutputs),
-    ),
-]
+fault.plant("gradient scaled by the first batch's size", _varied(FirstBatchSize, "out"))
+fault.plant("tanh of two exponentials", _varied(TextbookTanh, "tanh1"), "tanh1", "padded maxima")
+fault.plant("last of tied zeros in max pooling", _varied(LastTie, "s2"), "s2", "odd pooling")
+for name, layer, kind in (
+    ("no dropout where torch has its own", "drop1", NoDropout),
+    ("gradient not scaled behind torch's own dropout", "drop1", NotScaledInBackward),
+    ("gradient × 1.3 behind torch's own dropout", "f2", Enlarging),
+):
+    fault.plant(name, _beside_torchs_dropout(layer, kind), layer, "dropout")

@@ -123,7 +123,7 @@ def scene(name: str) -> Scene:
         shape, layers = _LAYERS[name]
     else:
         stem = name.partition(", ")[0]
-        arguments = {"depth": 4} if stem == "deepcnn21" else {}
+        arguments: dict[str, Any] = {"depth": 4} if stem == "deepcnn21" else {}
         network, module = ours.build(stem, **arguments), theirs.build(stem, **arguments)
         size = 32 if name == "lenet5_tanh" else 28
         return _scene(module, network, (1, size, size), name, optimizer)

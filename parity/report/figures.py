@@ -4,38 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from parity.tolerance import TensorCheck
+
 
 @dataclass(frozen=True)
-class Tensor:
-    """One tensor's verdict.
+class Tensor(TensorCheck):
+    """One tensor's verdict, with what the report tells besides.
 
     Attributes:
-        layer: layer name; empty for what belongs to the whole network.
-        tensor: for example "gradient of weight".
         shape: its shape in NumPy; empty for a scalar or where there is no array.
-        index: element with NumPy's worst error.
-        torch_value: torch's value there.
-        numpy_value: NumPy's value there.
-        error: NumPy's largest distance from the float64 reference.
-        torch_error: torch's own; None in float64, where torch is the reference.
-        budget: the error allowed.
-        share: error over budget.
-        passed: the verdict.
-        note: what is wrong besides the error's size.
+        torch_error: torch's largest distance from the float64 reference; None in float64, where
+            torch is the reference.
     """
 
-    layer: str
-    tensor: str
-    shape: tuple[int, ...]
-    index: tuple[int, ...]
-    torch_value: float
-    numpy_value: float
-    error: float
-    torch_error: float | None
-    budget: float
-    share: float
-    passed: bool
-    note: str
+    shape: tuple[int, ...] = ()
+    torch_error: float | None = None
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -240,22 +223,6 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Environment:
-    """Where the figures were measured."""
-
-    project: str
-    python: str
-    numpy: str
-    torch: str
-    system: str
-    processor: str
-    cores: int
-    numpy_blas: str
-    torch_blas: str
-    threads: int
-
-
-@dataclass(frozen=True)
 class Report:
     """All networks and where, when and with which seed they were measured.
 
@@ -263,14 +230,14 @@ class Report:
         date: UTC, ISO 8601.
         seed: of weights, images and dropout masks.
         seconds: time the measuring took.
-        environment: versions and machine.
+        environment: versions and machine, by what the page calls them.
         networks: in the order measured.
     """
 
     date: str
     seed: int
     seconds: float
-    environment: Environment
+    environment: dict[str, str]
     networks: list[Network]
 
     @property

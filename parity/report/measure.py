@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,34 +13,36 @@ from parity import networks
 from parity.assertions import assert_agreement
 from parity.comparison import hold
 from parity.localisation import kind_of_part, parts
-from parity.networks import NetworkCase, batches
+from parity.networks import NetworkCase, batches, optimizer_of, recipe
 from parity.numpy_runs import run_numpy
 from parity.pair import Pair
 from parity.protocol import DisagreementError, ParityError
-from parity.report import cases, figures, heat
+from parity.report import figures
+from parity.report.drawing import lay_out
 from parity.runs import Setting, references
-from parity.tolerance import TensorCheck, movement
+from parity.tolerance import movement
 from parity.trajectory import Trajectory, assert_trajectory
 from parity.transfer import to_numpy
 from parity.witness import witnesses
 
 DTYPES = ("float32", "float64")
+#: float64 runs from weights moved by a unit in the last place, which measure an envelope.
+TWINS = 3
 Factory = Callable[..., Pair]
 _Measured = tuple[figures.Tensor, np.ndarray | None]
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A tensor that may be drawn: its figures, NumPy's errors, and whether its layer is guilty."""
+class _Candidate(NamedTuple):
+    """A tensor that may be drawn: whether its layer is wrong by itself, verdict and errors."""
 
-    figures: figures.Tensor
-    errors: np.ndarray
     guilty: bool
+    tensor: figures.Tensor
+    errors: np.ndarray
     where: str
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
-        return self.guilty, *self.figures.rank
+        return self.guilty, *self.tensor.rank
 
 
 def measure(case: NetworkCase, seed: int, factory: Factory = networks.pair) -> figures.Network:
@@ -49,7 +51,7 @@ def measure(case: NetworkCase, seed: int, factory: Factory = networks.pair) -> f
     Args:
         case: the network.
         seed: of weights, images, targets and dropout masks.
-        factory: makes the pair from `cases.arguments_of`.
+        factory: makes the pair from `arguments_of`.
     """
     start = time.perf_counter()
     known = witnesses()
@@ -74,7 +76,11 @@ def measure(case: NetworkCase, seed: int, factory: Factory = networks.pair) -> f
             trainings.append(_training(case, _made(factory, case, dtype, seed), seed))
     except ParityError as error:
         return figures.Network(**facts, seconds=time.perf_counter() - start, problem=str(error))
-    chosen = max(worst, key=lambda candidate: candidate.rank, default=None)
+    drawn = None
+    if worst:
+        chosen = max(worst, key=lambda candidate: candidate.rank)
+        cells, layout = lay_out(chosen.errors)
+        drawn = figures.HeatMap(chosen.tensor, chosen.where, layout, cells)
     return figures.Network(
         **facts,
         seconds=time.perf_counter() - start,
@@ -82,13 +88,18 @@ def measure(case: NetworkCase, seed: int, factory: Factory = networks.pair) -> f
         parameters=sum(p.numel() for p in module.parameters()),
         runs=runs,
         trainings=trainings,
-        heat_map=_heat_map(chosen) if chosen else None,
+        heat_map=drawn,
     )
+
+
+def arguments_of(case: NetworkCase, dtype: str, seed: int) -> dict[str, Any]:
+    """Return the arguments with which `parity.networks.pair` makes a case, fit for JSON."""
+    return {"name": case.name, "dtype": dtype, "seed": seed, **case.arguments}
 
 
 def _made(factory: Factory, case: NetworkCase, dtype: str, seed: int) -> Pair:
     try:
-        return factory(**cases.arguments_of(case, dtype, seed))
+        return factory(**arguments_of(case, dtype, seed))
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ParityError(f"{case} cannot be built on both sides: {kind}{error}") from error
@@ -115,7 +126,7 @@ def _run(pair: Pair, train: bool) -> tuple[figures.Run, list[_Candidate]]:
 
 def _candidates(measured: list[_Measured], where: str, guilty: bool) -> list[_Candidate]:
     return [
-        _Candidate(tensor, errors, guilty, where)
+        _Candidate(guilty, tensor, errors, where)
         for tensor, errors in measured
         if errors is not None and errors.size > 1
     ]
@@ -166,42 +177,26 @@ def _tensors(setting: Setting) -> list[_Measured]:
             with np.errstate(invalid="ignore", over="ignore"):
                 errors = np.abs(value.astype(np.float64) - reference[place])
         shape = () if value is None else value.shape
-        measured.append((_figures(check, setting.layer or check.layer, shape, torch_error), errors))
+        facts = {**vars(check), "layer": setting.layer or check.layer}
+        tensor = figures.Tensor(**facts, shape=shape, torch_error=torch_error)
+        measured.append((tensor, errors))
     return measured
-
-
-def _figures(
-    check: TensorCheck, layer: str, shape: tuple[int, ...], torch_error: float | None
-) -> figures.Tensor:
-    return figures.Tensor(
-        layer=layer,
-        tensor=check.tensor,
-        shape=shape,
-        index=check.index,
-        torch_value=check.torch_value,
-        numpy_value=check.numpy_value,
-        error=check.error,
-        torch_error=torch_error,
-        budget=check.budget,
-        share=check.share,
-        passed=check.passed,
-        note=check.note,
-    )
 
 
 def _training(case: NetworkCase, pair: Pair, seed: int) -> figures.Training:
     dtype = pair.inputs.dtype.name
-    facts = dtype, cases.optimizer_of(case)
+    name, options = optimizer_of(case)
+    facts = dtype, f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
     try:
         trajectory = assert_trajectory(
             pair.torch_module,
             pair.numpy_network,
             batches(case.input, dtype, seed),
-            cases.recipe(case),
+            recipe(*optimizer_of(case)),
             seed=seed,
             name=pair.name,
             layers=pair.layers,
-            probes=cases.TWINS,
+            probes=TWINS,
         )
     except DisagreementError as error:
         steps = _steps(error.finding)
@@ -223,12 +218,7 @@ def _steps(trajectory: Trajectory) -> list[figures.Step]:
                 rate.torch_value,
                 loss.torch_value,
                 loss.numpy_value,
-                _figures(worst, worst.layer, (), None),
+                figures.Tensor(**vars(worst)),
             )
         )
     return steps
-
-
-def _heat_map(candidate: _Candidate) -> figures.HeatMap:
-    cells, layout = heat.lay_out(candidate.errors)
-    return figures.HeatMap(candidate.figures, candidate.where, layout, cells)

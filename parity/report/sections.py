@@ -7,7 +7,7 @@ import re
 from html import escape
 
 from parity.networks import STEPS
-from parity.report import cases, numbers, svg
+from parity.report import drawing, numbers
 from parity.report.figures import HeatMap, Layer, Network, Run, Tensor, Training
 
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
@@ -151,20 +151,18 @@ def _errors(tensor: Tensor | None, dtype: str) -> str:
 
 def _heat_map(drawn: HeatMap) -> str:
     tensor = drawn.tensor
-    name = f"{tensor.label} ({drawn.where})"
-    largest = numbers.magnitude(tensor.error)
     words = (
-        f"{name}, shape {numbers.shape(tensor.shape)}, drawn as {drawn.layout}. Worst element "
-        f"{list(tensor.index)}: torch {numbers.value(tensor.torch_value)}, NumPy "
-        f"{numbers.value(tensor.numpy_value)}, error {largest}, budget "
-        f"{numbers.magnitude(tensor.budget)}."
+        f"{tensor.label} ({drawn.where}), shape {numbers.shape(tensor.shape)}, drawn as "
+        f"{drawn.layout}. Worst element {list(tensor.index)}: torch "
+        f"{numbers.value(tensor.torch_value)}, NumPy {numbers.value(tensor.numpy_value)}, error "
+        f"{numbers.magnitude(tensor.error)}, budget {numbers.magnitude(tensor.budget)}."
     )
-    infinite = any(math.isinf(cell) for row in drawn.cells for cell in row)
-    red = " Red: not a finite number." if infinite else ""
-    picture = svg.heat_map(drawn.cells, f"Error of {name}", words)
+    if any(math.isinf(cell) for row in drawn.cells for cell in row):
+        words += " Red: not a finite number."
+    picture = f'<img src="{drawing.png(drawing.heat_map(drawn.cells))}" alt="Its errors">'
     return (
         f'<h3>Where the worst tensor errs</h3><figure class="beside">{picture}'
-        f"<figcaption>{escape(words)}<br>0{svg.heat_key()}{largest}{red}</figcaption></figure>"
+        f"<figcaption>{escape(words)}</figcaption></figure>"
     )
 
 
@@ -172,62 +170,15 @@ def _trainings(trainings: list[Training]) -> str:
     shown = [training for training in trainings if training.steps]
     if not shown:
         return ""
-    single, last = shown[0], shown[0].steps[-1]
-    losses = svg.plot(
-        [
-            svg.Series("torch", [step.torch_loss for step in single.steps]),
-            svg.Series("numpy", [step.numpy_loss for step in single.steps]),
-        ],
-        STEPS,
-        f"Training loss of both sides in {single.dtype}",
-        f"After {last.number} steps torch {last.torch_loss:.6g}, NumPy {last.numpy_loss:.6g}.",
-        marked=cases.RATE_CHANGES,
-    )
-    styles = {"float32": "single", "float64": "double"}
-    worst = [training.worst for training in shown]
-    shares = svg.plot(
-        [
-            svg.Series(styles[t.dtype], [step.worst.share for step in t.steps], marks=True)
-            for t in shown
-        ],
-        STEPS,
-        "Largest share of the envelope used at each step",
-        ", ".join(
-            f"{training.dtype} at most {numbers.share(step.worst.share)}"
-            for training, step in zip(shown, worst, strict=True)
-            if step is not None
-        ),
-        shares=True,
-        marked=cases.RATE_CHANGES,
-    )
-    legend = "".join(_legend(styles[t.dtype], t.dtype) for t in shown)
-    return (
-        f"<h3>{STEPS} steps of {escape(single.optimizer)}</h3><figure>"
-        f'<div class="figures"><div><div class="legend"><span>Loss, {single.dtype}</span>'
-        f"{_legend('torch', 'torch')}{_legend('numpy', 'NumPy')}</div>{losses}</div>"
-        f'<div><div class="legend"><span>Envelope used</span>{legend}'
-        f"{_legend('limit', 'limit')}</div>{shares}</div></div><figcaption>{_last_losses(shown)}"
-        " Dotted uprights: the rate is halved.</figcaption></figure>"
-    )
-
-
-def _last_losses(trainings: list[Training]) -> str:
     words = []
-    for training in trainings:
+    for training in shown:
         last = training.steps[-1]
         words.append(
             f"{training.dtype}: loss at step {last.number} torch "
             f"{numbers.value(last.torch_loss)}, NumPy {numbers.value(last.numpy_loss)}."
         )
-    return " ".join(words)
-
-
-def _legend(style: str, label: str) -> str:
-    line = f'<g class="{style}"><path d="M1 6H23"/>'
-    line += '<circle cx="12" cy="6" r="2"/></g>' if style in ("single", "double") else "</g>"
-    if style == "limit":
-        line = '<path class="limit" d="M1 6H23"/>'
+    picture = f'<img src="{drawing.png(drawing.training(shown))}" alt="Losses and envelopes used">'
     return (
-        f'<span><svg viewBox="0 0 24 12" width="24" height="12" aria-hidden="true">{line}</svg>'
-        f"{escape(label)}</span>"
+        f"<h3>{STEPS} steps of {escape(shown[0].optimizer)}</h3><figure>{picture}<figcaption>"
+        f"{' '.join(words)} Dotted uprights: the rate is halved.</figcaption></figure>"
     )

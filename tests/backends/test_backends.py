@@ -219,6 +219,20 @@ def test_flips_reach_the_network():
     assert results[1] == expected != results[0]
 
 
+def test_same_steps_on_moved_images():
+    """Without rotation and shift the losses are others; across backends they differ by rounding."""
+    losses = {}
+    for settings in ((), ("data.shift=2", "data.rotation=15", "data.flip=0.5")):
+        overrides = ("model=lenet5_tanh", "trainer.batch_size=32", *settings)
+        for name in BACKENDS:
+            backend, _ = opened(f"backend={name}", *overrides)
+            losses[settings, name] = run_steps(backend, overrides, 0, 0, 4).loss / 100
+    still, moved = ([losses[key] for key in losses if bool(key[0]) == moves] for moves in (0, 1))
+    # An interpolated pixel is the same to 1e-3 of 255.
+    assert abs(moved[0] - moved[1]) < 1e-3 / 255 * moved[0]
+    assert abs(still[0] - moved[0]) > 1e-3
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("scaling", ["unit", "standard", "raw"])
 def test_scaling(name, scaling):

@@ -134,3 +134,11 @@ def test_an_annotation_for_type_checkers_alone_is_no_mistake() -> None:
     check_arguments(ForTypeCheckers, ModelConfig("x", arguments={"sizes": 3}))
     with pytest.raises(ConfigError, match=r"model\.arguments\.size: x accepts sizes"):
         check_arguments(ForTypeCheckers, ModelConfig("x", arguments={"size": 3}))
+
+
+@pytest.mark.parametrize("package", SIDES)
+@pytest.mark.parametrize("name", ["deepcnn21", "lenet5_bn", "lenet5_relu"])
+def test_every_pool_of_a_network_gets_what_is_said_of_ties(package, name):
+    network = build(package, name, ties="all")
+    layers = network.leaves().values() if package == "numpy_models" else network.modules()
+    assert {layer.ties for layer in layers if hasattr(layer, "ties")} == {"all"}

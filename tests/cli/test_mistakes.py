@@ -52,6 +52,8 @@ CASES = {
     "device=gpu": r"device.*auto, cpu, cuda.*did you mean cuda",
     "data=minst": r"data=minst.*did you mean mnist",
     "data.flip=1.5": r"data\.flip must be at least 0 and at most 1",
+    "data.rotation=190": r"data\.rotation must be at least 0 and at most 180",
+    "data.validation=-1": r"data\.validation must be at least 0",
     "data.scaling=none": r"data\.scaling.*unit, standard, raw",
     "data.sampling=all": r"data\.sampling.*shuffle, replacement",
     "seed=-1": r"seed must be at least 0",
@@ -140,7 +142,6 @@ def test_combinations(arguments, pattern, call_main, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("launcher", "file", "extra"),
     [
-        ("joblib", "joblib", "sweep"),
         ("slurm", "submitit_slurm", "cluster"),
         ("submitit_local", "submitit_local", "cluster"),
     ],
@@ -163,7 +164,6 @@ def test_a_cluster_that_is_not_there(call_main, capsys, tmp_path, monkeypatch):
 
 
 def test_no_job_at_once(call_main, capsys, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs lenet-twins[sweep]")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
     assert call_main("--multirun", "seed=1,2", *joblib) == 2
     assert "hydra.launcher.n_jobs must be" in one_line(capsys)

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import training.config.composition
-from tests.support import train_py
+from tests.support import at_step, train_py
 
 pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
 
@@ -68,10 +68,40 @@ def test_the_hydra_resolver_knows_the_job(call_main, tmp_path) -> None:
         assert title == f"job {number} lenet5_relu"
 
 
-def test_jobs_of_one_name_keep_their_results(call_main, tmp_path) -> None:
-    sweep = ("--multirun", *QUICK, "seed=3,4", "hydra.sweep.subdir=same", "hydra.sweep.dir=all")
-    assert call_main(*sweep) == 0
-    assert len(list(tmp_path.glob("all/*/metrics.csv"))) == 2
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("hydra.run.dir=",), "hydra.run.dir is empty"),
+        (("hydra.run.dir='a\n'b",), "hydra.run.dir"),
+        (("hydra.run.dir=mine",), "is not empty: choose another folder with hydra.run.dir=..."),
+        (("--multirun", "seed=3,4", "hydra.sweep.subdir=same"), "several jobs the folder same"),
+        (("--multirun", "seed=3,4", "hydra.sweep.dir="), "hydra.sweep.dir is empty"),
+        (("--multirun", "seed=3,4", "hydra.sweep.dir=mine"), "choose another folder with hydra.s"),
+    ],
+)
+def test_what_is_there_is_never_written_over(arguments, words, call_main, tmp_path, capsys) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text("a user's own")
+    assert call_main(*QUICK, *arguments) == 2
+    assert words in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == [
+        "mine",
+        "mine/config.yaml",
+    ]
+    assert (tmp_path / "mine" / "config.yaml").read_text() == "a user's own"
+
+
+def test_a_run_that_died_before_its_first_save_is_begun_again(
+    call_main, tmp_path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        at_step(patch, 1, lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            call_main(*QUICK, "hydra.run.dir=run")
+    assert (tmp_path / "run" / "metrics.csv").exists()
+    assert call_main(*QUICK, "hydra.run.dir=run") == 0
+    assert call_main(*QUICK, "hydra.run.dir=run") == 2
 
 
 def test_a_mistake_in_the_first_job_leaves_nothing(call_main, tmp_path, capsys) -> None:

@@ -74,9 +74,9 @@ def test_a_sweep_of_its_own_needs_no_study(call_main, tmp_path) -> None:
 
 
 def test_a_network_is_introduced_once(call_main, tmp_path, capsys) -> None:
-    sweep = ("--multirun", "data=mnist", "seed=0,1", "hydra.sweep.dir=all", *QUICK)
-    for _ in range(2):
-        assert call_main(*sweep, "model=lenet5_relu,lenet5_bn") == 0
+    sweep = ("--multirun", "data=mnist", "seed=0,1", *QUICK)
+    for folder in ("one", "other"):
+        assert call_main(*sweep, f"hydra.sweep.dir={folder}", "model=lenet5_relu,lenet5_bn") == 0
         said = capsys.readouterr().out.splitlines()
         assert sum("on numpy (cpu, 1 thread)" in line for line in said) == 4
         assert [line.split()[1] for line in said if line.startswith("  total ")] == [
@@ -109,7 +109,6 @@ def test_a_signal_leaves_jobs_unstarted(job, words, call_main, capsys, monkeypat
 
 
 def test_jobs_side_by_side(tmp_path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs lenet-twins[sweep]")
     result = train_py(
         "--multirun",
         "hydra/launcher=joblib",

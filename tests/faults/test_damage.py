@@ -107,14 +107,18 @@ def test_hostile_states_are_refused(run, call_main, capsys):
     state = {name: np.array(array) for name, array in state.items()}
     for name, array in {
         "optimizer.step": np.array([1, 2]),
-        "optimizer.lr": np.asarray(np.nan),
-        "scheduler.last_epoch": np.asarray(-1),
+        "optimizer.lr": np.asarray(1e30),
+        "optimizer.exp_avg_sq.c1.bias": np.full(6, -1, np.float32),
+        "model.out.bias": np.full(10, np.nan, np.float32),
+        "optimizer.exp_avg.c1.bias": np.full(6, np.inf, np.float32),
+        "scheduler.last_epoch": np.asarray(3),
         "model.c1.bias": np.zeros(5, np.float32),
         "progress.rows": np.zeros((3, 8)),
     }.items():
         (run / NAME).write_bytes(forged(record, state | {name: array}))
         assert call_main("resume=run") == 2, name
-        assert capsys.readouterr().err.count("\n") == 1
+        assert (error := capsys.readouterr().err).count("\n") == 1
+        assert name in error or "learning rate" in error or "its run" in error
 
 
 def test_no_path_is_taken_from_a_checkpoint(run, call_main, tmp_path, monkeypatch):

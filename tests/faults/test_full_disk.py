@@ -92,17 +92,6 @@ def test_the_system_refuses_more_bytes(tmp_path):
     assert not list((tmp_path / "run").glob("*checkpoint*"))
 
 
-@pytest.mark.usefixtures("few_digits")
-def test_a_checkpoint_too_large_to_be_read_is_not_saved(call_main, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("training.storage.checkpoint.MAX_BYTES", 300_000)
-    assert call_main(*RUN, "hydra.run.dir=run") == 1
-    assert "it would have 74" in (line := one_line(capsys))
-    assert line.endswith(
-        "bytes, more than the 300,000 that are read; nothing of the run was saved before\n"
-    )
-    assert not list((tmp_path / "run").glob("*checkpoint*"))
-
-
 def test_standard_output_is_full(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")

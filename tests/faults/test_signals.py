@@ -61,7 +61,8 @@ def wait_for(stream, word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "number"), [("numpy", signal.SIGINT), ("torch", signal.SIGTERM)]
+    ("backend", "number"),
+    [("numpy", signal.SIGINT), ("torch", signal.SIGTERM), ("numpy", signal.SIGUSR1)],
 )
 def test_one_signal(backend, number, tmp_path):
     command = (str(ROOT / "train.py"), *ARGUMENTS, f"backend={backend}")

@@ -25,7 +25,7 @@ from training.backends.protocol import EpochPlan, LayerRow, State, Totals, check
 from training.backends.ranks import ALONE, Ranks
 from training.backends.streams import stream
 from training.config.schema import AdagradConfig, AdamConfig, Config, OptimizerConfig, SGDConfig
-from training.data import Dataset, flip_images
+from training.data import Dataset, flip_images, move_images
 from training.environment import available_cores, keep_freed_memory
 from training.errors import ConfigError
 
@@ -97,9 +97,8 @@ class NumpyBackend:
         """Take the plan's steps first..last-1."""
         plan = self._plan
         for step in range(first, last):
-            batch = slice(*plan.offsets[step : step + 2])
-            flips = None if plan.flips is None else plan.flips[batch]
-            self._step(plan.first_step + step, plan.indices[batch], flips)
+            batch = slice(*plan.offsets[step : step + 2].tolist())
+            self._step(plan.first_step + step, batch)
 
     def totals(self) -> Totals:
         """Return the epoch's sums so far."""
@@ -145,6 +144,11 @@ class NumpyBackend:
         state["scheduler.last_epoch"] = np.asarray(self._epoch)
         return state
 
+    def state_bytes(self) -> int:
+        """Return the bytes of a state after the first step."""
+        arrays = [*self.weights().values(), *self._optimizer.state_dict().values()]
+        return sum(np.asarray(array).nbytes for array in arrays)
+
     def load_state(self, state: State) -> None:
         """Continue from a state of either backend."""
         current = self._optimizer.state_dict()
@@ -163,18 +167,17 @@ class NumpyBackend:
             for name, layer, shape in self._net.output_shapes(self._image_shape)
         ]
 
-    def _step(
-        self, number: int, indices: NDArray[np.int64], flips: NDArray[np.bool_] | None
-    ) -> None:
-        """Train on one batch, of which each rank has a part."""
-        size = len(indices)
+    def _step(self, number: int, batch: slice) -> None:
+        """Train on a batch of the plan, of which each rank has a part."""
+        size = batch.stop - batch.start
         part = self._part(size)
-        images, labels = (
-            array[indices[part]]
-            for array in (self._dataset.train_images, self._dataset.train_labels)
-        )
-        if flips is not None:
-            images = flip_images(images, flips[part])
+        plan, own = self._plan, slice(batch.start + part.start, batch.start + part.stop)
+        indices = plan.indices[own]
+        images, labels = self._dataset.train_images[indices], self._dataset.train_labels[indices]
+        if plan.flips is not None:
+            images = flip_images(images, plan.flips[own])
+        if plan.moves is not None:
+            images = move_images(images, plan.moves[own])
         self._draw_masks(number, size, part)
         loss, logits = loss_and_gradients(
             self._net, self._criterion, self._input(images), labels, whole=size
@@ -194,13 +197,13 @@ class NumpyBackend:
         Fewer images than ranks are every rank's: all compute the same, and exchange nothing.
         """
         self._shared = size >= self._ranks.world > 1
-        return self._ranks.part(size) if self._shared else slice(size)
+        return self._ranks.part(size) if self._shared else slice(0, size)
 
     def _gather(self, moments: NDArray) -> list[NDArray]:
         """Return the moments of all parts of the batch, for batch normalisation."""
         return self._ranks.all_gather(moments) if self._shared else [moments]
 
-    def _input(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _input(self, images: NDArray[np.uint8 | np.float32]) -> NDArray[np.float32]:
         scaled = np.multiply(images[:, None], self._scale, dtype=np.float32)
         scaled += self._shift
         return scaled

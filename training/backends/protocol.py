@@ -28,12 +28,16 @@ class EpochPlan:
         offsets: int64 (steps + 1,); step i takes indices[offsets[i]:offsets[i + 1]].
         flips: bool (images,), which of them are mirrored left to right, or None for no image.
         first_step: the run's steps before this epoch; with i it addresses the dropout masks.
+        moves: float32 (images, 2, 3), where each pixel of an image comes from, as
+            `training.data.inverse_affine` has it, mirroring included; flips is then None. None
+            where no image is rotated or shifted.
     """
 
     indices: NDArray[np.int64]
     offsets: NDArray[np.int64]
     flips: NDArray[np.bool_] | None
     first_step: int
+    moves: NDArray[np.float32] | None = None
 
     @property
     def steps(self) -> int:
@@ -104,6 +108,9 @@ class Backend(Protocol):
     def state(self) -> State:
         """Return a copy of everything training changes, in the format above."""
 
+    def state_bytes(self) -> int:
+        """Return the bytes of a state after the first step."""
+
     def load_state(self, state: State) -> None:
         """Continue from a state of either backend.
 
@@ -127,6 +134,10 @@ def pixel_scale(scaling: str) -> tuple[np.float32, np.float32]:
     }[scaling]
 
 
+#: Arrays of an optimizer that are sums or means of squares.
+_SQUARES = ("optimizer.exp_avg_sq.", "optimizer.sum.")
+
+
 def check_state(
     state: Mapping[str, NDArray],
     weights: Mapping[str, NDArray],
@@ -136,13 +147,14 @@ def check_state(
     """Hold a state against the network that is to take it.
 
     Args:
-        state: in the format of `Backend.state`.
+        state: in the format of `Backend.state`, finite.
         weights: the network's parameters and buffers, for their names, shapes and dtypes.
         parameters: the names in weights that are parameters.
         kinds: the optimizer's arrays per parameter, for example exp_avg; none before step 1.
 
     Raises:
-        ValueError: naming what is missing, unknown, or of another shape or dtype.
+        ValueError: naming what is missing, unknown, of another shape or dtype, or negative where
+            it cannot be.
     """
     expected = {f"model.{name}": array for name, array in weights.items()}
     scalars = {"optimizer.step", "optimizer.lr", "scheduler.last_epoch"}
@@ -167,5 +179,7 @@ def check_state(
                 f"{name} has shape {given.shape} and dtype {given.dtype}, "
                 f"expected {array.shape} and {array.dtype}"
             )
-    if not all(np.isfinite(state[name]) and state[name] >= 0 for name in scalars):
-        raise ValueError(f"{', '.join(sorted(scalars))} must not be negative or infinite")
+    for name in sorted(expected.keys() | scalars):
+        squares = name.startswith(_SQUARES) or name.endswith("running_var")
+        if (squares or name in scalars) and not (state[name] >= 0).all():
+            raise ValueError(f"{name} must not be negative")

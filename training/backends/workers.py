@@ -8,7 +8,6 @@ to shared memory once.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import multiprocessing
 import os
@@ -26,6 +25,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from training.backends.shared_memory import Memory, Shared, SharedMemoryRanks
+from training.child_processes import follow_parent, signals_held, start_method
 from training.data import Dataset
 from training.errors import ConfigError, ProcessError, RunError, StoppedError
 
@@ -35,8 +35,6 @@ Program = Callable[[Dataset, SharedMemoryRanks], Any]
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 #: Seconds in which the other ranks may end when the program has.
 JOIN_SECONDS = 10
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @contextmanager
@@ -84,7 +82,7 @@ def _start(workers: list[BaseProcess], program: Program, dataset: Dataset, world
     images: Dataset | SharedDataset = dataset
     if context.get_start_method() != "fork":
         images = SharedDataset(dataset)
-    with _signals_held():
+    with signals_held():
         for rank in range(1, world):
             arguments = rank, shared, os.getpid(), program, images
             worker = context.Process(target=_work, args=arguments, daemon=True)
@@ -94,16 +92,6 @@ def _start(workers: list[BaseProcess], program: Program, dataset: Dataset, world
     if isinstance(images, SharedDataset):
         images.memory.close()
     return shared
-
-
-def start_method() -> str:
-    """Return how processes are started: forked on Linux, unless there are threads already.
-
-    A lock that another thread holds would stay locked in a forked process.
-    """
-    threads = "/proc/self/task"
-    alone = sys.platform == "linux" and os.path.isdir(threads) and len(os.listdir(threads)) == 1
-    return "fork" if alone else "spawn"
 
 
 class SharedDataset:
@@ -134,12 +122,8 @@ def _work(
     rank: int, shared: Shared, parent: int, program: Program, dataset: Dataset | SharedDataset
 ) -> None:
     """Be a rank other than 0, in a process of its own."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # rank 0 answers them
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    follow_parent(parent)
     leave = partial(_leave_without, parent)
-    leave()
     ranks = SharedMemoryRanks(rank, shared, leave)
     try:
         ranks.barrier()
@@ -173,16 +157,3 @@ def _check(workers: Sequence[BaseProcess], shared: Shared) -> None:
             reason = sentence or f"it ended with status {worker.exitcode}"
             error = ProcessError(f"rank {rank} of the {shared.world} processes: {reason}")
             raise error from (RuntimeError(f"in rank {rank}:\n{details}") if details else None)
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Keep a signal for the end of the block; processes started in it never see one."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,23 +1,87 @@
-"""A job's folder: claimed, with Hydra's record of the settings, and taken back if refused."""
+"""The folders of jobs and sweeps: claimed, with a record of the settings, taken back if refused.
+
+Rank 0 alone makes them, and writes.
+"""
 
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omegaconf import OmegaConf, read_write
 
 from training import environment
-from training.cli.jobs import Job
-from training.storage import run_folder
+from training.cli import resumption
+from training.cli.jobs import Job, Request
+from training.errors import ConfigError
+from training.storage.run_folder import JOBS, claim, hold
+
+SWEEP = "multirun.yaml"
 
 
-def begin(job: Job, wanted: Path, setting: str) -> Path:
-    """Return the job's folder, claimed, with Hydra's record of it; rank 0 alone writes."""
+@contextmanager
+def job_folder(
+    job: Job, wanted: Path, setting: str, numbered: bool = False, undo: bool = True
+) -> Iterator[Path]:
+    """Hold a job's folder; a new run's is made, and gets Hydra's record of the settings.
+
+    Args:
+        job: whose it is.
+        wanted: where it is, or is to be.
+        setting: which chooses it.
+        numbered: whether it may be another one where it cannot be had.
+        undo: whether to remove a new folder if the block refuses the settings.
+
+    Raises:
+        ConfigError: if it cannot be had.
+    """
     if environment.rank() > 0:
-        return wanted
-    directory = run_folder.claim(Path(wanted).absolute(), setting)
+        yield wanted
+    elif job.resumes:
+        with hold(wanted):
+            yield wanted
+    else:
+        there = _present(wanted)
+        with claim(wanted.absolute(), setting, numbered) as directory:
+            _record(job, directory)
+            try:
+                yield directory
+            except ConfigError:
+                if undo:
+                    _discard(directory, there)
+                raise
+
+
+@contextmanager
+def sweep_folder(request: Request) -> Iterator[Path]:
+    """Hold a sweep's folder; a new one's is made, and gets the list of its jobs.
+
+    Raises:
+        ConfigError: if it cannot be had.
+    """
+    wanted = request.directory.absolute()
+    if environment.rank() > 0:
+        yield wanted
+    elif request.resumes:
+        with hold(wanted):
+            yield wanted
+    else:
+        there = _present(wanted)
+        with claim(wanted, "hydra.sweep.dir", request.numbered) as place:
+            OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
+            resumption.save_jobs(place, request.jobs)
+            try:
+                yield place
+            except ConfigError:
+                for name in (SWEEP, JOBS):
+                    (place / name).unlink()
+                _discard(place, there)
+                raise
+
+
+def _record(job: Job, directory: Path) -> None:
     hydra = job.hydra.hydra
     with read_write(hydra):
         hydra.runtime.output_dir = str(directory)
@@ -27,21 +91,19 @@ def begin(job: Job, wanted: Path, setting: str) -> Path:
         OmegaConf.save(job.composed, record / "config.yaml")
         OmegaConf.save(job.hydra, record / "hydra.yaml")
         OmegaConf.save(hydra.overrides.task, record / "overrides.yaml")
-    return directory
 
 
-def present(wanted: Path) -> Path:
+def _present(wanted: Path) -> Path:
     """Return the innermost folder of a path that is there already."""
     wanted = wanted.absolute()
     return next(path for path in (wanted, *wanted.parents) if path.exists())
 
 
-def discard(directory: Path, present: Path) -> None:
-    """Remove a folder that `begin` has made, and those around it up to one that was there."""
-    if environment.rank() > 0:
-        return
-    shutil.rmtree(directory / ".hydra", ignore_errors=True)
+def _discard(directory: Path, present: Path) -> None:
+    """Remove a new, empty folder, and those around it up to one that was there."""
     directory = directory.absolute()
+    if [path.name for path in directory.iterdir()] == [".hydra"]:
+        shutil.rmtree(directory / ".hydra", ignore_errors=True)
     for folder in (directory, *directory.parents):
         if folder == present:
             return

@@ -14,13 +14,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from training.cli.jobs import Request
-from training.cli.running import note, report
+from training.cli.reporting import note, report
+from training.cli.request import Request
 from training.config import composition
 from training.config.checks import check
-from training.storage import run_folder
-from training.storage.run_folder import FAILURE
-from training.trainer.resume import quote
+from training.config.settings import quote
+from training.environment import CONF
+from training.storage.run_folder import FAILURE, claim, hold
 
 
 def hand_over(arguments: list[str]) -> None:
@@ -28,7 +28,7 @@ def hand_over(arguments: list[str]) -> None:
     composition.register()
     sys.argv[1:] = arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or it would print an error itself and end the process
-    hydra.main(str(composition.DIRECTORY), composition.NAME, version_base="1.3")(run_job)()
+    hydra.main(str(CONF), composition.NAME, version_base="1.3")(run_job)()
 
 
 def launch(request: Request, options: list[str]) -> int:
@@ -41,7 +41,8 @@ def launch(request: Request, options: list[str]) -> int:
     place, settings = request.directory, ["hydra.output_subdir=null"] if request.resumes else []
     key = "hydra.sweep.dir" if request.sweep else "hydra.run.dir"
     if not request.resumes:
-        place = run_folder.claim(place, key)
+        with claim(place, key, request.numbered) as place:
+            pass
     hand_over([*request.lines, *settings, f"{key}={quote(str(place))}", *options])
     if not request.sweep:
         return 0
@@ -60,7 +61,8 @@ def run_job(composed: DictConfig) -> float:
     job = HydraConfig.get()
     directory = Path(job.runtime.output_dir)
     try:
-        return run(check(composed), directory)
+        with hold(directory):
+            return run(check(composed), directory)
     except Exception as error:
         if job.mode != RunMode.MULTIRUN:
             raise

@@ -13,6 +13,8 @@ is another one alone that fails.
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import os
 import shutil
 import sys
@@ -23,19 +25,24 @@ from typing import NoReturn
 from training import environment
 from training.cli import jobs
 from training.cli.arguments import parse
-from training.cli.job_folders import begin, discard, present
+from training.cli.job_folders import job_folder
 from training.cli.launchers import hand_over, launch
+from training.cli.request import Request
 from training.cli.running import run_sweep
+from training.cli.side_by_side import check_number
 from training.errors import ConfigError, RunError, StoppedError, cannot_write
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
 PATIENCE = 5.0
+#: For encodings that lack them.
+_PLAIN = {"×": "x", "±": "+-", "ε": "eps"}
 
 
 def main() -> None:
     """Run what sys.argv asks for; exits with a status above 0 when it cannot be done."""
     show_all = bool(os.environ.get("HYDRA_FULL_ERROR"))
+    _open_streams()
     try:
         status = _main()
         sys.stdout.flush()
@@ -73,13 +80,10 @@ def _main() -> int:
     environment.prepare_blas("numpy" if numpy else "torch")
     if not request.plain:
         return launch(request, options)
-    if request.sweep:
-        return run_sweep(request)
-    _run_single(request)
-    return 0
+    return run_sweep(request) if request.sweep else _run_single(request)
 
 
-def _request(args: argparse.Namespace) -> jobs.Request:
+def _request(args: argparse.Namespace) -> Request:
     """Return what is asked for; every rank composes for itself what rank 0 has found sound."""
     request = None
     if environment.rank() == 0:
@@ -93,7 +97,7 @@ def _request(args: argparse.Namespace) -> jobs.Request:
     return request or jobs.follow(args, content)
 
 
-def _check_resources(request: jobs.Request) -> None:
+def _check_resources(request: Request) -> None:
     """Find out whether the processes and the launcher that the jobs need are there."""
     processes = environment.processes()
     if processes > 1 and any(job.config.backend.name == "numpy" for job in request.jobs):
@@ -106,10 +110,17 @@ def _check_resources(request: jobs.Request) -> None:
             f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
             "has started: leave one of them out"
         )
-    if request.sweep and request.launcher == "joblib" and request.hydra.launcher.n_jobs == 0:
+    if request.sweep and request.launcher == "joblib":
+        check_number(request.hydra.launcher.n_jobs)
+        if not request.plain:
+            raise ConfigError(
+                "hydra/launcher=joblib knows neither hydra.callbacks nor hydra.job.chdir, env_set "
+                "or env_copy: leave one of them out"
+            )
+    if request.resumes and not request.here:
         raise ConfigError(
-            "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
-            "cores, not 0"
+            f"hydra/launcher={request.launcher} cannot go on with a sweep: leave it out, or use "
+            "hydra/launcher=joblib"
         )
     if request.sweep and request.launcher == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
@@ -118,35 +129,50 @@ def _check_resources(request: jobs.Request) -> None:
         )
 
 
-def _run_single(request: jobs.Request) -> None:
-    """Run the one job of a request in its folder.
+def _run_single(request: Request) -> int:
+    """Run the one job of a request in its folder; return the exit status.
 
     Raises:
-        ConfigError: and then the folder is not there any more.
+        ConfigError: and then a new folder is not there any more.
         RunError, StoppedError: as `training.trainer`.
     """
     from training.trainer.trainer import run
 
     (job,) = request.jobs
-    if request.resumes:
-        # .hydra stays what it was when the run began; config.yaml says what it has become.
-        run(job.config, request.directory)
-        return
-    there = present(job.directory)
-    directory = begin(job, job.directory, "hydra.run.dir")
-    try:
+    wanted = request.directory if request.resumes else job.directory
+    with job_folder(job, wanted, "hydra.run.dir", request.numbered) as directory:
         run(job.config, directory)
-    except ConfigError:
-        discard(directory, there)
-        raise
+    return 0
 
 
-def _tell_finished(request: jobs.Request) -> None:
+def _tell_finished(request: Request) -> None:
     epochs = request.jobs[0].config.trainer.epochs or 0
+    if request.sweep:
+        print(f"{request.directory} has the results of all its jobs, nothing is left to do")
+        return
     print(
         f"{request.directory} already has its {epochs} epoch{'' if epochs == 1 else 's'}, nothing "
         f"is left to do: trainer.epochs={2 * epochs} goes on to twice as many"
     )
+
+
+def _open_streams() -> None:
+    """Have output be possible: closed streams lead nowhere, and what has no code is spelt out."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:  # or a file of results would take it
+        pass
+    os.close(handle)
+    codecs.register_error("spell", _spell)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="spell")
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return _PLAIN.get(error.object[error.start], "?"), error.start + 1
 
 
 def _known(error: BaseException) -> tuple[str, int] | None:

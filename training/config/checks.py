@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from training.config.limits import Limit
 from training.config.schema import Config, SGDConfig
-from training.config.settings import LOCAL, MAX_TEXT, covered, flatten
+from training.config.settings import overrides
 from training.errors import ConfigError, did_you_mean
 
 
@@ -27,8 +27,11 @@ def check(composed: DictConfig) -> Config:
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     _check_limits(config)
-    _check_texts(config)
     _check_together(config)
+    try:
+        overrides(asdict(config))
+    except ValueError as error:  # the run could not be resumed
+        raise ConfigError(str(error)) from error
     return config
 
 
@@ -50,18 +53,6 @@ def _check_limits(group: Any, prefix: str = "") -> None:
         limit = limit_of(type(group), field.name)
         if value is not None and limit and (objection := limit.objection(value)):
             raise ConfigError(f"{prefix}{field.name} {objection}")
-
-
-def _check_texts(config: Config) -> None:
-    """Refuse a text that a checkpoint could not give back."""
-    for key, value in flatten(asdict(config)).items():
-        if not isinstance(value, str) or covered(key, LOCAL):
-            continue
-        if len(value) > MAX_TEXT or not value.isprintable() or "${" in value:
-            raise ConfigError(
-                f"{key} must be one line of at most {MAX_TEXT} printable characters, without "
-                f"${{, not {value[:60]!r}"
-            )
 
 
 def _check_together(config: Config) -> None:

@@ -19,9 +19,9 @@ from training.config import schema
 from training.config.checks import check
 from training.config.schema import Config
 from training.config.suggestions import ERRORS, explain, first_line
+from training.environment import CONF
 from training.errors import ConfigError
 
-DIRECTORY = Path(__file__).resolve().parents[2] / "conf"
 NAME = "config"
 #: Characters of a setting's name: Hydra looks for a file of that name.
 MAX_KEY = 100
@@ -40,6 +40,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "normal": schema.NormalInitConfig,
     },
     "logger": {name: schema.LoggerConfig(name=name) for name in ("csv", "tensorboard")},
+    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/side_by_side.py).
+    "hydra/launcher": {"joblib": {"_target_": "training.cli.side_by_side.joblib", "n_jobs": -1}},
 }
 
 
@@ -66,14 +68,14 @@ def composer(
     Raises:
         ConfigError: if there is no such folder, and for what goes wrong inside the block.
     """
-    register()
-    root = Path(directory or DIRECTORY).resolve()
+    root = Path(directory or CONF).resolve()
     searched = [root] if beside is None else [root, Path(beside).resolve()]
     for path in searched:
         if not path.is_dir():
             raise ConfigError(f"there is no folder {path} of configuration files")
     extra = [f"hydra.searchpath=[file://{path}]" for path in searched[1:]]
     with initialize_config_dir(str(root), version_base="1.3", job_name="train"):
+        register()
         try:
             yield Composer(name or NAME, extra)
         except ConfigError:

@@ -93,6 +93,10 @@ class DataConfig:
         sampling: "shuffle" (every image once an epoch, last batch shorter) or "replacement"
             (report R0: full batches of independent draws).
         flip: probability of mirroring a training image left to right (report R1: 0.5).
+        shift: the greatest shift of a training image, in pixels, to each side and up or down.
+        rotation: the greatest rotation of a training image, in degrees, in either direction.
+        validation: so many images, the last of the training set, are held out of it and take the
+            test images' place; the test images are then not looked at.
     """
 
     name: Annotated[str, OneOf("auto", "mnist", "digits")] = MISSING
@@ -101,6 +105,9 @@ class DataConfig:
     scaling: Annotated[str, OneOf("unit", "standard", "raw")] = "standard"
     sampling: Annotated[str, OneOf("shuffle", "replacement")] = "shuffle"
     flip: Fraction = 0.0
+    shift: Annotated[float, Range(0, 128)] = 0.0
+    rotation: Annotated[float, Range(0, 180)] = 0.0
+    validation: Natural = 0
 
 
 @dataclass

@@ -38,7 +38,7 @@ ERRORS = (
 )
 
 #: Launchers that come with an extra of this project.
-_EXTRAS = {"joblib": "sweep", "submitit_local": "cluster", "submitit_slurm": "cluster"}
+_EXTRAS = {"submitit_local": "cluster", "submitit_slurm": "cluster"}
 
 _TYPES = {
     "Integer": "a whole number",

@@ -1,4 +1,4 @@
-"""What an epoch takes from the training images: their order, and which of them are flipped."""
+"""Which training images each step of an epoch takes."""
 
 from __future__ import annotations
 
@@ -33,19 +33,3 @@ def epoch_batches(
     assert sampling == "replacement"
     assert batch_size <= count
     return list(generator.integers(count, size=(steps or count // batch_size, batch_size)))
-
-
-def flip_decisions(count: int, p: float, generator: np.random.Generator) -> np.ndarray:
-    """Decide for each of `count` images whether to flip it: bool (count,), true with chance `p`.
-
-    Exactly `count` uniforms are taken from the generator, whatever `p` is.
-    """
-    return generator.random(count) < p
-
-
-def flip_images(images: np.ndarray, decisions: np.ndarray) -> np.ndarray:
-    """Return a copy of images (N, ..., W) in which those of a mask, bool (N,), are mirrored."""
-    assert decisions.dtype == np.bool_
-    result = images.copy()
-    result[decisions] = images[decisions][..., ::-1]
-    return result

@@ -47,8 +47,13 @@ def copy(source: Path, target: Path) -> None:
 def remove_leftovers(directory: Path) -> None:
     """Delete what processes that were killed while writing left in a folder."""
     for path in directory.iterdir():
-        if _LEFTOVER.fullmatch(path.name):
+        if is_leftover(path.name):
             path.unlink(missing_ok=True)
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether a file of that name is what a process left that was killed while writing."""
+    return _LEFTOVER.fullmatch(name) is not None
 
 
 def _beside(path: Path, kind: str) -> Path:

@@ -1,6 +1,6 @@
-"""A folder of its own for every run, also for two that start in the same second.
+"""A folder of its own for every run, which nobody else's files are in.
 
-A folder is claimed once, by the run it is made for, and held by every process that writes to it.
+A folder is held by the process that writes to it, from before its first file to after its last.
 """
 
 from __future__ import annotations
@@ -8,45 +8,79 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from training.errors import ConfigError
+from training.storage.checkpoint import NAME
+from training.storage.files import is_leftover
 
 SUMMARY = "summary.json"
 #: Why a job of a sweep has failed.
 FAILURE = "failure.txt"
+#: A sweep's jobs, from which it can be resumed.
+JOBS = "jobs.json"
+#: Says that the folder `.hydra` around it is ours; many other programs make one, too.
+MARK = Path(".hydra", "lenet-twins")
+#: What a run leaves that ends before its first save.
+_LEFT = {".hydra", "config.yaml", "metrics.csv", "steps.csv", "evaluations.csv", "tensorboard"}
+_LEFT |= {SUMMARY, FAILURE}
 
 
-def claim(wanted: Path, setting: str = "hydra.run.dir") -> Path:
-    """Make and return `wanted`, or `wanted_2`, `wanted_3`, ... where another run holds it.
+@contextmanager
+def claim(wanted: Path, setting: str = "hydra.run.dir", numbered: bool = False) -> Iterator[Path]:
+    """Make a folder for a new run, and hold it.
 
-    The folder `.hydra`, which every run needs anyway, marks the claim: making a folder either
-    succeeds or fails, so of two processes exactly one gets it. An empty folder can be claimed.
+    It may be there already if it is empty, or has nothing but what a run left that ended before
+    its first save.
 
     Args:
         wanted: the folder.
         setting: which chooses it.
+        numbered: take `wanted_2`, `wanted_3`, ... where it cannot be had.
 
     Raises:
-        ConfigError: if the folder cannot be made.
+        ConfigError: if the folder cannot be made, or is not empty.
     """
     remedy = f"choose another folder with {setting}=..."
     for number in itertools.count(1):
         directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            os.mkdir(directory / ".hydra")
-        except FileExistsError:
-            if directory.is_dir():
-                continue
-            raise ConfigError(f"{directory} is a file: {remedy}") from None
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write results to {directory}: {error.strerror}; {remedy}"
-            ) from error
-        return directory
-    raise AssertionError("unreachable")
+        with ExitStack() as held:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                held.enter_context(hold(directory))
+                _mark(directory)
+            except ConfigError as error:
+                if numbered:
+                    continue
+                raise ConfigError(f"{error}: {remedy}") from None
+            except FileExistsError:
+                raise ConfigError(f"{directory} is a file: {remedy}") from None
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot write results to {directory}: {error.strerror}; {remedy}"
+                ) from error
+            yield directory
+            return
+
+
+def _mark(directory: Path) -> None:
+    """Mark a folder as a run's.
+
+    Raises:
+        ConfigError: if it holds anything but what a run left that ended before its first save.
+    """
+    names = {path.name for path in directory.iterdir()}
+    if (directory / NAME).exists() or (directory / JOBS).exists():
+        raise ConfigError(f"{directory} holds a run already, with which resume=... goes on")
+    foreign = names and not (directory / MARK).exists()
+    if foreign or any(name not in _LEFT and not is_leftover(name) for name in names):
+        raise ConfigError(f"{directory} is not empty")
+    try:
+        (directory / MARK).parent.mkdir(exist_ok=bool(names))
+        (directory / MARK).touch()
+    except FileExistsError:  # another process was faster, on a file system without locks
+        raise ConfigError(f"{directory} is not empty") from None
 
 
 @contextmanager

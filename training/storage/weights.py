@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from training.storage.files import write_atomically
+
+#: Of a file that is read.
+MAX_BYTES = 256 * 2**20
+
+
+class WeightsError(ValueError):
+    """A file that holds no weights; the message says why."""
 
 
 def save_weights(path: Path, weights: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
@@ -24,6 +32,25 @@ def save_weights(path: Path, weights: Mapping[str, NDArray], metadata: Mapping[s
 def load_weights(path: Path) -> dict[str, NDArray]:
     """Return a file's arrays by name."""
     return load_file(path)
+
+
+def read_weights(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
+    """Return the arrays and the metadata of a file that may be a stranger's.
+
+    Raises:
+        WeightsError: if it is no safetensors file, or too large for one of weights.
+        OSError: if it cannot be read.
+    """
+    if not path.is_file():  # opening a pipe would wait for a writer
+        raise WeightsError("it is not a regular file")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise WeightsError(f"it has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return load_file(path), file.metadata() or {}
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        reason = "".join(filter(str.isprintable, str(error)))[:200]
+        raise WeightsError(f"it is damaged or is no safetensors file ({reason})") from error
 
 
 def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> bytes:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from training import environment
 from training.backends.protocol import Backend
-from training.config.schema import Config, ModelConfig
+from training.config.schema import Config
 from training.data import Dataset
 from training.storage import weights as weights_file
 from training.storage.files import write_atomically
@@ -108,9 +108,14 @@ def save_config(directory: Path, config: Config) -> None:
     (directory / FAILURE).unlink(missing_ok=True)
 
 
-def save_weights(directory: Path, weights: Mapping[str, NDArray], model: ModelConfig) -> None:
-    """Write parameters and buffers under torch's names, with the network they belong to."""
-    metadata = {"model": model.name, "arguments": json.dumps(model.arguments)}
+def save_weights(directory: Path, weights: Mapping[str, NDArray], config: Config) -> None:
+    """Write parameters and buffers under torch's names, with their network and its images."""
+    metadata = {
+        "model": config.model.name,
+        "arguments": json.dumps(config.model.arguments),
+        "image_size": str(config.model.image_size),
+        "scaling": config.data.scaling,
+    }
     weights_file.save_weights(directory / "weights.safetensors", weights, metadata)
 
 

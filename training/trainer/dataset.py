@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def load(config: Config, ranks: Ranks) -> Dataset:
         raise ConfigError(str(error)) from error
     if ranks.rank == 0:
         ranks.barrier()
+    if data.validation:
+        if data.validation >= len(dataset.train_labels):
+            raise ConfigError(
+                f"data.validation={data.validation} leaves none of the {len(dataset.train_labels)} "
+                "training images to train on"
+            )
+        dataset = held_out(dataset, data.validation)
+        if ranks.rank == 0:
+            print(dataset.note)
     count = len(dataset.train_labels)
     if data.sampling == "replacement" and config.trainer.batch_size > count:
         raise ConfigError(
@@ -34,6 +44,19 @@ def load(config: Config, ranks: Ranks) -> Dataset:
             "images: data.sampling=replacement takes full batches only"
         )
     return dataset
+
+
+def held_out(dataset: Dataset, count: int) -> Dataset:
+    """Return a data set whose last `count` training images take the test images' place."""
+    note = f"tested on {count:,} images held out of the training set, not on the test images"
+    return replace(
+        dataset,
+        train_images=dataset.train_images[:-count],
+        train_labels=dataset.train_labels[:-count],
+        test_images=dataset.train_images[-count:],
+        test_labels=dataset.train_labels[-count:],
+        note="; ".join(filter(None, [dataset.note, note])),
+    )
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGTERM
 from time import perf_counter
 
 from training.backends.protocol import Backend
@@ -16,14 +17,15 @@ from training.backends.ranks import Ranks
 from training.config.schema import Config
 from training.data import Dataset
 from training.errors import (
+    ConfigError,
     DivergenceError,
     OutputError,
     ProcessError,
     StoppedError,
     cannot_write,
 )
-from training.storage.checkpoint import NAME, not_finite
-from training.storage.tables import Mark
+from training.storage.checkpoint import MAX_HEADER_BYTES, NAME, check_size, not_finite
+from training.storage.tables import Mark, Row
 from training.trainer import artefacts, resume, signals
 from training.trainer.console import Console
 from training.trainer.evaluation import Scores
@@ -98,7 +100,19 @@ class RunRecord:
             self.say(saved.maker.followed_by(now, self.config))
 
     def begin(self) -> None:
-        """Write the run's settings into its folder."""
+        """Write the run's settings into its folder.
+
+        Raises:
+            ConfigError: if its checkpoints would be too large to be read.
+        """
+        rows = self.epochs * len(Row.columns()) * 8
+        try:
+            check_size(self.backend.state_bytes() + rows + MAX_HEADER_BYTES, self.directory / NAME)
+        except OSError as error:
+            raise ConfigError(
+                f"the run could not be resumed from its checkpoint: {error.strerror}; use a "
+                "smaller network, or fewer epochs"
+            ) from error
         if self.writes:
             artefacts.save_config(self.directory, self.config)
 
@@ -123,13 +137,14 @@ class RunRecord:
         """Leave weights, pictures and the summary of a finished run in its folder."""
         if not self.writes:
             return
-        artefacts.save_weights(self.directory, self.backend.weights(), self.config.model)
+        artefacts.save_weights(self.directory, self.backend.weights(), self.config)
         parts = self.config, self.backend.name, self.dataset, self.progress.rows, scores
         artefacts.draw(self.directory, *parts)
         self._summarise("finished")
         accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
+        kind = "validation" if self.config.data.validation else "test"
         self.console.say(
-            f"test accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
+            f"{kind} accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
         )
 
     @contextmanager
@@ -162,8 +177,8 @@ class RunRecord:
         """Return what tells of the signal; a rank that got none follows the one that did."""
         where = self.progress.where(self.epochs)
         stopped = f"stopped by {stop.name} {where}, all saved"
-        message = f"{stopped}; go on with: {resume.command(self.directory, self.config)}"
-        return StoppedError(message, stop.number or signals.SIGTERM)
+        command = resume.command(self.directory, self.config)
+        return StoppedError(stopped, stop.number or SIGTERM, command)
 
     def diverged(self, first: int) -> DivergenceError:
         """Return what tells that the loss is not finite since a step of the epoch under way."""

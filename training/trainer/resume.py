@@ -7,7 +7,6 @@ like the user's own, and never a path or an interpolation.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -17,20 +16,17 @@ from typing import Any, NamedTuple
 
 from training import environment
 from training.config.schema import Config
-from training.config.settings import LOCAL, RESUMABLE, covered, flatten
+from training.config.settings import LOCAL, RESUMABLE, covered, flatten, overrides, quote
 from training.errors import ConfigError
 from training.storage.checkpoint import NAME, CheckpointError, Content, newest, read
 from training.storage.run_folder import SUMMARY
 
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
 FORMAT = 2
-MAX_SETTINGS = 200
-MAX_TEXT = 500
+#: What is installed beside the checkout's train.py.
+COMMAND = "lenet-twins-train"
 #: Of a folder's runs, in the sentence that it is no run's itself.
 MAX_NAMED = 3
-
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLAIN = re.compile(r"[A-Za-z0-9_./+@%-]+")
 
 
 class Change(NamedTuple):
@@ -71,16 +67,21 @@ def _runs_inside(directory: Path) -> str:
 def is_finished(content: Content, config: Config) -> bool:
     """Return whether a checkpoint's run has all its epochs and all its results."""
     epochs, progress = config.trainer.epochs, content.record.get("progress")
-    try:
-        summary = json.loads((content.path.parent / SUMMARY).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
+    summary = summary_of(content.path.parent)
     return (
         isinstance(progress, dict)
-        and isinstance(summary, dict)
         and summary.get("status") == "finished"
         and epochs == progress.get("epoch") == summary.get("epochs")
     )
+
+
+def summary_of(directory: Path) -> dict[str, Any]:
+    """Return what a run's summary says; nothing where it cannot be read."""
+    try:
+        summary = json.loads((directory / SUMMARY).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str]) -> list[str]:
@@ -98,24 +99,21 @@ def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str
     given, groups = set(given), set(groups)
     known = {field.name for field in fields(Config)}
     config = saved_config(content)
+    try:
+        for key in config:
+            if key not in known:
+                raise ValueError(f"there is no setting {key[:60]!r}")
+        settings = overrides(config)
+    except ValueError as error:
+        raise ConfigError(f"{content.path}: {error}") from error
     result = []
-    for key, value in config.items():
-        if key not in known:
-            raise ConfigError(f"{content.path}: there is no setting {key[:60]!r}")
-        if key in groups and key in given:
-            continue
-        option = value.get("name") if isinstance(value, dict) else None
-        if key in groups and option is not None:
-            result.append(f"{key}={_text(option, content)}")
-    for key, value in _settings(config).items():
+    for group in groups - given:
+        if name := settings.get(f"{group}.name"):
+            result.append(f"{group}={name.partition('=')[2]}")
+    for key, override in settings.items():
         swapped = key.split(".")[0] in given & groups and key != "backend.threads"
-        if key in LOCAL or swapped:
-            continue
-        if not all(_KEY.fullmatch(part) for part in key.split(".")):
-            raise ConfigError(f"{content.path}: there is no setting {key[:60]!r}")
-        result.append(f"++{key}={_text(value, content)}")
-    if len(result) > MAX_SETTINGS:
-        raise ConfigError(f"{content.path}: its {len(result)} settings are no run's")
+        if not swapped:
+            result.append(override)
     return result
 
 
@@ -178,13 +176,12 @@ def record_of(config: Config) -> dict[str, Any]:
     return tree
 
 
-def command(directory: Path, config: Config) -> str:
-    """Return the command line that goes on with the run in directory."""
-    settings = [f"resume={quote(str(directory))}"]
+def command(directory: Path, config: Config, *more: str) -> str:
+    """Return the command line that goes on with the run in directory, with more settings."""
+    settings = [f"resume={quote(str(directory))}", *more]
     if config.data.root is not None:
         settings.append(f"data.root={quote(config.data.root)}")
-    program = sys.argv[0] if sys.argv[0].endswith(".py") else "train.py"
-    return " ".join(map(_shell_word, [*_starter(), program, *settings]))
+    return " ".join(map(_shell_word, [*_program(), *settings]))
 
 
 def _shell_word(word: str) -> str:
@@ -193,44 +190,22 @@ def _shell_word(word: str) -> str:
     return quoted if quoted == word or set(word) & set('"$`\\!') else f'"{word}"'
 
 
-def quote(value: str) -> str:
-    """Return text as Hydra's grammar needs it."""
-    return value if _PLAIN.fullmatch(value) else _quoted(value)
-
-
-def _quoted(value: str) -> str:
-    # The grammar doubles backslashes only where they stand before a quotation mark.
-    escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", value)
-    trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return f"'{escaped}{trailing * chr(92)}'"
-
-
-def _starter() -> list[str]:
-    """Return what starts a program in as many processes as this one was started in."""
-    if environment.processes() == 1:
-        return ["python"]
+def _program() -> list[str]:
+    """Return what starts this program, in as many processes as this one was started in."""
+    script, processes = sys.argv[0], environment.processes()
+    if processes == 1 and Path(script).name == COMMAND:
+        return [COMMAND]
+    program = script if script.endswith(".py") else "train.py"
+    if processes == 1:
+        return ["python", program]
+    if Path(script).name == COMMAND:
+        program = script
     here = environment.local_processes()
-    machines = environment.processes() // here
+    machines = processes // here
     nodes = [f"--nnodes={machines}", "..."] if machines > 1 else []
-    return ["torchrun", *nodes, f"--nproc_per_node={here}"]
+    return ["torchrun", *nodes, f"--nproc_per_node={here}", program]
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings by their dotted names; a group without any has none."""
     return {key: value for key, value in flatten(config).items() if value != {}}
-
-
-def _text(value: Any, content: Content) -> str:
-    """Return a JSON value in Hydra's grammar; text stays text, whatever it looks like."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return repr(value)
-        case str() if len(value) <= MAX_TEXT and value.isprintable() and "${" not in value:
-            return _quoted(value)
-        case list() if len(value) <= MAX_SETTINGS:
-            return f"[{','.join(_text(item, content) for item in value)}]"
-    raise ConfigError(f"{content.path}: it holds a setting that no run has ({str(value)[:60]!r})")

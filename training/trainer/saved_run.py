@@ -34,6 +34,8 @@ from training.trainer.progress import Progress
 ROWS = "progress.rows"
 #: An epoch under way is one pass in an order drawn from these: with others it begins anew.
 EPOCH = ("seed", "data", "dataset", "trainer.batch_size", "trainer.steps_per_epoch")
+#: The schedule multiplies step by step; this much, relatively, that may round in 10⁸ epochs.
+RATE_ROUNDING = 1e-7
 #: What the learning rate follows from.
 LEARNING_RATE = ("optimizer.lr", "scheduler")
 
@@ -145,6 +147,8 @@ class SavedRun:
             if self.progress.step > plan.steps:
                 raise ValueError(f"it stands at step {self.progress.step} of {plan.steps}")
             backend.load_state(self.state)
+            if int(self.state["scheduler.last_epoch"]) != self.progress.epoch:
+                raise ValueError("its schedule stands elsewhere than its run")
         except ValueError as error:
             raise ConfigError(f"resume={config.resume}: {error}") from error
         return words, self.progress.step < stood
@@ -156,10 +160,13 @@ class SavedRun:
 
     def _adapt(self, config: Config, changes: list[resume.Change]) -> None:
         """Make changed settings take effect from here on."""
+        rate = _scheduled_rate(config, self.progress.epoch)
         if _concern(changes, LEARNING_RATE):
-            schedule, done = config.scheduler, self.progress.epoch
-            falls = done // schedule.step_size if schedule.step_size else 0
-            self.state["optimizer.lr"] = np.asarray(config.optimizer.lr * schedule.gamma**falls)
+            self.state["optimizer.lr"] = np.asarray(rate)
+        elif not np.allclose(
+            self.state.get("optimizer.lr", rate), rate, rtol=RATE_ROUNDING, atol=1e-300
+        ):
+            raise ValueError(f"its learning rate is not the {rate:.3g} of its settings")
         if _concern(changes, EPOCH):
             self.progress = Progress(epoch=self.progress.epoch, rows=self.progress.rows)
 
@@ -197,6 +204,13 @@ def clean_up(directory: Path, passed_over: str | None) -> None:
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Return what tells a run's data from others."""
     return {"name": dataset.name, "train_images": len(dataset.train_labels)}
+
+
+def _scheduled_rate(config: Config, epoch: int) -> float:
+    """Return the learning rate after so many epochs."""
+    schedule = config.scheduler
+    falls = epoch // schedule.step_size if schedule.step_size else 0
+    return config.optimizer.lr * float(np.float64(schedule.gamma) ** falls)
 
 
 def _concern(changes: list[resume.Change], settings: tuple[str, ...]) -> bool:

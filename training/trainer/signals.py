@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask a run to stop after its step; the same again ends it at once."""
+"""SIGINT and its like ask a run to stop after its step; another one ends it at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from signal import SIGINT, SIGTERM
+from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 
-WATCHED = (SIGINT, SIGTERM)
+from training.child_processes import STOP_SIGNALS
 
 
 class StopRequest:
@@ -36,7 +36,7 @@ class StopRequest:
         files of a run are replaced whole, so it does no harm in the middle of a save.
         """
         self.number = number
-        for each in WATCHED:
+        for each in STOP_SIGNALS:
             if signal.getsignal(each) == self.receive:
                 signal.signal(each, signal.SIG_DFL)
         with suppress(OSError):  # print cannot be used inside a handler
@@ -44,18 +44,38 @@ class StopRequest:
             os.write(2, text.encode())
 
 
+class SharedStopRequest(StopRequest):
+    """One that processes started with it see, too."""
+
+    def __init__(self) -> None:
+        self._shared = RawValue("i", 0)
+
+    @property
+    def number(self) -> int | None:  # type: ignore[override]
+        """Return the signal's number, if one has come."""
+        return self._shared.value or None
+
+    @number.setter
+    def number(self, number: int | None) -> None:
+        self._shared.value = number or 0
+
+
 @contextmanager
-def listen(rank: int = 0) -> Iterator[StopRequest]:
-    """Watch for both signals within the block, except those the process was told to ignore.
+def listen(rank: int = 0, request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Watch for the signals within the block, except those the process was told to ignore.
 
     A signal to a job of several ranks is rank 0's to answer; the others ignore it, since saving
     takes all of them.
+
+    Args:
+        rank: of this process.
+        request: which notes the signal, where another process is to know of it or may get it.
     """
-    request = StopRequest()
+    request = request or StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for number in WATCHED}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     watched = [n for n, handler in before.items() if handler not in (signal.SIG_IGN, None)]
     for number in watched:
         signal.signal(number, signal.SIG_IGN if rank else request.receive)

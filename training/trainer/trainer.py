@@ -8,7 +8,6 @@ decide alike.
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,7 @@ from training.backends.ranks import Ranks
 from training.config.limits import parse_interval
 from training.config.schema import DEFAULT_EPOCHS, Config
 from training.data import Dataset
-from training.errors import (
-    StoppedError,
-)
-from training.storage.run_folder import hold
+from training.errors import StoppedError
 from training.trainer import signals
 from training.trainer.console import Console, heading
 from training.trainer.dataset import load
@@ -38,20 +34,26 @@ from training.trainer.record import RunRecord
 from training.trainer.recorder import Recorder
 
 
-def run(config: Config, directory: Path, introduce: bool = True) -> float:
+def run(
+    config: Config,
+    directory: Path,
+    introduce: bool = True,
+    stop: signals.StopRequest | None = None,
+) -> float:
     """Train, print, and leave the results in directory; return the test accuracy.
 
     Args:
         config: checked.
-        directory: the run's own folder.
+        directory: the run's own folder, which this process holds.
         introduce: whether to print the network's table.
+        stop: what a signal to another process is known by.
 
     Raises:
         ConfigError: for what a user can repair.
         OutputError: if the results cannot be written.
         DivergenceError: if the loss becomes infinite or not a number.
         ProcessError: if another rank is gone.
-        StoppedError: after SIGINT or SIGTERM; everything is then saved.
+        StoppedError: after a signal that asks for it; everything is then saved.
     """
     ranks = process_ranks()
     check_logger(config)
@@ -60,21 +62,26 @@ def run(config: Config, directory: Path, introduce: bool = True) -> float:
     if config.trainer.epochs is None:
         chosen, epochs = f"the default for {dataset.name}", DEFAULT_EPOCHS[dataset.name]
         config = replace(config, trainer=replace(config.trainer, epochs=epochs))
-    program = partial(train, directory=directory, chosen=chosen, introduce=introduce)
+    program = partial(train, directory=directory, chosen=chosen, introduce=introduce, stop=stop)
     with all_ranks(program, config, dataset, ranks) as ranks:
         return program(config, dataset, ranks)
 
 
 def train(
-    config: Config, dataset: Dataset, ranks: Ranks, directory: Path, chosen: str, introduce: bool
+    config: Config,
+    dataset: Dataset,
+    ranks: Ranks,
+    directory: Path,
+    chosen: str,
+    introduce: bool,
+    stop: signals.StopRequest | None = None,
 ) -> float:
     """Train as one of the ranks; see `run`."""
     backend = open_backend(config, ranks)
     backend.place(dataset)
     console = Console(silent=ranks.rank > 0)
-    folder = hold(directory) if ranks.rank == 0 else nullcontext()
     # What diverges is told in one sentence, not by NumPy line by line.
-    with folder, np.errstate(all="ignore"), signals.listen(ranks.rank) as stop:
+    with np.errstate(all="ignore"), signals.listen(ranks.rank, stop) as stop:
         record = RunRecord(config, backend, dataset, ranks, directory, console)
         with record.accounted():
             console.say(heading(config, backend, chosen, introduce))

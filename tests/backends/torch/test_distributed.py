@@ -241,8 +241,6 @@ def test_two_cuda_devices_are_one(place, monkeypatch, no_pictures):
 def test_what_several_processes_cannot_do(
     arguments, words, call_main, capsys, monkeypatch, tmp_path
 ):
-    if "hydra/launcher=joblib" in arguments:
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     assert call_main(*arguments, "data=digits", "device=cpu") == 2

@@ -25,8 +25,8 @@ OPTIMIZERS = {
     "adagrad": ("optimizer=adagrad",),
     "adagrad-decay": ("optimizer=adagrad", "optimizer.lr_decay=0.1", "optimizer.weight_decay=1e-3"),
 }
-#: A schedule whose rates float32 holds exactly, as it does in a graph, and flips.
-CHANGING = ("optimizer.lr=0.0009765625", "scheduler=step", "scheduler.step_size=1", "data.flip=0.5")
+#: A schedule whose rates float32 holds exactly, as it does in a graph, and shifts.
+CHANGING = ("optimizer.lr=0.0009765625", "scheduler=step", "scheduler.step_size=1", "data.shift=1")
 
 
 @pytest.fixture
@@ -86,7 +86,9 @@ def test_replayed_steps_are_the_steps(network, optimizer, recorder):
 
 def test_a_rate_from_the_host_would_be_frozen(recorder, monkeypatch):
     """What the recordings of these tests are good for."""
-    monkeypatch.setattr(optimizers, "learning_rate", lambda config, captured: config.lr)
+    monkeypatch.setattr(
+        optimizers.Schedule, "write", lambda schedule, group: group.update(lr=schedule.lr)
+    )
     overrides = ("model=linear_baseline", *CHANGING)
     frozen = trained(*overrides, "backend.mode=graph", epochs=5)
     fresh = trained(*overrides, "backend.mode=eager", epochs=5)
@@ -161,6 +163,7 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch, tmp_path):
         open_backend(compose("backend=torch", "device=cpu", "backend.compile=true"))
 
 
+@pytest.mark.kernels
 def test_compiled_steps_are_the_steps():
     plain, compiled = (
         trained("model=linear_baseline", "data.flip=0.5", f"backend.compile={value}", epochs=1)

@@ -13,7 +13,7 @@ from training.backends.torch.batch_norm import convert_batchnorm
 from training.backends.torch.devices import prepare
 from training.backends.torch.masks import DropoutMasks
 from training.backends.torch.networks import copied, image_shape, layer_table, open_network
-from training.backends.torch.optimizers import Schedule, make_optimizer, run_state, state_kinds
+from training.backends.torch.optimizers import Schedule, make_optimizer, state_kinds
 from training.backends.torch.steps import Pixels, Steps
 from training.config.schema import Config, TorchBackendConfig
 from training.data import Dataset
@@ -73,7 +73,7 @@ class TorchBackend:
         self._plan, self._images_seen = plan, totals.images
         before = totals if self._ranks.rank == 0 else Totals()
         loss, correct = np.asarray(before.loss, np.float64), np.asarray(before.correct, np.int64)
-        self._steps.begin(plan.indices, plan.flips, loss, correct)
+        self._steps.begin(plan.indices, plan.flips, loss, correct, plan.moves)
         self._net.train()
 
     def train(self, first: int, last: int) -> None:
@@ -125,11 +125,20 @@ class TorchBackend:
 
     def state(self) -> State:
         """Return the network's, the optimizer's and the schedule's state."""
-        slots = {
-            name: self._optimizer.state.get(parameter, {})
-            for name, parameter in self._net.named_parameters()
-        }
-        return run_state(self.weights(), self._taken, self._schedule, slots, self._kinds)
+        state = {f"model.{name}": value for name, value in self.weights().items()}
+        state["optimizer.step"] = np.asarray(self._taken)
+        state["optimizer.lr"] = np.asarray(self._schedule.lr)
+        state["scheduler.last_epoch"] = np.asarray(self._schedule.epoch)
+        for name, parameter in self._net.named_parameters():
+            kept = self._optimizer.state.get(parameter, {})  # nothing before the first step
+            for kind in [kind for kind in self._kinds if kind in kept]:
+                state[f"optimizer.{kind}.{name}"] = copied(kept[kind])
+        return state
+
+    def state_bytes(self) -> int:
+        """Return the bytes of a state after the first step."""
+        moments = len(self._kinds) * sum(value.nbytes for value in self._net.parameters())
+        return moments + sum(value.nbytes for value in self._net.state_dict().values())
 
     def load_state(self, state: State) -> None:
         """Continue from a state of either backend."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from torch.optim.lr_scheduler import StepLR
 
 import torch_models
-from training.backends.protocol import State
-from training.backends.torch.networks import copied
 from training.config.schema import (
     AdagradConfig,
     AdamConfig,
@@ -35,11 +32,6 @@ def state_kinds(config: OptimizerConfig) -> tuple[str, ...]:
     return _STATE_KINDS[config.name]
 
 
-def learning_rate(config: OptimizerConfig, captured: str | None) -> float | torch.Tensor:
-    """Return the initial rate as the optimizer takes it: on the device that captures, if any."""
-    return config.lr if captured is None else torch.tensor(config.lr, device=captured)
-
-
 def make_optimizer(
     parameters: Iterable[Any], config: OptimizerConfig, captured: str | None = None
 ) -> torch.optim.Optimizer:
@@ -51,7 +43,7 @@ def make_optimizer(
         captured: the device whose graphs are to hold the steps, with a learning rate that lives
             there, or None for steps that are called one by one.
     """
-    lr = learning_rate(config, captured)
+    lr = config.lr if captured is None else torch.tensor(config.lr, device=captured)
     common: dict[str, Any] = {"lr": lr, "weight_decay": config.weight_decay}
     match config:
         case AdamConfig():
@@ -82,32 +74,6 @@ def make_optimizer(
                 **common,
             )
     raise ConfigError(f"the torch backend has no optimizer {config.name}")
-
-
-def run_state(
-    weights: State,
-    taken: int,
-    schedule: Schedule,
-    slots: Mapping[str, Mapping[str, Any]],
-    kinds: Iterable[str],
-) -> State:
-    """Return copies in the format of `training.backends.protocol.Backend.state`.
-
-    Args:
-        weights: parameters and buffers by name.
-        taken: steps so far.
-        schedule: of the learning rate.
-        slots: what the optimizer keeps, by parameter; empty before its first step.
-        kinds: what of it is wanted (`state_kinds`).
-    """
-    state = {f"model.{name}": value for name, value in weights.items()}
-    state["optimizer.step"] = np.asarray(taken)
-    state["optimizer.lr"] = np.asarray(schedule.lr)
-    state["scheduler.last_epoch"] = np.asarray(schedule.epoch)
-    for name, slot in slots.items():
-        for kind in [kind for kind in kinds if kind in slot]:
-            state[f"optimizer.{kind}.{name}"] = copied(slot[kind])
-    return state
 
 
 class Schedule:

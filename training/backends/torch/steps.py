@@ -7,9 +7,10 @@ is called step by step, or recorded as a CUDA graph and replayed.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,17 +31,27 @@ class Pixels(NamedTuple):
     shift: float
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return uint8 images of any shape as the network takes them."""
+        """Return images of any shape as the network takes them."""
         scaled = images * self.scale
         return scaled.add_(self.shift) if self.shift else scaled
 
 
+def move_images(images: Tensor, affine: Tensor) -> Tensor:
+    """Return images, uint8 (N, 1, S, S), as `training.data.move_images` moves them, in float32.
+
+    Positions between pixels are rounded otherwise there: the results agree to 1e-3 of 255.
+    """
+    theta = affine.clone()
+    theta[:, :, 2] *= 2 / images.shape[-1]  # torch counts in halves of the image
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, align_corners=False)
+
+
 class Steps:
-    """Takes the steps of one network, or of several that lie along a leading axis.
+    """Takes a network's steps.
 
     Args:
-        network: maps inputs (..., N, 1, H, W) to logits (..., N, 10) in training mode; ... is
-            nothing, or the networks' axis.
+        network: maps inputs (N, 1, H, W) to logits (N, 10) in training mode.
         optimizer: of its parameters.
         masks: feeds its dropout layers.
         pixels: the scaling.
@@ -59,11 +70,11 @@ class Steps:
     ) -> None:
         self._network, self._optimizer, self._masks = network, optimizer, masks
         self._pixels, self._execution, self._ranks = pixels, execution, ranks
-        self._losses = self._compute_losses
+        self._forward = self._compute
         if execution.compile:
-            self._losses = torch.compile(self._compute_losses, dynamic=False)
+            self._forward = torch.compile(self._compute, dynamic=False, options=vectors())
         self._calls = CapturedCalls(self._step, execution.recorder())
-        self._order: Tensor | None = None
+        self._plan: list[Tensor] = []
 
     def place(self, images: Tensor, labels: Tensor) -> None:
         """Take the training images, uint8 (count, 1, H, W), and labels, int64, on the device."""
@@ -85,20 +96,24 @@ class Steps:
         flips: NDArray[np.bool_] | None,
         loss: NDArray[np.float64],
         correct: NDArray[np.int64],
+        moves: NDArray[np.float32] | None = None,
     ) -> None:
-        """Take an epoch's plan, (..., images), and the sums so far, (...)."""
+        """Take an epoch's plan, order and flips (images,), moves (images, 2, 3), and the sums."""
         if flips is not None:
             self._add_mirrored()
             order = order + flips * self._count
         device = self._execution.device
-        fresh = [_on(device, array) for array in (order, loss, correct)]
-        if self._order is None or self._order.shape != fresh[0].shape:
-            self._order, self._loss, self._correct = fresh
+        given = (order, loss, correct) if moves is None else (order, loss, correct, moves)
+        fresh = [_on(device, array) for array in given]
+        if [place.shape for place in self._plan] != [value.shape for value in fresh]:
+            self._plan = fresh
+            self._order, self._loss, self._correct = fresh[:3]
+            self._moves = None if moves is None else fresh[3]
             self._position = torch.zeros((), dtype=torch.int64, device=device)
             self._range = torch.arange(self._order.shape[-1], device=device)
             self.forget()
             return
-        for place, value in zip((self._order, self._loss, self._correct), fresh, strict=True):
+        for place, value in zip(self._plan, fresh, strict=True):
             place.copy_(value)
 
     def run(self, offsets: list[int], first_step: int) -> None:
@@ -116,20 +131,22 @@ class Steps:
                 self._calls(size)
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """Return losses, float64 (...), and right answers, int64 (...), summed over the images."""
+        """Return the sums of the images' losses, float64, and right answers, int64."""
         return self._loss, self._correct
 
     def _step(self, size: int) -> None:
         rows = self._position + self._range[self._ranks.part(size)]
-        assert self._order is not None
-        indices = self._order[..., rows]
+        indices = self._order[rows]
+        images = self._images[indices]
+        if self._moves is not None:
+            images = move_images(images, self._moves[rows])
         self._optimizer.zero_grad(set_to_none=True)
-        losses, correct = self._losses(self._images[indices], self._labels[indices])
-        losses.backward(torch.full_like(losses, 1 / size))
+        loss, correct = self._forward(images, self._labels[indices])
+        (loss / size).backward()
         if self._ranks.world > 1:
             self._add_gradients()
         self._optimizer.step()
-        self._loss.add_(losses.detach())
+        self._loss.add_(loss.detach())
         self._correct.add_(correct)
         self._position.add_(size)
 
@@ -154,13 +171,25 @@ class Steps:
             self._labels = self._labels.repeat(2)
             self.forget()
 
-    def _compute_losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return, summed over the batch, the losses and the right answers."""
+    def _compute(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums of the batch's losses and right answers."""
         with self._execution.autocast():
             logits = self._network(self._pixels(images))
-        flat = F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="none")
-        correct = (logits.detach().argmax(-1) == labels).sum(-1)
-        return flat.view_as(labels).sum(-1), correct
+        loss = F.cross_entropy(logits.float(), labels, reduction="sum")
+        return loss, (logits.detach().argmax(-1) == labels).sum()
+
+
+def vectors() -> dict[str, Any]:
+    """Return torch.compile's option that gives the length of the processor's vectors, in bits.
+
+    Torch keeps compiled kernels on disk under names that leave the processor out but not the
+    options. Another processor, or ATEN_CPU_CAPABILITY, that takes kernels of longer vectors up
+    again would read memory nobody wrote.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return {}
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"cpp.simdlen": {"AVX2": 256, "AVX512": 512}.get(capability, 0)}
 
 
 def _on(device: str, array: NDArray) -> Tensor:

@@ -1,0 +1,1 @@
+"""Use what was trained: `python -m inference evaluate|predict|explore|export`."""

@@ -1,0 +1,1 @@
+"""A page that shows what every layer of a network makes of a digit drawn on it."""

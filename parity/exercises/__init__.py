@@ -1,0 +1,29 @@
+"""Exercises: folders that a student starts from. Each subfolder is one, as it is handed out."""
+
+from __future__ import annotations
+
+from importlib.resources import files as resources
+from pathlib import Path
+
+from parity import files
+from parity.protocol import ParityError
+
+NAMES = ("convolution", "pooling", "batch_norm", "cross_entropy", "adam", "network")
+
+
+def write(name: str, folder: Path) -> None:
+    """Write an exercise into a folder, which is made.
+
+    Raises:
+        ParityError: if the folder is not empty, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ParityError(f"{folder} is not empty: an exercise starts in a folder of its own")
+    except OSError as error:
+        raise ParityError(f"cannot write {folder}: {error.strerror}") from error
+    here = resources(__name__)
+    for file in ("exercise.py", "solution.py", "README.md"):
+        files.write(folder / file, (here / name / file).read_bytes())
+    files.write(folder / "test_solution.py", (here / "test_solution.py").read_bytes())

@@ -1,0 +1,182 @@
+"""``python -m parity grade`` and ``python -m parity exercise``, and the files they write."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from parity import files
+from parity.exercises import NAMES, write
+from parity.grading.assignment import Assignment, Result, assignment, grade
+from parity.grading.submission import Limits
+from parity.protocol import ParityError
+
+WIDTH = 100
+NO_SANDBOX = (
+    "Each submission has a process of its own, {0.seconds:g} s and {0.mebibytes} MiB. That is no "
+    "sandbox: it can\nread and change the files that you can. Grade strangers' code in a container."
+)
+
+
+def exercise(words: Sequence[str]) -> int:
+    """Write a folder that a student starts from."""
+    parser = argparse.ArgumentParser("python -m parity exercise", description=exercise.__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("folder", type=Path, help="a new or empty folder")
+    options = parser.parse_args(words)
+    write(options.name, options.folder)
+    spec = f"parity.exercises.{options.name}.exercise:pairs"
+    print(f"to start: {options.folder / 'README.md'}")
+    print(f"to grade: python -m parity grade FOLDER --against {spec}")
+    return 0
+
+
+def grading(words: Sequence[str]) -> int:
+    """Grade every submission in a folder: a table, a CSV file, and results.json for each."""
+    options = _parser().parse_args(words)
+    output = options.output
+    found = submissions(options.folder, output)
+    if output.exists() and not options.overwrite and (output.is_file() or any(output.iterdir())):
+        raise ParityError(f"{output} is not empty: name another --output, or say --overwrite")
+    if not all(0 < n < 1e6 for n in (options.seconds, options.memory, options.points or 1)):
+        raise ParityError("--seconds, --memory and --points must be between 0 and a million")
+    limits = Limits(options.seconds, options.memory, (*Limits.forbidden, *options.forbid))
+    task = assignment(options.against, limits)
+    tensors = sum(map(len, task.rubric.values()))
+    each = (options.points or tensors) / tensors
+    print(NO_SANDBOX.format(limits))
+    print(f"parts: {len(task.rubric)}, tensors: {tensors}, points: {each * tensors:g}\n")
+    width = min(24, max(map(len, [*found, "student"])))
+    _print_row(width, "student", "parts", "points", "first culprit")
+    results: dict[str, Result] = {}
+    for student, path in found.items():
+        folder = output if path == options.folder / "solution.py" else output / student
+        _make(folder)
+        result = results[student] = grade(task, path, folder / "reproduction.npz")
+        _write(folder / "results.json", json.dumps(gradescope(result, each), indent=1))
+        passed = sum(not any(faults.values()) for faults in result.faults.values())
+        cells = f"{passed}/{len(task.rubric)}", f"{each * result.right:g}", result.culprit
+        _print_row(width, student, *cells)
+    _write(output / "grades.csv", gradebook(results, task, each))
+    print(f"\nwritten: {output / 'grades.csv'}, and a results.json for each student")
+    for kept in [r.reproduction for r in results.values() if r.reproduction][:1]:
+        print(f"see a failure again: python -m parity replay {kept}")
+    for reason in {r.unlimited for r in results.values() if r.unlimited}:
+        print(f"memory was not limited, as this system does not do it: {reason}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m parity grade", description=grading.__doc__)
+    add = parser.add_argument
+    add("folder", type=Path, help="of STUDENT/solution.py or STUDENT.py files, or one solution.py")
+    add(
+        "--against",
+        required=True,
+        metavar="MODULE:FACTORY",
+        help="a function of a solution; returns a pair as for check, or a dict of pairs by name",
+    )
+    add("--output", type=Path, default=Path("grades"), metavar="FOLDER", help="grades, if left out")
+    add("--overwrite", action="store_true", help="replace what is there")
+    add("--points", type=float, help="what full marks give; a point for each tensor, if left out")
+    add("--seconds", type=float, default=Limits.seconds, help="for each submission")
+    add("--memory", type=int, default=Limits.mebibytes, metavar="MIB", help="for each submission")
+    forbidden = f"not to be imported, besides {', '.join(Limits.forbidden)}"
+    add("--forbid", action="append", default=[], metavar="MODULE", help=forbidden)
+    return parser
+
+
+def submissions(folder: Path, output: Path) -> dict[str, Path]:
+    """Return each student's file, which need not exist where there is a folder.
+
+    Raises:
+        ParityError: if there is no submission, or two of one name.
+    """
+    if (folder / "solution.py").exists():
+        return {folder.resolve().name: folder / "solution.py"}
+    found: dict[str, Path] = {}
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+        hidden = entry.name.startswith((".", "__")) or entry.resolve() == output.resolve()
+        if hidden or not (entry.is_dir() or entry.suffix == ".py"):
+            continue
+        student = entry.name if entry.is_dir() else entry.stem
+        if student in found:
+            raise ParityError(f"{folder} has two submissions called {student}")
+        found[student] = entry / "solution.py" if entry.is_dir() else entry
+    if not found:
+        raise ParityError(f"{folder} has no submission: neither STUDENT/solution.py nor STUDENT.py")
+    return found
+
+
+def gradescope(result: Result, each: float) -> dict[str, Any]:
+    """Return a result as Gradescope's autograder reads it, one test for each layer of each part.
+
+    The format: https://gradescope-autograders.readthedocs.io/en/latest/specs/
+    """
+    tests = []
+    for part, faults in result.faults.items():
+        for layer in dict.fromkeys(layer for layer, _ in faults):
+            tensors = {tensor: fault for (at, tensor), fault in faults.items() if at == layer}
+            right = sum(not fault for fault in tensors.values())
+            test = {"name": f"{part}: {layer}" if layer else part, "score": each * right}
+            test |= {"max_score": each * len(tensors), "status": "passed"}
+            if right < len(tensors):
+                said = [f"right: {tensor}" for tensor, fault in tensors.items() if not fault]
+                said += [
+                    f"wrong: {fault}" for fault in dict.fromkeys(filter(None, tensors.values()))
+                ]
+                test |= {"status": "failed", "output": "\n".join(said)}
+            tests.append(test)
+    output = result.culprit or "everything agrees with torch"
+    seconds = round(result.seconds, 3)
+    return {
+        "score": each * result.right,
+        "output": output,
+        "execution_time": seconds,
+        "tests": tests,
+    }
+
+
+def gradebook(results: dict[str, Result], task: Assignment, each: float) -> str:
+    """Return a CSV table with a row for each student and a column for each tensor's points."""
+    places = [(part, place) for part, places in task.rubric.items() for place in places]
+    rows: list[list[Any]] = [
+        ["student", "points", "of", "first culprit", "reproduction", "seconds"]
+        + [", ".join(filter(None, [part, *place])) for part, place in places]
+    ]
+    for student, result in results.items():
+        points = [0.0 if result.faults[part][place] else each for part, place in places]
+        totals = [each * result.right, each * len(places)]
+        told = [result.culprit, str(result.reproduction or ""), round(result.seconds, 3)]
+        rows.append([student, *totals, *told, *points])
+    text = io.StringIO()
+    # A text that begins so is a formula to a spreadsheet, and a student may have written it.
+    csv.writer(text).writerows(
+        [f"'{v}" if isinstance(v, str) and v[:1] in set("=+-@") else v for v in row] for row in rows
+    )
+    return text.getvalue()
+
+
+def _print_row(width: int, student: str, parts: str, points: str, culprit: str) -> None:
+    line = f"{student:<{width}.{width}}  {parts:>5}  {points:>6}  {culprit}"
+    line = "".join(letter if letter.isprintable() else " " for letter in line).rstrip()
+    print(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…", flush=True)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParityError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    files.write(path, text.encode())
+
+
+COMMANDS = {"grade": grading, "exercise": exercise}

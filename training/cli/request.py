@@ -1,0 +1,158 @@
+"""Jobs, each a checked configuration and its folder, and what a command line asks for: a few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from training.config.composition import Composer
+from training.config.schema import Config
+from training.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        config: its checked configuration.
+        lines: the settings that give it.
+        composed: the composition itself, and Hydra's part of it, for the run's record.
+        hydra: the latter.
+        directory: where its results are wanted; in a sweep, inside the sweep's folder.
+        done: whether it has been run, and has all its results.
+    """
+
+    config: Config
+    lines: list[str]
+    composed: DictConfig
+    hydra: DictConfig
+    directory: Path
+    done: bool = False
+
+    @property
+    def resumes(self) -> bool:
+        """Return whether it goes on with a run."""
+        return self.config.resume is not None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for.
+
+    Attributes:
+        jobs: in their order.
+        sweep: whether they are a sweep's.
+        directory: the folder of the run or the sweep.
+        hydra: Hydra's settings.
+        lines: what Hydra is to be given for the same jobs.
+        resumes: whether the folder is that of a run or a sweep to go on with.
+    """
+
+    jobs: list[Job]
+    sweep: bool
+    directory: Path
+    hydra: DictConfig
+    lines: list[str]
+    resumes: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Return whether nothing is left to do."""
+        return all(job.done for job in self.jobs)
+
+    @property
+    def launcher(self) -> str:
+        """Return what runs a sweep's jobs: "basic" (one after another), "joblib", "slurm", ..."""
+        return str(self.hydra.launcher._target_).rpartition(".")[2].removesuffix("Launcher").lower()
+
+    @property
+    def here(self) -> bool:
+        """Return whether the sweep's jobs, if it is one, are run by this program."""
+        return not self.sweep or self.launcher in ("basic", "joblib")
+
+    @property
+    def plain(self) -> bool:
+        """Return whether Hydra has nothing to do with running the jobs."""
+        job = self.hydra.job
+        return self.here and not any((self.hydra.callbacks, job.chdir, job.env_set, job.env_copy))
+
+    @property
+    def numbered(self) -> bool:
+        """Return whether the folder is named by the time, and may be another one with a number."""
+        node = self.hydra.sweep if self.sweep else self.hydra.run
+        return "${now:" in str(OmegaConf.to_container(node)["dir"])  # type: ignore[index, call-overload]
+
+    def varied(self, job: Job) -> str:
+        """Return the settings of one of the jobs in which it differs from another."""
+        shared = set.intersection(*(set(other.lines) for other in self.jobs))
+        own = [line.lstrip("+") for line in job.lines if line not in shared]
+        return " ".join(line for line in own if not line.startswith("resume="))
+
+
+def make_job(
+    opened: Composer,
+    lines: list[str],
+    composed: DictConfig,
+    number: int | None = None,
+    directory: Path | None = None,
+    done: bool = False,
+) -> Job:
+    """Check one composition.
+
+    Args:
+        opened: which has composed it.
+        lines: its settings.
+        composed: what they give.
+        number: the job's place in a sweep.
+        directory: its folder, where the settings do not say it.
+        done: whether it has been run.
+
+    Raises:
+        ConfigError: with the setting at fault.
+    """
+    with read_write(composed.hydra):
+        composed.hydra.mode = RunMode.RUN if number is None else RunMode.MULTIRUN
+        if number is not None:
+            composed.hydra.job.num, composed.hydra.job.id = number, str(number)
+    HydraConfig.instance().set_config(composed)
+    key = "run.dir" if number is None else "sweep.subdir"
+    place = directory or folder(OmegaConf.select(composed.hydra, key), f"hydra.{key}")
+    hydra = HydraConfig.instance().cfg
+    assert isinstance(hydra, DictConfig)
+    return Job(opened.check(composed), lines, composed, hydra, place, done)
+
+
+def folder(value: object, setting: str) -> Path:
+    """Return the folder that a setting names.
+
+    Raises:
+        ConfigError: if it names none, or one that cannot be written on a command line.
+    """
+    text = str(value).strip()
+    if not text:
+        raise ConfigError(f"{setting} is empty: give a folder, or leave the setting out")
+    if not text.isprintable() or "${" in text:
+        raise ConfigError(f"{setting} must be a folder's name in printable characters, not {text}")
+    return Path(text)
+
+
+def is_inside(directory: Path) -> bool:
+    """Return whether a job's folder lies inside its sweep's."""
+    return not directory.is_absolute() and ".." not in directory.parts
+
+
+def check_schedule(given: Iterable[Override], jobs: Iterable[Job]) -> None:
+    """Refuse a factor that no job's learning rate is ever multiplied by."""
+    keys = [override.key_or_group for override in given]
+    if "scheduler.gamma" in keys and all(job.config.scheduler.step_size is None for job in jobs):
+        raise ConfigError(
+            "scheduler.gamma needs scheduler=step, or scheduler.step_size=...: without it the "
+            "learning rate never falls"
+        )

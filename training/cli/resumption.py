@@ -1,0 +1,159 @@
+"""What `resume=FOLDER` asks for: a run, or what is left of a sweep, under their own settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.override_parser.types import Override
+
+from training.cli.request import Job, Request, check_schedule, is_inside, make_job
+from training.config.composition import Composer
+from training.config.settings import quote, quoted
+from training.config.suggestions import groups
+from training.errors import ConfigError
+from training.storage.checkpoint import NAME, PREVIOUS, Content
+from training.storage.files import write_atomically
+from training.storage.run_folder import JOBS
+from training.trainer import resume
+
+ONE_FOLDER = "resume goes on with one run or sweep: give one folder, and no --multirun"
+#: Bytes of the list of a sweep's jobs.
+MAX_BYTES = 16 * 2**20
+#: Groups that choose files, whose settings are recorded, and their names in each run's record.
+RECIPES = ("experiment", "study")
+
+
+def resumed_folder(overrides: Iterable[Override]) -> Path | None:
+    """Return the folder that is to be resumed."""
+    folder = None
+    for override in overrides:
+        if override.key_or_group == "resume":
+            if override.is_sweep_override():
+                raise ConfigError(ONE_FOLDER)
+            value = override.value()
+            text = str(getattr(value, "text", value)).strip()
+            if not text:
+                raise ConfigError("resume needs the folder of a run, as in resume=outputs/...")
+            folder = None if value is None else Path(text).absolute()
+    return folder
+
+
+def request(opened: Composer, directory: Path, given: list[Override], multirun: bool) -> Request:
+    """Return the request to go on with the run or the sweep in directory.
+
+    Raises:
+        ConfigError: if there is none, or given would change what it computes.
+    """
+    keys = [override.key_or_group for override in given]
+    for key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", *RECIPES):
+        if key in keys:
+            raise ConfigError(f"resume and {key} exclude each other: a run keeps its own")
+    if multirun or any(override.is_sweep_override() for override in given):
+        raise ConfigError(ONE_FOLDER)
+    sweep = (directory / JOBS).exists()
+    if sweep:
+        jobs = [
+            _job(opened, directory, given, content, number, name, recipes)
+            for number, (name, content, recipes) in enumerate(_listed(directory))
+        ]
+    else:
+        jobs = [_job(opened, directory, given, resume.find_run(directory))]
+    check_schedule(given, jobs)
+    return Request(jobs, sweep, directory, jobs[0].hydra.hydra, jobs[0].lines, resumes=True)
+
+
+def save_jobs(directory: Path, jobs: Sequence[Job]) -> None:
+    """Write the list of a sweep's jobs into its folder.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    listed = []
+    for job in jobs:
+        choices = job.hydra.hydra.runtime.choices
+        listed.append(
+            {
+                "directory": str(job.directory),
+                "recipes": {key: choices.get(key) for key in RECIPES},
+                "config": resume.record_of(job.config),
+            }
+        )
+    content = json.dumps({"format": resume.FORMAT, "jobs": listed}, indent=1).encode()
+    write_atomically(directory / JOBS, content)
+
+
+def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
+    """Yield the folder of each of a sweep's jobs, its record, and the settings that choose files.
+
+    The record is that of the job's checkpoint, or, where there is none, the list's own.
+
+    Raises:
+        ConfigError: if the list is damaged, or a job's checkpoints are.
+    """
+    path = directory / JOBS
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError("it is too long")
+        listed = json.loads(path.read_bytes())
+        if listed["format"] != resume.FORMAT or not listed["jobs"]:
+            raise ValueError("it lists no jobs of this version of the program")
+        for entry in listed["jobs"]:
+            name, recipes = Path(entry["directory"]), entry["recipes"]
+            if not str(name).isprintable() or not is_inside(name):
+                raise ValueError("it names a folder that is no job's")
+            content = Content(path, {}, {"format": resume.FORMAT, "config": entry["config"]})
+            if any((directory / name / file).exists() for file in (NAME, NAME + PREVIOUS)):
+                content = resume.find_run(directory / name)
+            chosen = [(key, recipes.get(key)) for key in RECIPES]
+            yield name, content, [f"{k}={quoted(v)}" for k, v in chosen if v]
+    except ConfigError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"resume={directory}: {JOBS} cannot be used ({error})") from error
+
+
+def _job(
+    opened: Composer,
+    directory: Path,
+    given: list[Override],
+    content: Content,
+    number: int | None = None,
+    name: Path | None = None,
+    recipes: Iterable[str] = (),
+) -> Job:
+    """Return the job that goes on with a run, or that begins one of which there is only a record.
+
+    Args:
+        opened: composes it.
+        directory: of the run or its sweep.
+        given: the command line's settings.
+        content: the run's checkpoint, or the entry of its sweep's list.
+        number: its place in that sweep.
+        name: its folder there.
+        recipes: settings that choose files, which a new run's record is to name.
+    """
+    begun = content.path.name != JOBS
+    keys = [override.key_or_group for override in given]
+    saved = resume.saved_overrides(content, keys, groups())
+    if begun:
+        saved.append(f"resume={quote(str(content.path.parent))}")
+    else:
+        saved = [*recipes, *saved]
+    lines = [*saved, *(str(o.input_line) for o in given if o.key_or_group != "resume")]
+    try:
+        composed = opened.compose(lines)
+        job = make_job(opened, lines, composed, number, name)
+    except ConfigError:
+        try:
+            opened.check(opened.compose(saved))
+        except ConfigError as error:
+            raise ConfigError(f"{content.path}: its settings cannot be used: {error}") from error
+        raise
+    resume.check_unchanged(content, job.config)
+    done = begun and resume.is_finished(content, job.config)
+    if number is not None:  # what has diverged would do so again
+        done = done or resume.summary_of(directory / job.directory).get("status") == "diverged"
+    return replace(job, done=done)

@@ -1,0 +1,126 @@
+"""A sweep's jobs several at a time, each in a process of its own: `hydra/launcher=joblib`.
+
+The first process trains nothing: it starts the others, alone answers signals, and waits. A signal
+reaches the jobs through a number in shared memory, so that they save and stop as a single run does.
+Whatever ends the first process ends them all.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from training.child_processes import follow_parent, signals_held, start_method
+from training.cli.job_folders import job_folder
+from training.cli.reporting import announce, how_to_go_on, note, tell_not_started
+from training.cli.request import Job, Request
+from training.config.schema import ModelConfig
+from training.environment import available_cores
+from training.errors import ConfigError, ProcessError, RunError, StoppedError
+from training.trainer.signals import SharedStopRequest, StopRequest, listen
+
+
+def check_number(count: object) -> None:
+    """Refuse a number of jobs that is none.
+
+    Raises:
+        ConfigError: saying what it may be.
+    """
+    if not isinstance(count, int) or count == 0:
+        raise ConfigError(
+            "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
+            f"cores, not {count}"
+        )
+
+
+def run_jobs(request: Request, place: Path) -> dict[Path, str]:
+    """Run what is to be done of a sweep; return why the jobs that failed did.
+
+    A job whose process is killed fails alone.
+
+    Raises:
+        StoppedError: at a signal, when the jobs under way have saved.
+    """
+    count = request.hydra.launcher.n_jobs
+    if count < 0:
+        count = max(1, available_cores() + 1 + count)
+    waiting = deque(job for job in request.jobs if not job.done)
+    running: dict[int, _Run] = {}
+    failed: dict[Path, str] = {}
+    introduced: list[ModelConfig] = []
+    with listen(request=SharedStopRequest()) as stop:
+        while running or (waiting and not stop.requested):
+            while waiting and len(running) < count and not stop.requested:
+                job = waiting.popleft()
+                announce(request, job)
+                introduce = job.config.model not in introduced
+                introduced.append(job.config.model)
+                run = _Run(job, place / job.directory, introduce, stop)
+                running[run.sentinel] = run
+            for sentinel in wait(list(running)):
+                run = running.pop(sentinel)  # type: ignore[arg-type]
+                if reason := run.reason():
+                    failed[run.directory] = reason
+    if stop.number is not None:
+        tell_not_started(request, list(waiting))
+        what = f"stopped by {stop.name}, what was under way is saved"
+        raise StoppedError(what, stop.number, how_to_go_on(request, place))
+    return failed
+
+
+class _Run:
+    """A job in a process of its own, which begins at once.
+
+    Attributes:
+        directory: the job's folder.
+        sentinel: is ready when the process has ended.
+    """
+
+    def __init__(self, job: Job, directory: Path, introduce: bool, stop: StopRequest) -> None:
+        context: Any = multiprocessing.get_context(start_method())
+        self._results, results = context.Pipe(duplex=False)
+        arguments = job, directory, introduce, stop, results, os.getpid()
+        self._process: BaseProcess = context.Process(target=_work, args=arguments)
+        with signals_held():
+            self._process.start()
+        results.close()
+        self.directory, self.sentinel = directory, self._process.sentinel
+
+    def reason(self) -> str:
+        """Return why the job failed, once its process has ended; "" if it did not."""
+        self._process.join()
+        status, told = self._process.exitcode or 0, self._results.poll()
+        if status < 0:
+            killed = f"its process was killed by {signal.Signals(-status).name}"
+            hint = ", as the system does when memory runs out" if status == -9 else ""
+            return note(self.directory, RunError(f"{killed}{hint}"))
+        return self._results.recv() if told else f"its process ended with status {status}"
+
+
+def _work(
+    job: Job,
+    directory: Path,
+    introduce: bool,
+    stop: StopRequest,
+    results: Connection,
+    parent: int,
+) -> None:
+    """Run one job, and tell why it failed, or "" if it did not."""
+    follow_parent(parent)
+    from training.trainer.trainer import run
+
+    reason = ""
+    try:
+        with job_folder(job, directory, "hydra.sweep.subdir", undo=False):
+            run(job.config, directory, introduce, stop)
+    except (Exception, ProcessError) as error:
+        reason = note(directory, error)
+    except StoppedError:
+        pass
+    results.send(reason)
