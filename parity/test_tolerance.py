@@ -104,11 +104,10 @@ def test_a_thousandth_is_always_rejected(kind, tensor, dtype, rng) -> None:
     assert not compare(module, network, inputs).passed
 
 
-@pytest.mark.parametrize("seed", [2, 5])
-def test_a_saturated_tanh_is_no_disagreement(seed) -> None:
+def test_a_saturated_tanh_is_no_disagreement() -> None:
     """1 − tanh² of what is all but 1 holds few right digits, on either side."""
-    torch.manual_seed(seed)
+    torch.manual_seed(20)
     module = nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 3))
     network = Sequential(Linear(5, 5), Tanh(), Linear(5, 3)).to(np.float64)
-    inputs = np.random.default_rng(seed).standard_normal((6, 5))
+    inputs = np.random.default_rng(20).standard_normal((6, 5))
     assert_parity(module, network, inputs)
