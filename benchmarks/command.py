@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from benchmarks import report
 from benchmarks.harness import BenchmarkError
@@ -58,13 +58,10 @@ def positive(text: str) -> int:
 
 def positive_seconds(text: str) -> float:
     """Parse a number of seconds above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text}")
-    return value
+    with suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text}")
 
 
 def threads(text: str) -> int:
@@ -96,11 +93,20 @@ def announce(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def prepare(options: argparse.Namespace) -> dict[str, Any]:
-    """Make sure the results can be written, and return the environment's record.
+@contextmanager
+def measurement(
+    name: str, options: argparse.Namespace, *packages: str, **settings: Any
+) -> Iterator[Content]:
+    """Give the results of a benchmark to be filled in; then print their tables and write them.
+
+    Args:
+        name: of the benchmark.
+        options: of its command line.
+        packages: whose versions the numbers depend on.
+        settings: what else they depend on.
 
     Raises:
-        BenchmarkError: if the file cannot be written; better now than after the measurement.
+        BenchmarkError: before the block, if the file cannot be written.
     """
     path = options.json
     if path is not None:
@@ -110,37 +116,30 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
             raise BenchmarkError(f"cannot write {path}: {error.strerror}") from error
         if path.is_dir() or not os.access(path.parent, os.W_OK):
             raise BenchmarkError(f"cannot write {path}: choose another place for it")
-    record = environment()
+    record = environment() | {"versions": versions(*packages)}
     for key, value in record["variables"].items():
         announce(f"{key}={value} is set, and kept")
-    return record
-
-
-class Disturbance:
-    """How many cores other processes used meanwhile; a context manager, Linux only.
-
-    Attributes:
-        cores: their mean number, once the block has been left; None where the system does not say.
-    """
-
-    cores: float | None = None
-
-    def __enter__(self) -> Self:
-        self._started = time.monotonic(), _busy_seconds(), _own_seconds()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        started, busy, own = self._started
-        now_busy = _busy_seconds()
-        if busy is None or now_busy is None:
-            return
+    content: Content = {"benchmark": name, "environment": record, "settings": settings}
+    started, busy, own = time.monotonic(), _busy_seconds(), _own_seconds()
+    yield content
+    now_busy = _busy_seconds()
+    if busy is not None and now_busy is not None:
         others = (now_busy - busy) - (_own_seconds() - own)
-        self.cores = max(0.0, round(others / (time.monotonic() - started), 2))
-        if self.cores > QUIET * available_cores():
+        cores = max(0.0, round(others / (time.monotonic() - started), 2))
+        record["cores_used_by_others"] = cores
+        if cores > QUIET * available_cores():
             announce(
-                f"other processes used {self.cores} cores meanwhile: these times say little, and "
+                f"other processes used {cores} cores meanwhile: these times say little, and "
                 "those of several threads least of all; repeat on a quiet machine"
             )
+    for title, text in report.sections([content]).items():
+        print(f"{title}\n{text}\n")
+    for title, reason in content.get("not_measured", {}).items():
+        print(f"{title}: {reason}")
+    if path is not None:
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        with writing(path):
+            write_atomically(path, text.encode())
 
 
 def _busy_seconds() -> float | None:
@@ -181,16 +180,6 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def blas(description: dict[str, Any]) -> str:
-    """Return library and kernels of a NumPy worker's BLAS from its `Task.describe`."""
-    found = [
-        f"{pool['internal_api']} {pool['version']}, {pool['architecture']} kernels"
-        for pool in description["thread_pools"]
-        if pool["architecture"]
-    ]
-    return "; ".join(found) or "unknown to threadpoolctl"
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Say that the block wrote a file.
@@ -203,23 +192,6 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise BenchmarkError(f"cannot write {path}: {error.strerror}") from error
     announce(f"wrote {path}")
-
-
-def finish(options: argparse.Namespace, content: Content) -> None:
-    """Print the results' tables, and write the JSON file if one was asked for."""
-    for name, text in report.sections([content]).items():
-        print(f"{name}\n{text}\n")
-    for name, reason in content.get("not_measured", {}).items():
-        print(f"{name}: {reason}")
-    save(options, content)
-
-
-def save(options: argparse.Namespace, content: Content) -> None:
-    """Write the JSON file, if one was asked for."""
-    if options.json:
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        with writing(options.json):
-            write_atomically(options.json, text.encode())
 
 
 def read(path: Path) -> Content:

@@ -7,13 +7,23 @@ bundles, on either backend, through `train.py` as a user would, in processes of 
 
 from __future__ import annotations
 
+import csv
+import subprocess
+import sys
+import tempfile
+from itertools import product
+from pathlib import Path
 from typing import Any
 
-from benchmarks import command, report
-from benchmarks.curves_task import MODELS, Curve
-from benchmarks.harness import BenchmarkError
+from benchmarks import command, kernel_sets
+from benchmarks.harness import ROOT
 from parity import kernels
 from parity.protocol import ParityError
+
+MODELS = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
+BACKENDS = ("numpy", "torch")
+LOSSES = ("train_loss", "test_loss")
+Curve = list[dict[str, float]]
 
 
 def main() -> None:
@@ -24,59 +34,65 @@ def main() -> None:
         "--epochs", type=command.positive, default=2, help="of every run (default: %(default)s)"
     )
     options = parser.parse_args()
-    results: dict[str, dict[str, float]] = {}
-    curves: dict[str, Any] = {}
-    lacking: dict[str, str] = {}
-    jobs: list[Any] = [
-        (chosen, {"seed": options.seed, "epochs": options.epochs}) for chosen in kernels.SETS
-    ]
-    try:
-        for chosen, answer in kernels.run_each("benchmarks.curves_task", jobs):
-            if "lacking" in answer:
-                lacking[chosen.name] = answer["lacking"]
-                continue
-            curves[chosen.name] = answer
-            results[chosen.name] = {m: difference(*sides.values()) for m, sides in answer.items()}
-            command.announce(f"{chosen.name}: {max(results[chosen.name].values()):.1e} at most")
-    except ParityError as error:
-        raise BenchmarkError(str(error)) from error
-    record = {
-        "benchmark": "curves",
-        "environment": command.environment() | {"versions": command.versions("torch", "numpy")},
-        "settings": {"data": "digits", "seed": options.seed, "epochs": options.epochs},
-        "lacking": lacking,
-        "results": results,
-        "curves": curves,
+    job = {"seed": options.seed, "epochs": options.epochs}
+    with command.measurement("curves", options, "torch", "numpy", data="digits", **job) as content:
+        kernel_sets.measure(
+            content,
+            "benchmarks.curves",
+            [job] * len(kernels.SETS),
+            lambda curves: f"{max(differences(curves).values()):.1e} at most",
+        )
+        content["curves"] = content["results"]
+        content["results"] = {k: differences(v) for k, v in content["curves"].items()}
+
+
+def differences(curves: dict[str, dict[str, Curve]]) -> dict[str, float]:
+    """Return for each network the largest difference between its backends' losses."""
+    return {
+        model: max(
+            abs(mine[name] - theirs[name])
+            for mine, theirs in zip(*sides.values(), strict=True)
+            for name in mine
+        )
+        for model, sides in curves.items()
     }
-    print(table(record))
-    command.save(options, record)
 
 
-def difference(one: Curve, other: Curve) -> float:
-    """Return the largest difference between the losses of two curves."""
-    return max(
-        abs(mine[name] - theirs[name])
-        for mine, theirs in zip(one, other, strict=True)
-        for name in mine
-    )
+def work(job: dict[str, Any]) -> dict[str, dict[str, Curve]]:
+    """Train every network on either backend and return the losses of each epoch.
 
-
-def table(record: dict[str, Any]) -> str:
-    """Return the largest difference in loss by network and set, as a Markdown table."""
-    results, settings = record["results"], record["settings"]
-    rows = [[name, *(f"{row[model]:.1e}" for model in MODELS)] for name, row in results.items()]
-    if results:
-        largest = (max(row[model] for row in results.values()) for model in MODELS)
-        rows.append(["largest", *(f"{value:.1e}" for value in largest)])
-    lines = [
-        report.place(record["environment"]),
-        "",
-        f"Largest difference between the backends' training and test losses over "
-        f"{settings['epochs']} epochs of {settings['data']}, seed {settings['seed']}:",
-        "",
-        report.table(["kernels", *MODELS], rows),
-    ]
-    return "\n".join(lines + report.left_out(record["lacking"]))
+    Raises:
+        ParityError: if a run fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [
+                sys.executable,
+                str(ROOT / "train.py"),
+                "--multirun",
+                "data=digits",
+                "device=cpu",
+                f"model={','.join(MODELS)}",
+                f"backend={','.join(BACKENDS)}",
+                f"backend.threads={job['threads']}",
+                f"seed={job['seed']}",
+                f"trainer.epochs={job['epochs']}",
+                f"hydra.sweep.dir={folder}/runs",
+                "hydra.sweep.subdir=${hydra.job.num}",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or ["without a word"]
+            raise ParityError(f"train.py failed: {last[0]}")
+        trained: dict[str, dict[str, Curve]] = {}
+        for number, (model, backend) in enumerate(product(MODELS, BACKENDS)):
+            with Path(folder, "runs", str(number), "metrics.csv").open(newline="") as file:
+                rows = [{name: float(row[name]) for name in LOSSES} for row in csv.DictReader(file)]
+            trained.setdefault(model, {})[backend] = rows
+    return trained
 
 
 if __name__ == "__main__":

@@ -12,31 +12,38 @@ beside every precision.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from benchmarks import command
 from benchmarks.cases import TRAIN_IMAGES
-from benchmarks.epoch_lines import R1, Line, lines
-from benchmarks.harness import (
-    ROOT,
-    BenchmarkError,
-    Statistics,
-    Worker,
-    interleaved,
-    ratios,
-)
+from benchmarks.harness import ROOT, BenchmarkError, Implementation, Worker, interleaved, samples
 
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+R1 = "r1_lenet5_tanh"
+STOCK = "stock loop"
+STOCK_LOOP = "benchmarks.stock_loop:StockLoop"
+PROJECT = "benchmarks.project_tasks:ProjectEpoch"
+EAGER, GRAPH = "backend.mode=eager", "backend.mode=graph"
+COMPILE = "backend.compile=true"
+TF32, BF16 = "backend.precision=tf32", "backend.precision=bf16"
+#: The torch twin's loops on each device, with their settings.
+LOOPS = {
+    "cpu": {"eager": [EAGER], "eager, bf16": [EAGER, BF16], "compiled": [COMPILE]},
+    "cuda": {
+        "eager": [EAGER],
+        "compiled": [EAGER, COMPILE],
+        "graph": [GRAPH],
+        "graph, TF32": [GRAPH, TF32],
+        "graph, bf16": [GRAPH, BF16],
+        "graph, compiled": [GRAPH, COMPILE],
+    },
+}
+PRECISIONS = {"cpu": ("float32", "bf16"), "cuda": ("float32", "tf32", "bf16")}
 #: Order and flips differ between the stock loop and the project's; mean losses hardly do.
 LOSS_ERROR = 0.02
-DEVICES = ("cpu", "cuda")
-PRECISIONS = {"cpu": ("float32", "bf16"), "cuda": ("float32", "tf32", "bf16")}
-NO_CUDA = "not measured here: no CUDA device"
 
 
 def main() -> None:
@@ -52,72 +59,99 @@ def main() -> None:
         metavar="N",
         help="processes of the second stock loop's DataLoader (default: %(default)s)",
     )
-    parser.add_argument("--device", choices=("all", *DEVICES), default="all")
+    parser.add_argument("--device", choices=("all", *LOOPS), default="all")
     options = parser.parse_args()
-    record = command.prepare(options)
-    record["versions"] = command.versions("torch", "torchvision", "numpy")
-    record["cuda"] = cuda_device()
-    devices = DEVICES if options.device == "all" else (options.device,)
-    chosen = [line for line in lines(options.recipe, options.loaders) if line.device in devices]
-    with command.Disturbance() as others:
-        results, unmeasured, failed = measure(chosen, options)
-        verdicts = judge_precisions(devices)
-    record["cores_used_by_others"] = others.cores
+    devices = list(LOOPS) if options.device == "all" else [options.device]
+    chosen = [loop for d in devices for loop in loops(options.recipe, options.loaders, d)]
     names = ("recipe", "rounds", "threads", "images")
     settings = {name: getattr(options, name) for name in names} | {"numpy": "a process per core"}
-    content = {
-        "benchmark": "epoch",
-        "environment": record,
-        "settings": settings,
-        "results": results,
-        "not_measured": unmeasured,
-        "parity": verdicts,
-    }
-    command.finish(options, content)
-    if failed:
+    packages = "torch", "torchvision", "numpy"
+    with command.measurement("epoch", options, *packages, **settings) as content:
+        cuda = content["environment"]["cuda"] = cuda_device()
+        present = [loop for loop in chosen if cuda or loop.arguments["device"] == "cpu"]
+        if not present:
+            raise BenchmarkError("nothing can be measured here: there is no CUDA device")
+        absent = "not measured here: no CUDA device"
+        lacking = {loop.name: absent for loop in chosen if loop not in present}
+        results, failures = measure(present, options.rounds, options.threads, options.images)
+        content |= {"results": results, "not_measured": lacking | failures}
+        content["parity"] = judge_precisions(devices)
+    if failed := [loop.name for loop in present if loop.name in failures and not loop.optional]:
         raise BenchmarkError(f"failed: {', '.join(failed)}; the others' results are good")
 
 
-def measure(
-    chosen: Sequence[Line], options: argparse.Namespace
-) -> tuple[list[dict[str, Any]], dict[str, str], list[str]]:
-    """Return the measured lines, for the others the reason, and which of these should have worked.
+def loops(recipe: str, loaders: int, device: str) -> list[Implementation]:
+    """Return every loop there is for a recipe on a device, measurable here or not.
 
-    A line that fails is reported; the others go on without it.
+    R1 has the stock loop, once with so many loader processes.
     """
-    cuda = cuda_device() is not None
-    unmeasured = {line.key: NO_CUDA for line in chosen if line.device == "cuda" and not cuda}
-    if len(unmeasured) == len(chosen):
-        raise BenchmarkError("nothing can be measured here: there is no CUDA device")
-    failures: dict[str, str] = {}
+    found = []
+
+    def add(name: str, target: str, package: str = "torch", **arguments: Any) -> None:
+        numpy = package == "numpy"
+        one = Implementation(
+            f"{name} ({device})",
+            target,
+            package,
+            arguments={**arguments, "device": device},
+            processes=numpy,
+            optional=COMPILE in arguments.get("settings", ()),
+        )
+        found.append(one)
+
+    if recipe == R1:
+        helped = f"{STOCK}, {loaders} loader process{'es' if loaders > 1 else ''}"
+        add(STOCK, STOCK_LOOP)
+        add(helped, STOCK_LOOP, loaders=loaders)
+    for name, settings in LOOPS[device].items():
+        add(name, PROJECT, backend="torch", recipe=recipe, settings=settings)
+    if device == "cpu":
+        add("NumPy", PROJECT, "numpy", backend="numpy", recipe=recipe)
+    return found
+
+
+def measure(
+    chosen: Sequence[Implementation], rounds: int, threads: int, images: int
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the measured loops, and for those that fail the reason; the others go on without."""
     workers: dict[str, Worker] = {}
+    failures: dict[str, str] = {}
+    start_up: dict[str, float] = {}
+    losses: dict[str, float] = {}
+
+    def epoch(name: str) -> float:
+        if name in failures:
+            return float("nan")
+        try:
+            seconds = workers[name].call("seconds", kind="epoch", count=1)
+            losses.setdefault(name, workers[name].call("mean_loss"))
+        except BenchmarkError as error:
+            failures[name] = f"not measured: it failed on the way ({error})"
+            return float("nan")
+        command.announce(f"{name}: {seconds:.2f} s")
+        return seconds
+
     with ExitStack() as stack:
-        start_up = {}
-        for line in (line for line in chosen if line.key not in unmeasured):
-            command.announce(f"{line.key}: starting")
+        for loop in chosen:
+            command.announce(f"{loop.name}: starting")
             try:
-                worker = stack.enter_context(line.start(options.threads, options.images))
-                start_up[line.key] = worker.call("start_up")
-                workers[line.key] = worker
+                worker = stack.enter_context(Worker(loop, threads, images=images))
+                start_up[loop.name] = worker.call("start_up")
+                workers[loop.name] = worker
             except BenchmarkError as error:
-                failures[line.key] = f"not measured: it does not work here ({error})"
-        seconds, losses = _rounds(workers, options.rounds, failures)
-    failures |= deviations({key: losses[key] for key in workers if key in losses})
-    results: list[dict[str, Any]] = []
-    first: dict[str, str] = {}
-    for line in (line for line in chosen if line.key in workers and line.key not in failures):
-        reference = seconds[first.setdefault(line.device, line.key)]
-        result = {
-            "line": line.name,
-            "device": line.device,
-            "seconds": asdict(Statistics.of(seconds[line.key])),
-            "ratio": asdict(ratios(seconds[line.key], reference)),
-            "start_up": start_up[line.key],
-            "mean_loss": losses[line.key],
-        }
-        results.append(result)
-    failed = [line.key for line in chosen if line.key in failures and not line.optional]
-    return results, unmeasured | failures, failed
+                failures[loop.name] = f"not measured: it does not work here ({error})"
+        seconds = interleaved({name: partial(epoch, name) for name in workers}, rounds)
+    failures |= deviations(losses)
+    timed = samples({name: seconds[name] for name in workers if name not in failures})
+    results = []
+    for loop in chosen:
+        if loop.name in timed:
+            device = loop.arguments["device"]
+            line = loop.name.removesuffix(f" ({device})")
+            result = {"line": line, "device": device, "seconds": timed[loop.name]}
+            result |= {"start_up": start_up[loop.name], "mean_loss": losses[loop.name]}
+            results.append(result)
+    return results, failures
 
 
 def cuda_device() -> dict[str, Any] | None:
@@ -146,27 +180,6 @@ def judge_precisions(devices: Sequence[str]) -> dict[str, str]:
             else:
                 words[key] = precision.verdict(precision.compare("lenet5_tanh", kind, device))
     return words
-
-
-def _rounds(
-    workers: dict[str, Worker], rounds: int, failures: dict[str, str]
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Return each line's seconds, and its mean loss in the first epoch; note those that fail."""
-    losses: dict[str, float] = {}
-
-    def epoch(key: str) -> float:
-        if key in failures:
-            return float("nan")
-        try:
-            seconds = workers[key].call("seconds", kind="epoch", count=1)
-            losses.setdefault(key, workers[key].call("mean_loss"))
-        except BenchmarkError as error:
-            failures[key] = f"not measured: it failed on the way ({error})"
-            return float("nan")
-        command.announce(f"{key}: {seconds:.2f} s")
-        return seconds
-
-    return interleaved({key: partial(epoch, key) for key in workers}, rounds), losses
 
 
 def deviations(losses: dict[str, float]) -> dict[str, str]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from statistics import median
+from typing import Any, Self, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 Value = TypeVar("Value")
@@ -35,9 +36,8 @@ class Implementation:
     Attributes:
         name: as tables show it.
         target: "module:Class" of the `benchmarks.task.Task` that the worker makes.
-        package: what has to be installed.
-        blas: threads of NumPy's BLAS: "one", "all" of the worker's threads, or "default" to leave
-            BLAS as it is.
+        package: what has to be installed; NumPy's BLAS has one thread, as in training.
+        blas_on_all: whether NumPy's BLAS has all of the worker's threads instead.
         arguments: of the class, beside those of `Worker`.
         processes: whether each core has a process of its own instead of a thread: the task is then
             made and called in all of them alike, and shares its work by its `ranks`.
@@ -50,8 +50,8 @@ class Implementation:
     name: str
     target: str
     package: str
-    blas: Literal["one", "all", "default"] = "default"
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    blas_on_all: bool = False
     processes: bool = False
     pinned: bool = False
     keeps_memory: bool = False
@@ -188,11 +188,13 @@ def measure(
         name: 1 if seconds is None else warm_up(worker, kind, seconds)
         for name, worker in workers.items()
     }
-
-    def measurement(name: str) -> Callable[[], float]:
-        return lambda: workers[name].call("seconds", kind=kind, count=counts[name])
-
-    return interleaved({name: measurement(name) for name in workers}, rounds)
+    return interleaved(
+        {
+            name: partial(worker.call, "seconds", kind=kind, count=counts[name])
+            for name, worker in workers.items()
+        },
+        rounds,
+    )
 
 
 def warm_up(worker: Worker, kind: str, seconds: float) -> int:
@@ -205,35 +207,6 @@ def warm_up(worker: Worker, kind: str, seconds: float) -> int:
     return count
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Summary of a sample; quartiles by linear interpolation between the ordered values."""
-
-    median: float
-    lower: float
-    upper: float
-    least: float
-    greatest: float
-    values: list[float] = field(repr=False)
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Statistics:
-        """Return the summary of at least one value."""
-        if not values:
-            raise ValueError("statistics need at least one value")
-        lower, median, upper = (
-            statistics.quantiles(values, n=4, method="inclusive")
-            if len(values) > 1
-            else [values[0]] * 3
-        )
-        return cls(median, lower, upper, min(values), max(values), list(values))
-
-
-def ratios(values: Sequence[float], reference: Sequence[float]) -> Statistics:
-    """Return the summary of value / reference, round by round."""
-    return Statistics.of([a / b for a, b in zip(values, reference, strict=True)])
-
-
-def summaries(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
-    """Return each sample's summary as JSON values."""
-    return {name: asdict(Statistics.of(values)) for name, values in samples.items()}
+def samples(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Return each implementation's values, of which there is at least one, for the record."""
+    return {name: {"median": median(each), "values": list(each)} for name, each in values.items()}

@@ -71,11 +71,8 @@ class ProjectStep(StepTask):
         """Open the backend anew."""
         self._backend = open_backend(self._config, self.ranks)
         self._backend.place(self._dataset)
-        new = self._backend.state()
-        shapes = {name: w.shape for name, w in self._backend.weights().items()}
-        parameters = {n: s for n, s in shapes.items() if n.endswith((".weight", ".bias"))}
-        start = self.start_weights(parameters, nudge)
-        self._backend.load_state(new | {f"model.{name}": w for name, w in start.items()})
+        start = {f"model.{name}": array for name, array in self.start_weights(nudge).items()}
+        self._backend.load_state(self._backend.state() | start)
         self._backend.begin_epoch(self._plan, Totals())
         self._seen = 0.0
 

@@ -6,12 +6,10 @@ of files from elsewhere are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from statistics import median
 from typing import Any
-
-from benchmarks.harness import Statistics, ratios
 
 Content = dict[str, Any]
 #: What a row is called.
@@ -35,7 +33,7 @@ def sections(contents: Sequence[Content]) -> dict[str, str]:
     """Return the tables that these files can fill, by name."""
     of = {
         kind: [c for c in contents if c["benchmark"] == kind]
-        for kind in ("step", "scaling", "run", "epoch", "soak")
+        for kind in ("step", "scaling", "run", *OTHERS)
     }
     found = {"measured": "\n".join(f"* {heading(content)}" for content in contents)}
     for kind, name in (("step", "network (batch)"), ("inference", "network")):
@@ -46,8 +44,8 @@ def sections(contents: Sequence[Content]) -> dict[str, str]:
     for name, what, unit in (("run", "seconds", "s"), ("memory", "peaks", "MiB")):
         rows = partial(_runs, what=what)
         found[name] = comparison(("network (batch)",), of["run"], rows, unit)
-    found["epoch"] = "\n\n".join(map(_epochs, of["epoch"]))
-    found["soak"] = "\n\n".join(map(_soak, of["soak"]))
+    for kind, one in OTHERS.items():
+        found[kind] = "\n\n".join(map(one, of[kind]))
     return {name: text for name, text in found.items() if text}
 
 
@@ -95,25 +93,19 @@ def beside(
     return table([*header, *(name for head, _ in columns for name in head)], rows)
 
 
-def _compared(samples: dict[str, Any], unit: str, compiled: bool) -> list[str]:
-    show = in_milliseconds if unit == "ms" else plain
-    peer = faster(samples)
-    cells = [show(samples[name]["median"]) for name in ("numpy", peer)]
-    cells.append(ratio(compared(samples, "numpy", peer)))
+def _compared(found: dict[str, Any], unit: str, compiled: bool) -> list[str]:
+    scale = 1e3 if unit == "ms" else 1
+    peer = faster(found)
+    cells = [plain(scale * median(found[name]["values"])) for name in ("numpy", peer)]
+    cells.append(ratio(found, "numpy", peer))
     if compiled:
-        known = COMPILED in samples
-        cells.append(ratio(compared(samples, "numpy", COMPILED)) if known else "–")
+        cells.append(ratio(found, "numpy", COMPILED) if COMPILED in found else "–")
     return cells
 
 
-def faster(samples: dict[str, Any]) -> str:
+def faster(found: dict[str, Any]) -> str:
     """Return the faster of PyTorch's settings."""
-    return min((p for p in PEERS if p in samples), key=lambda name: samples[name]["median"])
-
-
-def compared(samples: dict[str, Any], name: str, other: str) -> Statistics:
-    """Return the summary of one's figure over the other's, round by round."""
-    return ratios(samples[name]["values"], samples[other]["values"])
+    return min((p for p in PEERS if p in found), key=lambda name: median(found[name]["values"]))
 
 
 def _network(result: dict[str, Any]) -> str:
@@ -127,15 +119,11 @@ def _steps(content: Content, kind: str) -> Iterable[Row]:
             yield (name, str(result["threads"])), result["seconds"]
 
 
-def points(content: Content, series: str) -> list[dict[str, Any]]:
-    """Return the measurements at each value of what grows."""
-    return [point for point in content["points"] if point["series"] == series]
-
-
 def _points(content: Content, series: str) -> Iterable[Row]:
-    for point in points(content, series):
-        over = series == "workers" and point["value"] > content["environment"]["cores"]
-        yield (f"{point['value']}{' (more than cores)' if over else ''}",), point["seconds"]
+    for point in content["points"]:
+        if point["series"] == series:
+            over = series == "workers" and point["value"] > content["environment"]["cores"]
+            yield (f"{point['value']}{' (more than cores)' if over else ''}",), point["seconds"]
 
 
 def _runs(content: Content, what: str) -> Iterable[Row]:
@@ -144,14 +132,14 @@ def _runs(content: Content, what: str) -> Iterable[Row]:
             yield (_network(result),), result[what]
     if what == "peaks":
         imports = content["imports"].items()
-        yield ("imports alone",), {name: asdict(Statistics.of([v])) for name, v in imports}
+        yield ("imports alone",), {name: {"values": [value]} for name, value in imports}
 
 
 def _libraries(contents: Sequence[Content]) -> str:
     columns = []
     for content in contents:
         cells: dict[Labels, list[str]] = {
-            (words, str(result["threads"])): [ratio(compared(result["seconds"], name, "numpy"))]
+            (words, str(result["threads"])): [ratio(result["seconds"], name, "numpy")]
             for name, words in LIBRARIES.items()
             for result in content["results"]
             if name in result["seconds"]
@@ -162,18 +150,15 @@ def _libraries(contents: Sequence[Content]) -> str:
 
 def _epochs(content: Content) -> str:
     """Return the loops of one file, and below them what was not measured, and why."""
-    recipe, rows = content["settings"]["recipe"], []
+    name, recipe = processor(content["environment"]), content["settings"]["recipe"]
+    header = [f"{name}, {recipe}", "s per epoch", "÷ first (range)", "start-up, s"]
+    first: dict[str, Any] = {}
+    rows = []
     for result in content["results"]:
-        cells = [f"{result['line']} ({result['device']})", plain(result["seconds"]["median"])]
-        share = result["ratio"]
-        cells.append(ratio(Statistics.of(share["values"])) if share else "–")
-        rows.append([*cells, f"{result['start_up']:.2f}"])
-    header = [
-        f"{processor(content['environment'])}, {recipe}",
-        "s per epoch",
-        "÷ first (range)",
-        "start-up, s",
-    ]
+        line, device, seconds = (result[key] for key in ("line", "device", "seconds"))
+        pair = {"this": seconds, "first": first.setdefault(device, seconds)}
+        times = plain(median(seconds["values"])), ratio(pair, "this", "first")
+        rows.append([f"{line} ({device})", *times, f"{result['start_up']:.2f}"])
     by_reason: dict[str, list[str]] = {}
     for key, reason in content["not_measured"].items():
         by_reason.setdefault(reason, []).append(key)
@@ -206,15 +191,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)
 
 
-def in_milliseconds(seconds: float) -> str:
-    """Return a time in ms with about three digits, without its unit."""
-    return plain(1e3 * seconds)
-
-
-def ratio(sample: Statistics) -> str:
-    """Return "median (least to greatest)" of a ratio."""
-    digits = 2 if sample.median < 10 else 1
-    return f"{sample.median:.{digits}f} ({sample.least:.{digits}f}–{sample.greatest:.{digits}f})"
+def ratio(found: dict[str, Any], name: str, other: str) -> str:
+    """Return one's figure over the other's, round by round: "median (least to greatest)"."""
+    pairs = zip(found[name]["values"], found[other]["values"], strict=True)
+    shares = [mine / theirs for mine, theirs in pairs]
+    middle = median(shares)
+    digits = 2 if middle < 10 else 1
+    return f"{middle:.{digits}f} ({min(shares):.{digits}f}–{max(shares):.{digits}f})"
 
 
 def plain(value: float) -> str:
@@ -230,13 +213,8 @@ def processor(record: dict[str, Any]) -> str:
 
 def heading(content: Content) -> str:
     """Return in a line what was measured, and where."""
-    numpy = content["settings"].get("numpy")
+    record, numpy = content["environment"], content.get("settings", {}).get("numpy")
     cores = f"; NumPy on several cores: {numpy}" if numpy else ""
-    return f"{content['benchmark']}: {place(content['environment'])}{cores}"
-
-
-def place(record: dict[str, Any]) -> str:
-    """Return the environment's record in a line."""
     known = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
     others = record.get("cores_used_by_others")
@@ -244,13 +222,64 @@ def place(record: dict[str, Any]) -> str:
     device = record.get("cuda")
     cuda = f"; {device['name']}, CUDA {device['cuda']}" if device else ""
     return (
-        f"{processor(record)}, {record['cores']} cores{busy}{cuda}, "
-        f"{record['date'][:10]}; Python {record['python']}, {known}{library}"
+        f"{content['benchmark']}: {processor(record)}, {record['cores']} cores{busy}{cuda}, "
+        f"{record['date'][:10]}; Python {record['python']}, {known}{library}{cores}"
     )
 
 
-def left_out(lacking: Mapping[str, str]) -> list[str]:
-    """Return lines on the sets of kernels that could not be had, by name."""
-    lines = [f"- {name}: {reason}" for name, reason in lacking.items()]
+def _curves(content: Content) -> str:
+    """Return the largest difference in loss by network and set of kernels."""
+    results, settings = content["results"], content["settings"]
+    models = list(next(iter(results.values()), ()))
+    rows = [[name, *(f"{row[model]:.1e}" for model in models)] for name, row in results.items()]
+    largest = (max(row[model] for row in results.values()) for model in models)
+    rows.append(["largest", *(f"{value:.1e}" for value in largest)])
+    return "\n".join(
+        [
+            f"Largest difference between the backends' training and test losses over "
+            f"{settings['epochs']} epochs of {settings['data']}, seed {settings['seed']}:",
+            "",
+            table(["kernels", *models], rows),
+            *_lacking(content),
+        ]
+    )
+
+
+def _trajectories(content: Content) -> str:
+    """Return the largest share of the envelope, by network and set, and what went wrong."""
+    results = content["results"]
+    rows = []
+    for network in next(iter(results.values()), {"shares": ()})["shares"]:
+        shares = [answer["shares"][network] for answer in results.values()]
+        rows.append([network, *(f"{share:.2f}" for share in [*shares, max(shares)])])
+
+    def listed(what: str) -> list[str]:
+        return [f"- {name}: {each}" for name, found in results.items() for each in found[what]]
+
+    alarms, survivors = listed("alarms"), listed("survivors")
+    planted = sum(answer["planted"] for answer in results.values())
+    lines = [
+        table(["network", *results, "all"], rows),
+        "",
+        f"{content['seeds']} seeds, each in float32 and float64: {len(alarms)} false alarms",
+        *alarms,
+    ]
+    if planted:
+        lines += [f"{planted} faults planted in all: {len(survivors)} survivors", *survivors]
+    return "\n".join(lines + _lacking(content))
+
+
+def _lacking(content: Content) -> list[str]:
+    """Return lines on the sets of kernels that could not be had."""
+    lines = [f"- {name}: {reason}" for name, reason in content["lacking"].items()]
     head = ["", "Left out, because the libraries here do not offer these kernels:"]
     return [*head, *lines] if lines else []
+
+
+#: Tables of one file each.
+OTHERS: dict[str, Callable[[Content], str]] = {
+    "epoch": _epochs,
+    "soak": _soak,
+    "curves": _curves,
+    "trajectories": _trajectories,
+}

@@ -11,6 +11,7 @@ for each core where that pays, as it is by default.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -20,11 +21,11 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks import command
 from benchmarks.cases import CASES
-from benchmarks.harness import ROOT, BenchmarkError, interleaved, summaries
+from benchmarks.harness import ROOT, BenchmarkError, interleaved, samples
 
 SIDES = ("numpy", "torch")
 MEBIBYTE = 2**20
@@ -50,40 +51,29 @@ def main() -> None:
         raise BenchmarkError("this operating system does not report a process's peak memory")
     if options.epochs < 2:
         raise BenchmarkError("--epochs 1: the first epoch is not timed, give at least 2")
-    record = command.prepare(options)
-    record["versions"] = command.versions(*SIDES)
-    imports = {
-        name: watch(["-c", f"import training.trainer.trainer, training.backends.{name}"]).peak
-        for name in SIDES
-    }
-    results = []
-    with command.Disturbance() as others:
-        for network in options.networks:
-            command.announce(f"{network} on {options.data}")
-            runs = interleaved(
-                {
-                    name: partial(train, network, name, options.data, options.epochs)
-                    for name in SIDES
-                },
-                options.rounds,
-            )
-            samples = {
-                what: summaries({n: [getattr(r, what) for r in runs[n]] for n in runs})
-                for what in Run._fields
-            }
-            place = {"network": network, "batch": CASES[network].batch}
-            results.append(place | {"seconds": samples["seconds"], "peaks": samples["peak"]})
-    record["cores_used_by_others"] = others.cores
     settings = {name: getattr(options, name) for name in ("data", "epochs", "rounds")}
-    content = {
-        "benchmark": "run",
-        "environment": record,
-        "settings": settings | {"numpy": "a process per core"},
-        "unit": "MiB",
-        "imports": imports,
-        "results": results,
+    settings["numpy"] = "a process per core"
+    with command.measurement("run", options, *SIDES, **settings) as content:
+        content["imports"] = {
+            name: watch(["-c", f"import training.trainer.trainer, training.backends.{name}"]).peak
+            for name in SIDES
+        }
+        content["results"] = [_case(network, options) for network in options.networks]
+
+
+def _case(network: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure one network on both sides."""
+    command.announce(f"{network} on {options.data}")
+    trainings = {
+        side: partial(train, network, side, options.data, options.epochs) for side in SIDES
     }
-    command.finish(options, content)
+    runs = interleaved(trainings, options.rounds)
+    return {
+        "network": network,
+        "batch": CASES[network].batch,
+        "seconds": samples({side: [run.seconds for run in runs[side]] for side in SIDES}),
+        "peaks": samples({side: [run.peak for run in runs[side]] for side in SIDES}),
+    }
 
 
 def train(network: str, side: str, data: str, epochs: int) -> Run:

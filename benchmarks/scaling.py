@@ -12,7 +12,6 @@ allocated before decides how much memory glibc hands back at every step, and so 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -24,8 +23,8 @@ from benchmarks.harness import (
     Implementation,
     Worker,
     measure,
+    samples,
     start_workers,
-    summaries,
 )
 from benchmarks.step import TORCH, TWINS
 
@@ -43,7 +42,7 @@ COSINE_ERROR = 1e-5
 
 TORCH_CONVOLUTION = "benchmarks.torch_tasks:TorchConvolution"
 CONVOLUTIONS = [
-    Implementation("numpy", "benchmarks.project_tasks:NumpyConvolution", "numpy", blas="one"),
+    Implementation("numpy", "benchmarks.project_tasks:NumpyConvolution", "numpy"),
     Implementation("torch", TORCH_CONVOLUTION, "torch"),
     Implementation("torch-kept", TORCH_CONVOLUTION, "torch", keeps_memory=True),
 ]
@@ -58,51 +57,35 @@ def main() -> None:
             f"--{series}", nargs="*", type=command.positive, default=values, metavar="N"
         )
     options = parser.parse_args()
-    record = command.prepare(options)
-    record["versions"] = command.versions("numpy", "torch")
-    with command.Disturbance() as others:
-        points = [_point(s, value, options) for s in SERIES for value in getattr(options, s)]
-    record["cores_used_by_others"] = others.cores
     settings: dict[str, Any] = {"network": options.network, "rounds": options.rounds}
     settings |= {"convolution": CONVOLUTION, "numpy": "a process per core"}
-    command.finish(
-        options,
-        {"benchmark": "scaling", "environment": record, "settings": settings, "points": points},
-    )
+    with command.measurement("scaling", options, "numpy", "torch", **settings) as content:
+        content["points"] = [
+            _point(series, value, options)
+            for series in SERIES
+            for value in getattr(options, series)
+        ]
 
 
 def _point(series: str, value: int, options: argparse.Namespace) -> dict[str, Any]:
     """Measure at one value of what grows."""
     command.announce(f"{series}: {value}")
-    if series in ("channels", "size"):
-        shape = CONVOLUTION | {series: value}
-        seconds = _measure("run", CONVOLUTIONS, 1, options, **shape)
-        work = 6 * shape["batch"] * (shape["channels"] * shape["size"] * shape["kernel"]) ** 2
-        return _record(series, value, seconds) | {"operations": work}
-    threads = value if series == "workers" else command.threads("all")
-    batch = value if series == "batch" else CASES[options.network].batch
-    case = {"network": options.network, "batch": batch}
-    return _record(series, value, _measure("step", TWINS, threads, options, **case))
-
-
-def _record(series: str, value: int, seconds: dict[str, list[float]]) -> dict[str, Any]:
-    return {"series": series, "value": value, "seconds": summaries(seconds)}
-
-
-def _measure(
-    kind: str,
-    implementations: Sequence[Implementation],
-    threads: int,
-    options: argparse.Namespace,
-    **case: Any,
-) -> dict[str, list[float]]:
+    convolution = series in ("channels", "size")
+    threads = 1 if convolution else command.threads("all")
+    case: dict[str, Any] = {"network": options.network, "batch": CASES[options.network].batch}
+    if series == "workers":
+        threads = value
+    else:
+        case = (CONVOLUTION if convolution else case) | {series: value}
     with ExitStack() as stack:
-        workers = start_workers(stack, implementations, threads, **case)
-        if kind == "step":
-            check_losses(workers, TORCH.name, f"batch {case['batch']}")
-        else:
+        workers = start_workers(stack, CONVOLUTIONS if convolution else TWINS, threads, **case)
+        if convolution:
             check_cosines(workers, f"{case['channels']} channels, size {case['size']}")
-        return measure(workers, kind, options.rounds, options.seconds)
+        else:
+            check_losses(workers, TORCH.name, f"batch {case['batch']}")
+        kind = "run" if convolution else "step"
+        seconds = samples(measure(workers, kind, options.rounds, options.seconds))
+    return {"series": series, "value": value, "seconds": seconds}
 
 
 def check_cosines(workers: dict[str, Worker], case: str) -> None:

@@ -37,20 +37,15 @@ def main() -> None:
     options = parser.parse_args()
     if not Path("/proc/self/statm").exists():
         raise BenchmarkError("it needs a system with /proc, such as Linux")
-    record = command.prepare(options)
-    runs = {}
-    for name in options.backend:
-        command.announce(f"{name}: {options.steps:,} steps")
-        side = Implementation(
-            name, "benchmarks.soak:Soak", name, blas="one" if name == "numpy" else "default"
-        )
-        with Worker(side, threads=1, backend=name) as worker:
-            runs[name] = worker.call("train", steps=options.steps, model=options.model)
-    record["versions"] = command.versions(*runs)
     settings = {"model": options.model, "steps": options.steps}
-    command.finish(
-        options, {"benchmark": "soak", "environment": record, "settings": settings, "runs": runs}
-    )
+    runs: dict[str, Any] = {}
+    with command.measurement("soak", options, *options.backend, **settings) as content:
+        content["runs"] = runs
+        for name in options.backend:
+            command.announce(f"{name}: {options.steps:,} steps")
+            side = Implementation(name, "benchmarks.soak:Soak", name)
+            with Worker(side, threads=1, backend=name) as worker:
+                runs[name] = worker.call("train", **settings)
     if options.steps < JUDGED:
         print(f"below {JUDGED:,} steps caches are still filling: nothing is concluded")
     elif leaking := [name for name, run in runs.items() if leaks(run)]:

@@ -20,10 +20,10 @@ from typing import Any
 from benchmarks import command
 from benchmarks.agreement import STEPS, check_losses
 from benchmarks.cases import CASES, TRAIN_IMAGES
-from benchmarks.harness import Implementation, measure, start_workers, summaries
+from benchmarks.harness import Implementation, measure, samples, start_workers
 
 PROJECT = "benchmarks.project_tasks:ProjectStep"
-NUMPY = Implementation("numpy", PROJECT, "numpy", blas="one", processes=True)
+NUMPY = Implementation("numpy", PROJECT, "numpy", processes=True)
 TORCH = Implementation("torch", "benchmarks.torch_tasks:TorchStep", "torch")
 KEPT = Implementation("torch-kept", TORCH.target, "torch", keeps_memory=True)
 TWINS = (NUMPY, TORCH, KEPT)
@@ -37,7 +37,7 @@ COMPILED = Implementation(
 )
 PEERS = {
     "mygrad": Implementation(
-        "mygrad", "benchmarks.peers.mygrad_lenet5:MyGradStep", "mygrad", blas="all"
+        "mygrad", "benchmarks.peers.mygrad_lenet5:MyGradStep", "mygrad", blas_on_all=True
     ),
     "jax": Implementation("jax", "benchmarks.peers.jax_lenet5:JaxStep", "jax", pinned=True),
 }
@@ -47,39 +47,28 @@ PEER_NETWORK = "lenet5_relu"
 def main() -> None:
     """Measure and report as the command line says."""
     options = _parser().parse_args()
-    record = command.prepare(options)
-    peers = [PEERS[name] for name in options.peers if PEERS[name].installed]
-    record["versions"] = command.versions("numpy", "torch", *(one.package for one in peers))
-    absent = {
-        name: "not installed (pip install 'lenet-twins[peers]')"
-        for name in options.peers
-        if not PEERS[name].installed
+    peers = [name for name in options.peers if PEERS[name].installed]
+    packages = "numpy", "torch", *(PEERS[name].package for name in peers)
+    settings = {
+        "rounds": options.rounds,
+        "seconds_per_measurement": options.seconds,
+        "optimizer": "Adam on every side, lr 0.001 (torch: fused)",
+        "data": f"{TRAIN_IMAGES} synthetic uint8 images in memory, random order",
+        "loss_check_steps": STEPS,
+        "numpy": "a process per core",
     }
-    content: dict[str, Any] = {
-        "benchmark": "step",
-        "environment": record,
-        "settings": {
-            "rounds": options.rounds,
-            "seconds_per_measurement": options.seconds,
-            "optimizer": "Adam on every side, lr 0.001 (torch: fused)",
-            "data": f"{TRAIN_IMAGES} synthetic uint8 images in memory, random order",
-            "loss_check_steps": STEPS,
-            "numpy": "a process per core",
-        },
-        "results": [],
-        "not_measured": absent,
-        "loss_checks": [],
-        "processes": [],
-    }
-    timed = [*TWINS, COMPILED] if options.compiled else TWINS
-    with command.Disturbance() as others:
+    absent = "not installed (pip install 'lenet-twins[peers]')"
+    timed = [*TWINS, COMPILED] if options.compiled else [*TWINS]
+    with command.measurement("step", options, *packages, **settings) as content:
+        content |= {"results": [], "loss_checks": [], "processes": []}
+        content["not_measured"] = {name: absent for name in options.peers if name not in peers}
         for network in options.networks:
+            beside = [PEERS[name] for name in peers] if network == PEER_NETWORK else []
             for threads in sorted(set(options.threads)):
-                beside = peers if network == PEER_NETWORK else []
-                _case(network, threads, [*timed, *beside], options, content)
-    record["cores_used_by_others"] = others.cores
-    record["blas"] = command.blas(content["processes"][0]["processes"]["numpy"])
-    command.finish(options, content)
+                _case(network, threads, timed + beside, options, content)
+        blas = content["processes"][0]["processes"]["numpy"]["blas"]
+        words = f"{blas.get('library')}, {blas.get('kernels')} kernels"
+        content["environment"]["blas"] = words
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,16 +108,17 @@ def _case(
         command.announce(f"{name}: starting, and comparing losses")
         absent = content["not_measured"]
         workers = start_workers(stack, implementations, threads, absent, network=network)
-        content["loss_checks"].append(
-            place | {"share_of_tolerance": check_losses(workers, TORCH.name, name)}
-        )
+        shares = check_losses(workers, TORCH.name, name)
+        content["loss_checks"].append(place | {"share_of_tolerance": shares})
         command.announce(f"{name}: timing")
-        for kind in ("step", "inference"):
-            step = kind == "step"
-            timed = workers if step else {one.name: workers[one.name] for one in TWINS}
-            seconds = measure(timed, kind, options.rounds, options.seconds if step else None)
-            result = {"kind": kind, **place, "batch": CASES[network].batch}
-            content["results"].append(result | {"seconds": summaries(seconds)})
+        twins = {one.name: workers[one.name] for one in TWINS}
+        for kind, timed, lasting in (
+            ("step", workers, options.seconds),
+            ("inference", twins, None),
+        ):
+            seconds = samples(measure(timed, kind, options.rounds, lasting))
+            result = {"kind": kind, **place, "batch": CASES[network].batch, "seconds": seconds}
+            content["results"].append(result)
         described = {name: worker.call("describe") for name, worker in workers.items()}
         content["processes"].append(place | {"processes": described})
 

@@ -3,7 +3,7 @@
 In the page a table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`.
 
     python -m benchmarks.table benchmarks/results/step*.json
-    python -m benchmarks.table benchmarks/results/*.json --page docs/performance.md
+    python -m benchmarks.table benchmarks/results/*-*-*.json --page docs/performance.md
 """
 
 from __future__ import annotations

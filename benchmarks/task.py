@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info
 
+import numpy_models
 from benchmarks.cases import CASES, EVALUATION_BATCH, TEST_IMAGES, TRAIN_IMAGES
 from training.backends.initialisation import Weights, initial_weights
 from training.backends.protocol import pixel_scale
 from training.backends.ranks import ALONE, Ranks
 from training.backends.streams import stream
 from training.config.schema import InitConfig
+from training.environment import blas
 
 SEED = 0
 #: 16 times float32's machine epsilon, 2^-23: the rounding error of a sum of some 256 terms, √n·ε.
@@ -78,9 +79,7 @@ class Task(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return what this process computes with, for the record."""
-        keys = ("internal_api", "version", "architecture", "num_threads")
-        pools = [{key: pool.get(key) for key in keys} for pool in threadpool_info()]
-        return {"threads": self.threads, "processes": self.ranks.world, "thread_pools": pools}
+        return {"threads": self.threads, "processes": self.ranks.world, "blas": blas()}
 
 
 class StepTask(Task):
@@ -165,11 +164,13 @@ class StepTask(Task):
             result = self.step(*self._next()) if kind == "step" else self.test_logits(every)
         self.finish(result)
 
-    def start_weights(self, shapes: dict[str, tuple[int, ...]], nudge: int) -> Weights:
+    def start_weights(self, nudge: int) -> Weights:
         """Return the weights that every implementation starts from.
 
         With a nudge other than 0 each is off by a factor 1 ± NUDGE, the signs drawn from it.
         """
+        parameters = numpy_models.build(self.network).parameters()
+        shapes = {name: array.shape for name, array in parameters.items()}
         weights = initial_weights(shapes, InitConfig("he"), SEED)
         if nudge:
             for name, array in weights.items():

@@ -30,8 +30,7 @@ class TorchStep(StepTask):
     def start(self, nudge: int) -> None:
         """Build network and optimizer anew."""
         self._net = torch_models.build(self.network)
-        shapes = {name: tuple(p.shape) for name, p in self._net.named_parameters()}
-        start = self.start_weights(shapes, nudge)
+        start = self.start_weights(nudge)
         with torch.no_grad():
             for name, parameter in self._net.named_parameters():
                 parameter.copy_(torch.from_numpy(start[name]))

@@ -6,13 +6,14 @@ kernels; a wrong one must not. Each network trains in both dtypes on seeds that 
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
-from benchmarks import command, report
-from benchmarks.harness import BenchmarkError
+from benchmarks import command, kernel_sets
 from parity import kernels
-from parity.networks import network_cases
-from parity.protocol import ParityError
+from parity.faults import matrix
+from parity.networks import batches, network_cases, optimizer_of, pair, recipe
+from parity.trajectory import follow
 
 FIRST_SEED = 1000
 
@@ -30,63 +31,44 @@ def main() -> None:
         "--faults", action="store_true", help="plant every fault under each set too"
     )
     options = parser.parse_args()
-    results: dict[str, Any] = {}
-    lacking: dict[str, str] = {}
     count = len(network_cases()) * options.seeds
+    firsts = (FIRST_SEED + count * number for number in range(len(kernels.SETS)))
     jobs = [
-        (chosen, {"seeds": list(range(first, first + count)), "faults": options.faults})
-        for chosen, first in zip(kernels.SETS, range(FIRST_SEED, 10**9, count), strict=False)
+        {"seeds": list(range(first, first + count)), "faults": options.faults} for first in firsts
     ]
-    try:
-        for chosen, answer in kernels.run_each("benchmarks.trajectory_task", jobs):
-            if "lacking" in answer:
-                lacking[chosen.name] = answer["lacking"]
-            else:
-                results[chosen.name] = answer
-                worst = max(answer["shares"].values())
-                command.announce(
-                    f"{chosen.name}: {worst:.2f} of the envelope at most, {len(answer['alarms'])} "
-                    f"false alarms, {len(answer['survivors'])} of {answer['planted']} faults alive"
-                )
-    except ParityError as error:
-        raise BenchmarkError(str(error)) from error
-    record = {
-        "benchmark": "trajectories",
-        "environment": command.environment() | {"versions": command.versions("torch", "numpy")},
-        "seeds": count * len(results),
-        "lacking": lacking,
-        "results": results,
+    with command.measurement("trajectories", options, "torch", "numpy") as content:
+        kernel_sets.measure(content, "benchmarks.trajectories", jobs, _told)
+        content["seeds"] = count * len(content["results"])
+
+
+def _told(answer: dict[str, Any]) -> str:
+    return (
+        f"{max(answer['shares'].values()):.2f} of the envelope at most, {len(answer['alarms'])} "
+        f"false alarms, {len(answer['survivors'])} of {answer['planted']} faults alive"
+    )
+
+
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Train each network in turn, a seed each, in both dtypes; plant the faults if asked to."""
+    shares: dict[str, float] = {}
+    alarms = []
+    for case, seed in zip(cycle(network_cases()), job["seeds"], strict=False):
+        for dtype in ("float32", "float64"):
+            made = pair(case.name, dtype, seed=seed, **case.arguments)
+            how = recipe(*optimizer_of(case))
+            steps = batches(case.input, dtype, seed)
+            found = follow(made.torch_module, made.numpy_network, steps, how, seed=seed)
+            share = max(check.share for step in found.steps for check in step)
+            shares[str(case)] = max(share, shares.get(str(case), 0.0))
+            if not found.passed:
+                alarms.append(f"{case}, {dtype}, seed {seed}: {found.failures[0]}")
+    kills = [matrix.kill(fault) for fault in (matrix.faults() if job["faults"] else [])]
+    return {
+        "shares": shares,
+        "alarms": alarms,
+        "planted": len(kills),
+        "survivors": [each.fault.name for each in kills if each.survived],
     }
-    print(table(record))
-    command.save(options, record)
-
-
-def table(record: dict[str, Any]) -> str:
-    """Return the largest share of the envelope, by network and set, and what went wrong."""
-    results = record["results"]
-    header = ["network", *results, "all"]
-    rows = []
-    for network in next(iter(results.values()))["shares"] if results else []:
-        shares = [answer["shares"][network] for answer in results.values()]
-        rows.append([network, *(f"{share:.2f}" for share in [*shares, max(shares)])])
-    alarms = [
-        f"- {name}: {alarm}" for name, answer in results.items() for alarm in answer["alarms"]
-    ]
-    survivors = [
-        f"- {name}: {fault}" for name, answer in results.items() for fault in answer["survivors"]
-    ]
-    planted = sum(answer["planted"] for answer in results.values())
-    lines = [
-        report.place(record["environment"]),
-        "",
-        report.table(header, rows),
-        "",
-        f"{record['seeds']} seeds, each in float32 and float64: {len(alarms)} false alarms",
-        *alarms,
-    ]
-    if planted:
-        lines += [f"{planted} faults planted in all: {len(survivors)} survivors", *survivors]
-    return "\n".join(lines + report.left_out(record["lacking"]))
 
 
 if __name__ == "__main__":

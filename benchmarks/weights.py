@@ -3,7 +3,8 @@
     python train.py --multirun experiment=best_lenet5_bn seed=0,1,2,3,4
     python -m benchmarks.weights outputs/.../..._sweep
 
-The weights are those of the smallest seed, so that the test images choose nothing; the record says
+Without runs, the table of docs/inference.md is printed from the records that are there. The weights
+are those of the smallest seed, so that the test images choose nothing; the record says
 what all runs reach, each evaluated by both backends.
 """
 
@@ -34,8 +35,12 @@ DECIMALS = 6
 
 def main() -> None:
     """Write the weights and the record of each network that the runs are of."""
-    options = argparse.ArgumentParser(prog="python -m benchmarks.weights", description=__doc__)
-    options.add_argument("runs", type=Path, nargs="+", help="folders of runs or of sweeps")
+    options = argparse.ArgumentParser(
+        prog="python -m benchmarks.weights",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_argument("runs", type=Path, nargs="*", help="folders of runs or of sweeps")
     try:
         found = [run for folder in options.parse_args().runs for run in records.find(folder)]
         models = {str(run.setting("model.name")) for run in found}
@@ -43,6 +48,24 @@ def main() -> None:
             package([run for run in found if run.setting("model.name") == model])
     except ConfigError as error:
         raise BenchmarkError(str(error)) from error
+    if not found:
+        print(table())
+
+
+def table() -> str:
+    """Return what the records say, as Markdown."""
+    lines = ["| network | these weights | mean of n runs | epochs | minutes |", "|" + " --- |" * 5]
+    for name in pretrained.names():
+        meta = pretrained.load(name).meta
+        both, runs = meta["test_accuracy"], meta["runs"]
+        count, std = len(runs["seeds"]), runs["std"]["numpy"]
+        spread = "" if std is None else f" ± {std * 100:.2f}"
+        own = " / ".join(dict.fromkeys(f"{both[backend]:.2%}" for backend in BACKENDS))
+        lines.append(
+            f"| `{name}` | {own} | {runs['mean']['numpy'] * 100:.2f}{spread} % (n = {count}) "
+            f"| {meta['epochs']} | {meta['minutes']} |"
+        )
+    return "\n".join(lines)
 
 
 def package(runs: list[records.Record]) -> None:

@@ -36,10 +36,9 @@ def main() -> None:
 
 def prepare(setup: dict[str, Any]) -> None:
     """Set up this process as `benchmarks.harness.Implementation` says, before any import."""
-    if setup["blas"] != "default":
-        if setup["blas"] == "all":
-            os.environ["OPENBLAS_NUM_THREADS"] = str(setup["threads"])
-        prepare_blas("numpy")
+    if setup["blas_on_all"]:
+        os.environ["OPENBLAS_NUM_THREADS"] = str(setup["threads"])
+    prepare_blas(setup["package"])
     if setup["keeps_memory"]:
         keep_freed_memory()
     if setup["pinned"] and hasattr(os, "sched_setaffinity"):

@@ -34,7 +34,7 @@ def main() -> None:
         if command not in COMMANDS:
             choices = f"{did_you_mean(command, COMMANDS)}: choose {', '.join(COMMANDS)}"
             raise ConfigError(f"there is no command {command!r}{choices}")
-        importlib.import_module(COMMANDS[command]).main(options)
+        sys.exit(importlib.import_module(COMMANDS[command]).main(options))
     except ConfigError as error:
         _fail(str(error), 2)
     except OutputError as error:

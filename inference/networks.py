@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,19 @@ from training.errors import ConfigError
 BACKENDS = ("numpy", "torch")
 #: Images that go through the network at a time.
 BATCH = 500
+
+
+def add_backend(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the options that choose the twin."""
+    choice = parser.add_mutually_exclusive_group()
+    words = "which twin computes (default: %(default)s)"
+    choice.add_argument("--backend", choices=(*BACKENDS, "both"), default=default, help=words)
+    choice.add_argument("--both", dest="backend", action="store_const", const="both")
+
+
+def chosen_backends(choice: str) -> tuple[str, ...]:
+    """Return the backends that an option of `add_backend` stands for."""
+    return BACKENDS if choice == "both" else (choice,)
 
 
 def network(weights: Weights, backend: str = "numpy") -> Any:

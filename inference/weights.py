@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import pretrained
 from pretrained import Preprocessing, Weights
 from training.backends.protocol import pixel_scale
 from training.errors import ConfigError, did_you_mean
 from training.storage.checkpoint import CheckpointError, load_checkpoint, newest
 from training.storage.weights import WeightsError, read_weights
+
+SCALINGS = ("unit", "standard", "raw")
 
 
 def find(place: str) -> Weights:
@@ -39,6 +43,18 @@ def find(place: str) -> Weights:
         f"there are no weights {place!r}{did_you_mean(place, names)}: give the folder of a run, a "
         f".safetensors file, or one of {', '.join(names)}"
     )
+
+
+def metadata(weights: Weights) -> dict[str, str]:
+    """Return what a file of these weights says of them, for `find` to read again."""
+    preprocessing = weights.preprocessing
+    numbers = np.float32(preprocessing.scale), np.float32(preprocessing.shift)
+    return {
+        "model": weights.model,
+        "arguments": json.dumps(dict(weights.arguments)),
+        "image_size": str(preprocessing.image_size),
+        "scaling": next(name for name in SCALINGS if pixel_scale(name) == numbers),
+    }
 
 
 def _of_run(folder: Path) -> Weights:
@@ -79,7 +95,7 @@ def _checked(state: Any, described: tuple[Any, Any, Any, Any], meta: dict[str, A
         and isinstance(arguments, dict)
         and type(size) is int
         and 1 <= size <= 128
-        and scaling in ("unit", "standard", "raw")
+        and scaling in SCALINGS
     ):
         raise WeightsError("its description of the network and its images makes no sense")
     scale, shift = pixel_scale(scaling)

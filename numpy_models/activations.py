@@ -12,31 +12,33 @@ import numpy as np
 
 from numpy_models.bits import select
 from numpy_models.layer import Array, Layer, Shape
+from numpy_models.memory import empty
 
 
 class ReLU(Layer):
     """y = max(x, 0); f' is 1 where x > 0, else 0, but NaN passes both ways, as in torch."""
 
     def forward_batch_last(self, x: Array) -> Array:
-        y = np.maximum(x, 0)
-        self._saved = y != 0  # a byte per element instead of the output
+        self._saved = y = np.maximum(x, 0, out=empty(x.shape, x.dtype))
         return y
 
     def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        return select(dy, self._saved, np.empty_like(dy)) if input_gradient else None
+        if not input_gradient:
+            return None
+        return select(dy, self._saved != 0, out=empty(dy.shape, dy.dtype))
 
 
 class Tanh(Layer):
     """y = tanh(x); f' = 1 - y², a function of the output."""
 
     def forward_batch_last(self, x: Array) -> Array:
-        self._saved = y = np.tanh(x)
+        self._saved = y = np.tanh(x, out=empty(x.shape, x.dtype))
         return y
 
     def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
         if not input_gradient:
             return None
-        dx = np.square(self._saved)
+        dx = np.square(self._saved, out=empty(dy.shape, dy.dtype))
         np.subtract(1, dx, out=dx)
         dx *= dy
         return dx

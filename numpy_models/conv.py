@@ -85,45 +85,47 @@ class Conv2d(Layer):
         return (self.out_channels, *self.windows.output_size(height, width, "Conv2d"))
 
     def _by_row_windows(self) -> bool:
-        """Where the fast path is chosen; the general one goes kernel offset by kernel offset."""
-        return self.windows.stride == (1, 1)
+        """Where the fast path is chosen; the general one goes kernel offset by kernel offset.
+
+        Row windows move by one, and each has rows of the image in it.
+        """
+        w = self.windows
+        return w.stride == (1, 1) and w.padding[0] < w.kernel[0]
 
     def forward_batch_last(self, x: Array) -> Array:
         weight, bias = self._parameters["weight"], self._parameters.get("bias")
+        self._saved = x
         if self._by_row_windows():
-            unrolled = row_windows.unroll_columns(x, weight.shape[3], self.windows.padding[1])
-            self._saved = x.shape, unrolled  # a copy of x for each column of the kernel
-            return row_windows.forward(unrolled, weight, bias, self.windows.padding[0])
-        padded = self._padded(x)
-        self._saved = x.shape, padded
+            return row_windows.forward(x, weight, bias, self.windows.padding)
         height, _, width, n = x.shape
         oh, ow = self.windows.output_size(height, width, "Conv2d")
         y = np.empty((oh, self.out_channels, ow, n), x.dtype)
         y[...] = 0 if bias is None else bias[:, None, None]
-        for i, j, window in self.windows.offsets(padded, oh, ow):
+        for i, j, window in self.windows.offsets(self._padded(x), oh, ow):
             y += np.einsum("fc,hcwn->hfwn", weight[:, :, i, j], window, optimize=True)
         return y
 
     def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        (shape, seen), (ph, pw) = self._saved, self.windows.padding
+        x, (ph, pw) = self._saved, self.windows.padding
         weight, gradient = self._parameters["weight"], self._gradients["weight"]
         oh, filters, ow, n = dy.shape
         if "bias" in self._gradients:
             by_row = dy.reshape(oh * filters, ow * n) @ np.ones(ow * n, dy.dtype)
             by_row.reshape(oh, filters).sum(axis=0, out=self._gradients["bias"])
         if self._by_row_windows():
-            row_windows.weight_gradient(seen, dy, ph, gradient)
+            row_windows.weight_gradient(x, dy, (ph, pw), gradient)
             if not input_gradient:
                 return None
-            return row_windows.input_gradient(dy, weight, (ph, pw), shape)
-        for i, j, window in self.windows.offsets(seen, oh, ow):
+            return row_windows.input_gradient(dy, weight, (ph, pw), x.shape)
+        padded = self._padded(x)
+        for i, j, window in self.windows.offsets(padded, oh, ow):
             gradient[:, :, i, j] = np.einsum("hfwn,hcwn->fc", dy, window, optimize=True)
         if not input_gradient:
             return None
-        d_padded = np.zeros_like(seen)
+        d_padded = np.zeros_like(padded)
         for i, j, window in self.windows.offsets(d_padded, oh, ow):
             window += np.einsum("fc,hfwn->hcwn", weight[:, :, i, j], dy, optimize=True)
-        return d_padded[ph : ph + shape[0], :, pw : pw + shape[2]]
+        return d_padded[ph : ph + x.shape[0], :, pw : pw + x.shape[2]]
 
     def _padded(self, x: Array) -> Array:
         (ph, pw), (height, channels, width, n) = self.windows.padding, x.shape

@@ -23,6 +23,7 @@ import numpy as np
 from numpy_models.bits import select, without
 from numpy_models.geometry import Pair
 from numpy_models.layer import Array, Shape
+from numpy_models.memory import empty
 
 
 class Winners(NamedTuple):
@@ -43,10 +44,10 @@ def forward_max(x: Array, tile: Pair) -> tuple[Array, Winners]:
 
 def backward_max(dy: Array, winners: Winners, tile: Pair, shape: Shape) -> Array:
     """Return the gradient of an image of ``shape``: each dy where its tile's maximum was."""
-    dx = np.empty(shape, dy.dtype)
+    dx = empty(shape, dy.dtype)
     _clear_rest(dx, tile)
     parts = _column_parts(dx, tile)
-    by_row = np.empty(parts[0].shape, dy.dtype)
+    by_row = empty(parts[0].shape, dy.dtype)
     _route(dy, winners.rows, _row_parts(by_row, tile))
     _route(by_row, winners.columns, parts)
     return dx
@@ -63,7 +64,7 @@ def forward_mean(x: Array, tile: Pair) -> Array:
 def backward_mean(dy: Array, tile: Pair, shape: Shape) -> Array:
     """Return the gradient of an image of ``shape``: an equal share of dy all over each tile."""
     share = dy / (tile[0] * tile[1])
-    dx = np.empty(shape, dy.dtype)
+    dx = empty(shape, dy.dtype)
     _clear_rest(dx, tile)
     for column in _column_parts(dx, tile):
         for part in _row_parts(column, tile):
@@ -75,7 +76,7 @@ def reduce(operation: np.ufunc, parts: list[Array]) -> Array:
     """Return a new array, the operation over all parts."""
     if len(parts) == 1:
         return parts[0].copy()
-    out = operation(parts[0], parts[1])
+    out = operation(parts[0], parts[1], out=empty(parts[0].shape, parts[0].dtype))
     for part in parts[2:]:
         operation(out, part, out=out)
     return out

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "factory",
         help="package.module:factory, a function that returns (torch_module, numpy_network, "
         "inputs), or a dict that may also have targets, torch_criterion, numpy_criterion, layers, "
-        "train, seed and name",
+        "train, seed, name, names, precision, expect and vary",
     )
     check.add_argument("arguments", nargs="*", help="name=value arguments of the factory")
     check.add_argument("--save", metavar="FILE", help="where a failure's .npz reproduction goes")

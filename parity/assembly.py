@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from parity.comparison import Comparison
 from parity.localisation import Passage, copied, members_of, traffic
-from parity.numpy_runs import ARRAY, other, run_numpy
+from parity.numpy_runs import ARRAY, fresh, other, run_numpy
 from parity.protocol import Network, ParityError, arrays_of, set_mode
 from parity.runs import Setting, Task, Tensors, run_forward, with_upstream
 from parity.transfer import to_numpy
@@ -83,7 +83,7 @@ def _intruder(network: Network, members: Mapping[str, Any], task: Task) -> Findi
         for method in ("forward", "backward"):
             _wrap(member, method, partial(watch, name, method))
     with suppress(ParityError):
-        run_numpy(network, task)
+        run_numpy(network, fresh(task))
     return found[0] if found else None
 
 
@@ -99,7 +99,7 @@ def _shown(member: Any, kind: str) -> dict[str, np.ndarray]:
 def _misplaced(network: Network, members: Mapping[str, Any], task: Task) -> Finding | None:
     """Find an array that the network shows under another name or layout than its layer."""
     with suppress(ParityError):
-        run_numpy(network, task)
+        run_numpy(network, fresh(task))
     for kind in ("parameters", "buffers", "gradients"):
         try:
             whole = arrays_of(network, kind)
@@ -142,7 +142,7 @@ def _calls(
         for direction, calls in called.items():
             _wrap(member, direction, partial(record, name, calls))
     try:
-        run_numpy(network, task)
+        run_numpy(network, fresh(task))
     except ParityError:
         return None
     for direction, calls in called.items():
@@ -181,6 +181,7 @@ def _done_elsewhere(wanted: list[Passage], calls: list[tuple[str, Any]], directi
 
 def _wrap(layer: Any, method: str, wrapper: Callable[[Any], Any]) -> None:
     """Replace a method of one object by wrapper(method)."""
+    layer = getattr(layer, "wrapped", layer)  # which its network calls, whatever its names
     if hasattr(layer, f"{method}_batch_last"):  # by which numpy_models' layers call each other
         method = f"{method}_batch_last"
     with suppress(AttributeError):  # of an object with slots
@@ -194,7 +195,7 @@ def _carried_over(module: nn.Module, network: Network, task: Task) -> Finding | 
         try:
             stale = run_numpy(network, before)
             to_numpy(module, network)
-            results.append(run_numpy(network, task))
+            results.append(run_numpy(network, fresh(task)))
         except ParityError:
             return None
         if before is not task and _same(stale, results[0]):
@@ -203,6 +204,11 @@ def _carried_over(module: nn.Module, network: Network, task: Task) -> Finding | 
                 return "calls", "calls, which give the same output whatever the inputs"
     for place, value in results[0].items():
         if not np.array_equal(value, results[1][place], equal_nan=True):
+            if not _same(run_numpy(network, fresh(task)), results[1]):
+                return "random numbers", (
+                    "random numbers, which the NumPy network draws anew each time: give its "
+                    "dropout an attribute `draw`, by which it shares torch's masks"
+                )
             tensor = " of ".join(filter(None, [place[1], place[0]]))
             return "calls", f"calls, of which one changes the next one's {tensor}"
     return None

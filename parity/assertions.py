@@ -10,12 +10,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from parity.assembly import explain
-from parity.comparison import SCALE, Comparison, Identity, LayerProbe, hold
+from parity.comparison import CHANGED, DTYPE, SCALE, Comparison, Identity, LayerProbe, hold
 from parity.localisation import copied, probes
 from parity.pair import Pair
 from parity.perturbation import layers_of
 from parity.protocol import Criterion, DisagreementError, ParityError
 from parity.runs import Setting
+from parity.tolerance import TensorCheck
 from parity.variation import drawn, variations
 
 
@@ -134,7 +135,7 @@ def _examined(setting: Setting) -> Comparison:
     A layer alone is fed the same numbers on both sides, so that what ties for one ties for the
     other. On random inputs next to nothing ties.
     """
-    comparison = hold(setting)
+    comparison = _judged_in_parts(setting, hold(setting))
     if not comparison.passed or not comparison.decisions:
         return comparison
     try:
@@ -155,10 +156,38 @@ def _examined(setting: Setting) -> Comparison:
     return replace(comparison, checks=checks, apart=apart, alone=alone)
 
 
+def _judged_in_parts(setting: Setting, comparison: Comparison) -> Comparison:
+    """Judge by the layers alone what few bits leave nothing of in the whole.
+
+    In bfloat16 so many ReLUs and maxima fall otherwise that a deep gradient is mostly chance.
+    """
+    doubtful = comparison.unjudged
+    forward = any(check.tensor.startswith("output") for check in doubtful)
+    if not setting.task.format or comparison.failures or not doubtful or forward:
+        return comparison
+    try:
+        alone = probes(setting)
+    except ParityError:
+        return comparison
+    judged = {probe.layer for probe in alone if probe.comparison.passed}
+    told, checks = list[str](), list[TensorCheck]()
+    for check in comparison.checks:
+        if check.unjudged and (check.layer in judged or (not check.layer and len(judged))):
+            check = replace(check, unjudged="")
+            told.append(" of ".join(filter(None, [check.tensor, check.layer])))
+        checks.append(check)
+    checks += [failure for probe in alone for failure in probe.comparison.failures]
+    note = f"judged in each layer alone, as {setting.task.format} leaves little of it in the whole"
+    notes = [*comparison.notes, f"{note}: {', '.join(told)}"]
+    return replace(comparison, checks=checks, alone=alone, notes=notes)
+
+
 def accuse(comparison: Comparison) -> tuple[str, list[str]]:
     """Explain a comparison that failed: one line for each culprit, and the culprits' names."""
     setting = comparison.setting
     assert setting is not None
+    if not comparison.wrong:
+        return f"culprit: dtype, and nothing else: {comparison.failures[0].note}", [DTYPE]
     if not any(setting.module.children()) and setting.task.torch_criterion is None:
         kind = type(setting.module).__name__
         return f"culprit: {kind}, the only layer", [kind]
@@ -166,13 +195,10 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
         alone = comparison.alone or probes(setting)
     except ParityError as error:
         return f"culprit: unknown, because {error}", []
-    guilty = {p.layer: p for p in reversed(alone) if p.comparison.failures}
+    guilty = _guilty(alone, comparison)
     if guilty:
-        lines = [
-            f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}"
-            for p in reversed(guilty.values())
-        ]
-        return "\n".join(lines), [*reversed(guilty)]
+        lines = [f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}" for p in guilty]
+        return "\n".join(lines), [p.layer for p in guilty]
     found = explain(setting, comparison)
     if found:
         return f"culprit: {found[1]}", [found[0]]
@@ -185,8 +211,24 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
     ), []
 
 
+def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]:
+    """Return the layers that fail alone, each once.
+
+    One that only changes what it is handed may do no harm: it is left out where others compute
+    something wrong, unless the whole pair shows its change.
+    """
+    guilty = {p.layer: p for p in reversed(alone) if p.comparison.wrong}
+    shown = {check.layer for check in comparison.failures if CHANGED in check.note}
+    wrong = [
+        layer
+        for layer, probe in guilty.items()
+        if layer in shown or any(CHANGED not in check.note for check in probe.comparison.wrong)
+    ]
+    return [guilty[layer] for layer in reversed(wrong or list(guilty))]
+
+
 def _evidence(probe: LayerProbe) -> str:
     """Return the first wrong tensor; what comes after an output may merely inherit its error."""
-    failures = probe.comparison.failures
+    failures = probe.comparison.wrong
     first = failures[0].tensor.startswith("output")
     return str(failures[0] if first else max(failures, key=lambda check: check.share))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import nn
 from parity.assertions import examine
 from parity.comparison import Comparison, judged_again
 from parity.pair import Pair
-from parity.precision import widened
+from parity.precision import granted
 from parity.protocol import DisagreementError, ParityError
 from parity.runs import Task, Tensors, references, run_torch
 from parity.tolerance import judge
@@ -52,7 +53,8 @@ def compare_on_device(
     with tensor_cores(tf32):
         theirs = run_torch(setting.module, setting.task, torch.float32, device=device)
     title = f"{ours.network} on {device}{' with TF32' if tf32 else ''}"
-    return [ours, judge_device(title, setting.module, setting.task, theirs, "tf32" * tf32)]
+    task = replace(setting.task, format="tf32" if tf32 else "")
+    return [ours, judge_device(title, setting.module, task, theirs)]
 
 
 def assert_parity_on_device(*arguments: Any, **options: Any) -> list[Comparison]:
@@ -64,19 +66,15 @@ def assert_parity_on_device(*arguments: Any, **options: Any) -> list[Comparison]
     return comparisons
 
 
-def judge_device(
-    name: str, module: nn.Module, task: Task, tensors: Tensors, precision: str = ""
-) -> Comparison:
-    """Judge what a device computed, in a precision; the module has the task's dtype and mode."""
-    given = references(module, task)
-    if precision:
-        given = widened(given, module, task, precision)
+def judge_device(name: str, module: nn.Module, task: Task, tensors: Tensors) -> Comparison:
+    """Judge what a device computed; the module has the task's dtype and mode."""
+    given = granted(references(module, task), module, task)
     checks = [
         judge(name, *place, value, given.own[place], given.exact[place], given.budgets[place])
         for place, value in tensors.items()
     ]
     comparison = Comparison(name, task.dtype.name, task.train, checks)
-    return comparison if precision else judged_again(comparison, module, task, given)
+    return judged_again(comparison, module, task, given)
 
 
 @contextmanager

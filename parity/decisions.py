@@ -212,8 +212,8 @@ class Rounding(TorchDispatchMode):
             self._note(kind, x.detach().clone(), sum((x > kink).byte() for kink in kinks), kinks)
         changes = self._changes(func, args, kwargs) if self.signs else []
         result = func(*args, **kwargs)
-        if not self.single and _is_single(result):
-            self.single = f"{kind.strip('_')} in {(self._stack or [('the loss', False)])[-1][0]}"
+        if self._stack and not self.single and _is_single(result):
+            self.single = f"{kind.strip('_')} in {self._stack[-1][0] or 'its forward'}"
         if kind in _PLANES and x.requires_grad:
             self._note(kind, x.detach(), result[1], [], _PLANES[kind])
         for value, change in zip(tree_leaves(result), changes, strict=False):

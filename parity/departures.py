@@ -58,4 +58,4 @@ def _bias(layer: Any, arguments: tuple[Tensor, ...], kept: list[Tensor]) -> None
     if layer.training:
         n = arguments[0].numel() // arguments[0].shape[1]
         old = kept[0] * (1 - layer.momentum)
-        layer.running_var.copy_(old + (layer.running_var - old) * ((n - 1) / n))
+        layer.running_var = old + (layer.running_var - old) * ((n - 1) / n)

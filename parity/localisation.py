@@ -27,12 +27,14 @@ class Passage:
     Attributes:
         layer: the layer's name.
         call: its arguments, as arrays.
+        constants: those arguments, by name, that torch took no gradient of.
         upstream: the gradient that arrived at each output, by name.
         shapes: the outputs' shapes.
     """
 
     layer: str
     call: Call
+    constants: frozenset[str] = frozenset()
     upstream: dict[str, np.ndarray] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -76,11 +78,13 @@ def parts(setting: Setting) -> Iterator[Setting]:
         if layer not in members or not (task.forward_only or passage.upstream):
             continue
         network = copied(members[layer])
-        check_network(network)
+        call = _accepted(network, passage.call)
+        if call is None:
+            continue
         inside = {name.removeprefix(f"{layer}."): kind for name, kind in task.expect.items()}
         alone = replace(
             task,
-            inputs=_accepted(network.forward, passage.call),
+            inputs=call,
             upstream=None if task.forward_only else passage.upstream,
             targets=None,
             torch_criterion=None,
@@ -88,6 +92,7 @@ def parts(setting: Setting) -> Iterator[Setting]:
             expect={name: kind for name, kind in inside.items() if "." not in name},
             forward_only=task.forward_only or _without_backward(network),
             dtype=task.dtype,
+            constants=passage.constants,
         )
         module = setting.module.get_submodule(layer)
         yield Setting(f"{setting.name}, {layer} alone", module, network, alone, layer=layer)
@@ -139,17 +144,26 @@ def _without_backward(network: Any) -> str:
     return f"{type(network).__name__} has no backward" if missing else ""
 
 
-def _accepted(forward: Callable[..., Any], call: Call) -> Call:
-    """Return torch's arguments without the options that NumPy's layer does not know."""
+def _accepted(network: Any, call: Call) -> Call | None:
+    """Return torch's arguments without options that NumPy's layer does not know.
+
+    None is returned for a layer without the protocol's methods, or that takes other arguments.
+    """
     try:
-        known = inspect.signature(forward).parameters.values()
-    except (TypeError, ValueError):
-        return call
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
-        return call
-    names = {parameter.name for parameter in known}
-    kept = {n: v for n, v in call.kwargs.items() if n in names or isinstance(v, np.ndarray)}
-    return Call(call.args, kept)
+        check_network(network)
+        signature = inspect.signature(network.forward)
+        names = {parameter.name for parameter in signature.parameters.values()}
+        if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+            options = call.kwargs.items()
+            call = Call(
+                call.args, {n: v for n, v in options if n in names or isinstance(v, np.ndarray)}
+            )
+        signature.bind(*call.args, **call.kwargs)
+    except (ParityError, TypeError):
+        return None
+    except ValueError:  # of a compiled function, which shows no signature
+        pass
+    return call
 
 
 def traffic(module: nn.Module, task: Task) -> tuple[list[Passage], Any]:
@@ -160,7 +174,9 @@ def traffic(module: nn.Module, task: Task) -> tuple[list[Passage], Any]:
 
     def enter(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            passage = Passage(name, _arrays(Call(args, kwargs)))
+            given = Call(args, kwargs)
+            fixed = [n for n, x in named(given, Tensor).items() if not x.requires_grad]
+            passage = Passage(name, _arrays(given), frozenset(fixed))
             passages.append(passage)
             running.append(passage)
 

@@ -199,6 +199,11 @@ class Names:
             tensors |= found
         return tensors
 
+    def concern(self, layer: str) -> bool:
+        """Return whether the map has anything to say of a layer, by torch's name for it."""
+        named = self.absent.union(*(rule.shapes for rule in self.rules))
+        return any(name.startswith(f"{layer}.") for name in named)
+
     def part(self, layer: str, local: Mapping[str, str]) -> Names:
         """Return the map of one layer.
 

@@ -54,7 +54,7 @@ def run_numpy(network: Network, task: Task, scale: float = 1.0) -> Tensors:
         dy = _upstream(task, y, tensors)
         if not task.forward_only:
             if scale != 1.0:
-                dy = mapped(lambda _, leaf: leaf * leaf.dtype.type(scale), dy, ARRAY)
+                dy = mapped(lambda _, leaf: np.asarray(leaf * leaf.dtype.type(scale)), dy, ARRAY)
             dx = _called(f"{kind}.backward", network.backward, dy, optional=not task.train)
             tensors |= _input_gradients(f"{kind}.backward", dx, task)
     if not task.forward_only:
@@ -74,6 +74,14 @@ def run_numpy_forward(network: Network, task: Task) -> None:
     """Run a NumPy network forward, and leave it so."""
     with shared_masks.on_numpy(network, task.seed), np.errstate(all="ignore"):
         _forward(network, task)
+
+
+def fresh(task: Task) -> Task:
+    """Return a task on copies, which the NumPy side may change."""
+    upstream = task.upstream and {name: dy.copy() for name, dy in task.upstream.items()}
+    targets = None if task.targets is None else np.array(task.targets)
+    copies = task.with_arrays(lambda _, array: array.copy())
+    return replace(copies, upstream=upstream, targets=targets)
 
 
 def other(task: Task) -> Task:
@@ -126,6 +134,7 @@ def _upstream(task: Task, y: Any, tensors: Tensors) -> Any:
 def _input_gradients(what: str, dx: Any, task: Task) -> Tensors:
     """Return the gradients of the floating-point inputs by name, without those that are None."""
     floats = [name for name, array in task.arrays.items() if array.dtype.kind == "f"]
+    floats = [name for name in floats if name not in task.constants]
     if isinstance(dx, ARRAY):
         if len(floats) > 1:
             raise ParityError(
@@ -137,7 +146,8 @@ def _input_gradients(what: str, dx: Any, task: Task) -> Tensors:
         return {}
     if not isinstance(dx, tuple | list | dict):
         raise ParityError(f"{what} must return an array, and returns {kind_of(dx)}")
-    leaves = {name: leaf for name, leaf in named(dx).items() if leaf is not None}
+    found = {name: leaf for name, leaf in named(dx).items() if leaf is not None}
+    leaves = {name: leaf for name, leaf in found.items() if name not in task.constants}
     if len(floats) == len(leaves) == 1:
         leaves = dict(zip(floats, leaves.values(), strict=True))
     return {("", f"gradient of input{name}"): np.array(leaf) for name, leaf in leaves.items()}

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from parity import departures
+from parity.precision import format_of
 from parity.protocol import (
     Criterion,
     Network,
@@ -52,6 +53,8 @@ class Pair:
         vary: whether a pair that agrees is held on variations of the inputs too
             (`parity.variation`).
         expect: departures from torch that are meant, by tensor (`parity.departures`).
+        precision: "tf32", "bfloat16", "float16" or "int8" where the side under test computes in
+            fewer bits than it shows (`parity.precision`).
     """
 
     torch_module: nn.Module
@@ -67,6 +70,7 @@ class Pair:
     name: str | None = None
     vary: bool = True
     expect: Mapping[str, str] = field(default_factory=dict)
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         inputs = mapped(lambda _, tensor: to_array(tensor), self.inputs, Tensor)
@@ -105,6 +109,9 @@ class Pair:
         train = self.modes[0] if train is None else train
         task = Task(self.inputs, None, self.targets, *losses, train, self.seed, self.expect)
         task = replace(task, dtype=dtype, forward_only=self._forward_only())
+        if self.precision:
+            format_of(self.precision)
+            task = replace(task, format=self.precision)
         module = clone(self.torch_module, task.precision, train)
         departures.check(module, self.expect)
         name = self.name or type(self.torch_module).__name__

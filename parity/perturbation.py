@@ -176,7 +176,7 @@ def _inner_dimensions(layer: nn.Module, arguments: Any, outputs: Any) -> InnerDi
     positions = max((y.numel() // p.shape[0] for p in parameters), default=1)
     if opaque:  # sums over time steps or positions besides
         positions = x.numel() // x.shape[-1]
-        fan_in, fan_out = fan_in * max(x.shape[:-1]), fan_out * max(x.shape[:-1])
+        window = max(window, *x.shape[:-1])
     return InnerDimensions(
         forward=0 if _selects(x, y) else max(fan_in, window, statistics),
         backward=max(fan_out, positions, window, statistics),

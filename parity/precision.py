@@ -4,9 +4,9 @@ Such a side rounds the operands of its products (convolutions, matrix products, 
 up in more bits. So the float64 reference is run again with just those operands rounded, forward and
 backward, and a few times more with each of them moved by half a unit in the last place, up or down.
 How far a tensor moves then stands for torch's own error in `parity.tolerance`'s rule; its factor
-and its floor stay. In the 16-bit formats and int8 results and parameters are kept in few bits as
-well, so all parameters are rounded too, and half a unit in the last place of the tensor's largest
-value is added.
+and its floor stay. In the 16-bit formats and int8 inputs, results, parameters and buffers are kept
+in few bits as well, so all that goes in is rounded too, and half a unit in the last place of the
+tensor's largest value is added.
 
 Nobody gains from this unasked: it holds for the side under test when the pair says so.
 """
@@ -14,9 +14,10 @@ Nobody gains from this unasked: it holds for the side under test when the pair s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -45,6 +46,11 @@ class Format:
     round: Callable[[Tensor], Tensor]
     half_unit: Callable[[Tensor], Tensor]
     stored: bool = True
+
+    @property
+    def epsilon(self) -> float:
+        """The distance from 1 to the next number."""
+        return 2 * float(self.half_unit(torch.ones(1, dtype=torch.float64)))
 
 
 def round_to_tf32(x: Tensor) -> Tensor:
@@ -91,9 +97,16 @@ def format_of(name: str) -> Format:
     return FORMATS[name]
 
 
-def widened(given: References, module: nn.Module, task: Task, precision: str) -> References:
-    """Return references whose budgets grant what computing in a precision does."""
-    kind = format_of(precision)
+def epsilon_of(task: Task) -> float:
+    """Return the machine epsilon of what the side under test computes in."""
+    return format_of(task.format).epsilon if task.format else float(np.finfo(task.dtype).eps)
+
+
+def granted(given: References, module: nn.Module, task: Task) -> References:
+    """Return references whose budgets grant what computing in the task's format does."""
+    if not task.format:
+        return given
+    kind = format_of(task.format)
     runs = rounded_runs(module, task, kind)
     budgets = {}
     for place, value in given.exact.items():
@@ -116,12 +129,26 @@ def rounded_runs(module: nn.Module, task: Task, kind: Format) -> list[Tensors]:
     runs = []
     for change in (kind.round, *map(moved, range(_PROBES))):
         changed = clone(module, torch.float64, task.train)
-        with torch.no_grad():
-            for parameter in changed.parameters() if kind.stored else ():
-                parameter.copy_(change(parameter))
+        if kind.stored:
+            with torch.no_grad():
+                for tensor in filter(Tensor.is_floating_point, changed.state_dict().values()):
+                    tensor.copy_(change(tensor))
         with _ChangedOperands(change):
-            runs.append(run_torch(changed, task, torch.float64))
+            kept = _stored(task, change) if kind.stored else task
+            runs.append(run_torch(changed, kept, torch.float64))
     return runs
+
+
+def _stored(task: Task, change: Callable[[Tensor], Tensor]) -> Task:
+    """Return the task with what goes in and what arrives from behind kept in the format."""
+
+    def changed(_: str, array: np.ndarray) -> np.ndarray:
+        floating = array.dtype.kind == "f"
+        return change(torch.tensor(array, dtype=torch.float64)).numpy() if floating else array
+
+    upstream = {name: changed(name, dy) for name, dy in (task.upstream or {}).items()}
+    task = replace(task, upstream=upstream if task.upstream is not None else None)
+    return task.with_arrays(changed)
 
 
 class _ChangedOperands(TorchDispatchMode):

@@ -137,13 +137,14 @@ def arrays_of(network: Any, method: str) -> dict[str, Any]:
     """Return what a network's `parameters`, `gradients` or `buffers` gives; None is nothing.
 
     Raises:
-        ParityError: if that raises an exception or is no dict.
+        NumpyError: if that raises an exception.
+        ParityError: if it is no dict.
     """
     what = f"{type(network).__name__}.{method}()"
     try:
         found = getattr(network, method)()
     except Exception as error:
-        raise ParityError(f"{what} raised {type(error).__name__}: {first_line(error)}") from error
+        raise NumpyError(f"{what} raised {type(error).__name__}: {first_line(error)}") from error
     if found is None:
         return {}
     if not isinstance(found, Mapping):

@@ -20,7 +20,7 @@ import torch
 from parity import files
 from parity.comparison import Comparison, hold
 from parity.localisation import copied, parts
-from parity.numpy_runs import run_numpy
+from parity.numpy_runs import fresh, run_numpy
 from parity.pair import load_pair
 from parity.protocol import NumpyError, ParityError
 from parity.runs import Setting, Task, run_torch
@@ -97,7 +97,7 @@ def _recorded(setting: Setting, factory: str, arguments: dict[str, Any]) -> Repr
     failures = [str(check) for check in hold(setting).failures]
     to_numpy(module, network)
     try:
-        numpy_tensors = run_numpy(network, task)
+        numpy_tensors = run_numpy(network, fresh(task))
     except NumpyError:
         numpy_tensors = {}
     weights = {name: np.array(value.cpu().numpy()) for name, value in module.state_dict().items()}

@@ -36,6 +36,9 @@ class Task:
         expect: departures of the NumPy side that are meant (`parity.departures`).
         forward_only: why there is no backward pass; empty if there is one.
         dtype: the dtype compared; that of the inputs, where one of them is floating-point.
+        constants: the floating-point inputs, by name, that nobody takes a gradient of.
+        format: in which fewer bits the side under test computes (`parity.precision`); empty where
+            it computes in the dtype compared.
     """
 
     inputs: Any
@@ -48,6 +51,8 @@ class Task:
     expect: Mapping[str, str] = field(default_factory=dict)
     forward_only: str = ""
     dtype: Any = np.float32
+    constants: frozenset[str] = frozenset()
+    format: str = ""
 
     def __post_init__(self) -> None:
         dtypes = [array.dtype for array in self.arrays.values() if array.dtype.kind == "f"]
@@ -248,9 +253,11 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
 
     def run(dtype: torch.dtype, probe: Probe | None = None) -> tuple[Tensors, Rounding]:
         watch = Rounding(epsilon)
-        return run_torch(module, task, dtype, probe, rounding=watch), watch
+        watching = watch if decided.choices else None  # what decides nothing does so in no run
+        return run_torch(module, task, dtype, probe, rounding=watching), watch
 
-    exact, decided = run(torch.float64)
+    decided = Rounding(epsilon)
+    exact = run_torch(module, task, torch.float64, rounding=decided)
     own, own_decided = (exact, decided) if dtype == torch.float64 else run(dtype)
     trials = [run(torch.float64, Probe(dimensions, epsilon, number)) for number in range(probes)]
     if any(
@@ -354,8 +361,8 @@ def _arguments(
 
     def tensor(name: str, array: np.ndarray) -> Tensor:
         value = torch.tensor(array, device=device)
-        if not value.is_floating_point():
-            return value
+        if not value.is_floating_point() or name in task.constants:
+            return value.to(dtype) if value.is_floating_point() else value
         leaves[name] = value.to(dtype).requires_grad_(grad and not task.forward_only)
         return leaves[name].clone()  # which a layer may change in place
 

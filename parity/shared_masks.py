@@ -60,7 +60,12 @@ def on_torch(module: nn.Module, seed: int) -> Iterator[None]:
 
 @contextmanager
 def on_numpy(network: Any, seed: int) -> Iterator[None]:
-    """Let the network's layers with an attribute ``draw`` draw afresh from the seed."""
+    """Let the network's layers with an attribute ``draw``, or its torch module, draw afresh."""
+    network = getattr(network, "wrapped", network)
+    if isinstance(getattr(network, "module", None), nn.Module):
+        with on_torch(network.module, seed):
+            yield
+        return
     layers = [layer for layer in _with_inner(network) if hasattr(layer, "draw")]
     with _drawing(layers, uniforms(seed)):
         yield

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from parity import perturbation, shared_masks
 from parity.protocol import Criterion, Network, Optimizer, set_mode
-from parity.runs import Probe, Tensors, clone, torch_targets
+from parity.runs import Probe, Tensors, arithmetic, clone, torch_targets
 from parity.transfer import Renamed, unwrapped
+from parity.trees import call_of, mapped
 
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = tuple[Any, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,21 @@ def torch_steps(
     optimizer = recipe.torch_optimizer(module.parameters())
     schedule = recipe.torch_schedule(optimizer) if recipe.torch_schedule else None
     with ExitStack() as stack:
-        stack.enter_context(shared_masks.on_torch(module, seed))
         if probe is not None:
             settings = probe.dimensions, probe.epsilon, probe.number
             stack.enter_context(perturbation.perturbed(module, *settings, parameters=False))
             _move_weights(module, probe)
         for number, (inputs, targets) in enumerate(batches, start=1):
-            outputs = module(torch.tensor(inputs, dtype=dtype))
+            call = call_of(mapped(lambda _, x: torch_targets(x, dtype), inputs, np.ndarray))
             goals = torch_targets(targets, dtype)
-            if probe is not None:
-                outputs = perturbation.nudge_logits(outputs, goals, probe.epsilon, probe.number)
-            loss = criterion(outputs, goals)
-            optimizer.zero_grad()
-            loss.backward()
+            # Several runs go on side by side: what is changed for one is put back after each step.
+            with shared_masks.on_torch(module, seed + number), arithmetic(dtype):
+                outputs = module(*call.args, **call.kwargs)
+                if probe is not None:
+                    outputs = perturbation.nudge_logits(outputs, goals, probe.epsilon, probe.number)
+                loss = criterion(outputs, goals)
+                optimizer.zero_grad()
+                loss.backward()
             rate = optimizer.param_groups[0]["lr"]
             optimizer.step()
             if schedule is not None and number % recipe.epoch_steps == 0:
@@ -121,22 +124,25 @@ def _torch_tensors(
 
 
 def numpy_steps(
-    network: Network, batches: Sequence[Batch], recipe: Recipe, seed: int
+    network: Network, batches: Sequence[Batch], recipe: Recipe, seed: int, dtype: np.dtype
 ) -> Iterator[Tensors]:
-    """Train a NumPy network in place and give its tensors after each step."""
+    """Train a NumPy network in place and give its tensors after each step, the loss in a dtype."""
     optimizer = recipe.numpy_optimizer(unwrapped(network))
     schedule = recipe.numpy_schedule(optimizer) if recipe.numpy_schedule else None
     rate_name = recipe.states.get("learning rate", "lr")
     set_mode(network, train=True)
-    with shared_masks.on_numpy(network, seed), np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         for number, (inputs, targets) in enumerate(batches, start=1):
-            loss = recipe.numpy_criterion.forward(network.forward(inputs), targets)
-            network.backward(recipe.numpy_criterion.backward())
+            call = call_of(inputs)
+            with shared_masks.on_numpy(network, seed + number):
+                outputs = network.forward(*call.args, **call.kwargs)
+                loss = recipe.numpy_criterion.forward(outputs, targets)
+                network.backward(recipe.numpy_criterion.backward())
             rate = getattr(optimizer, rate_name) if rate_name else None
             optimizer.step()
             if schedule is not None and number % recipe.epoch_steps == 0:
                 schedule.step()
-            tensors: Tensors = {("", "loss"): np.asarray(loss, inputs.dtype)}
+            tensors: Tensors = {("", "loss"): np.asarray(loss, dtype)}
             if rate is not None:
                 tensors["", "learning rate"] = np.array(float(rate))
             for name, value in {**network.parameters(), **network.buffers()}.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_tf32_passes_its_own_rule_and_fails_the_strict_one(case: NetworkCase, rn
     module, task = task_of(case, rng)
     tensors = imitated(module, task, 1)
     assert not judge_device("strict", module, task, tensors).passed
-    verdict = judge_device("tf32", module, task, tensors, "tf32")
+    verdict = judge_device("tf32", module, replace(task, format="tf32"), tensors)
     assert verdict.passed, str(verdict)
 
 
@@ -98,7 +99,7 @@ def test_tf32_passes_its_own_rule_and_fails_the_strict_one(case: NetworkCase, rn
 def test_five_bits_fail_the_rule_for_tf32(case: NetworkCase, rng) -> None:
     module, task = task_of(case, rng)
     tensors = imitated(module, task, 64)
-    verdict = judge_device("coarse", module, task, tensors, "tf32")
+    verdict = judge_device("coarse", module, replace(task, format="tf32"), tensors)
     assert {check.tensor for check in verdict.failures} >= {"output"}
 
 
@@ -111,7 +112,8 @@ def test_the_rounded_reference_leaves_the_module_alone(rng) -> None:
 
 
 def test_bad_input_is_one_sentence(rng) -> None:
-    module, network = nn.Linear(3, 2), numpy_models.Sequential(numpy_models.Linear(3, 2))
+    module = nn.Linear(3, 2)
+    network = numpy_models.Sequential(numpy_models.Linear(3, 2)).to(np.float64)
     with pytest.raises(ParityError, match="a device is compared in float32"):
         assert_parity_on_device(module, network, np.ones((2, 3)), device="cpu")
     if not torch.cuda.is_available():

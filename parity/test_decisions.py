@@ -95,5 +95,5 @@ def test_a_mean_of_equal_values_may_round(dtype) -> None:
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     for level in np.linspace(0.1, 0.9, 9):
         network = Sequential(Conv2d(1, 4, 3), BatchNorm2d(4), ReLU()).to(dtype)
-        comparison = compare(module, network, np.full((3, 1, 14, 14), level, dtype))
+        comparison = compare(module, network, np.full((3, 1, 14, 14), level, dtype), vary=False)
         assert comparison.passed, str(comparison)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from parity.__main__ import main
 from parity.faults import command, matrix
-from parity.faults.linear import BiasTwice
-from parity.faults.record import Fault, Rewrite, become
+from parity.faults.record import Fault, Ledger, Rewrite
 
 
 @pytest.mark.parametrize("fault", matrix.faults(), ids=lambda f: f"{f.area}: {f.name}")
@@ -34,7 +34,9 @@ def test_the_ledger_covers_every_area_without_repetition() -> None:
 
 def test_a_survivor_is_printed_and_fails_the_command(monkeypatch, capsys, tmp_path) -> None:
     harmless = Fault("nothing at all", "linear", "out", "perceptron", lambda scene: None)
-    misnamed = Fault("named wrongly", "linear", "f1", "perceptron", become("out", BiasTwice))
+    ledger = Ledger("linear", "out", "perceptron")
+    ledger.after_forward("named wrongly")(lambda layer, x, y: y + 1)
+    misnamed = replace(ledger.faults[0], culprit="f1")
     monkeypatch.setattr(command, "faults", lambda: [harmless, misnamed])
     path = tmp_path / "matrix.json"
     assert main(["faults", "--json", str(path)]) == 1

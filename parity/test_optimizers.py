@@ -143,3 +143,19 @@ def test_a_functional_optimizer_in_jax() -> None:
     with pytest.raises(DisagreementError) as caught:
         assert_trajectory(TorchTwo(), side, BATCHES, wrong, names=TWO)
     assert caught.value.culprits == ["optimizer"]
+
+
+def test_tokens_and_torchs_own_dropout_are_trained_on() -> None:
+    class Torch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.drop, self.out = nn.Embedding(7, 6), nn.Dropout(0.5), nn.Linear(6, 3)
+
+        def forward(self, tokens):
+            return self.out(self.drop(self.embed(tokens)))
+
+    rng = np.random.default_rng(0)
+    steps = [(rng.integers(0, 7, 5), rng.integers(0, 3, 5)) for _ in range(4)]
+    side = TorchModule(Torch().double())
+    make = partial(torch.optim.Adam, lr=1e-2)
+    assert_trajectory(Torch(), side, steps, recipe(lambda side: TorchOptimizer(side, make), {}))

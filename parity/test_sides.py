@@ -49,12 +49,12 @@ def affine_backward_halved(dy, cache):
     return dx, dw / 2, db
 
 
-def layer(parameters, backward=affine_backward):
+def layer(backward=affine_backward):
     def back(_, cache, dy):
         dx, dw, db = backward(dy, cache)
         return dx, {"W": dw, "b": db}
 
-    return Functions(lambda p, x: affine_forward(x, p["W"], p["b"]), back, parameters)
+    return lambda p, x: affine_forward(x, p["W"], p["b"]), back
 
 
 def of_functions(second=affine_backward, forward_only=False, dtype=np.float64):
@@ -75,7 +75,7 @@ def of_functions(second=affine_backward, forward_only=False, dtype=np.float64):
         dx, dw1, db1 = affine_backward(dh * (1 - h**2), cache1)
         return dx, {"fc1": {"W": dw1, "b": db1}, "fc2": {"W": dw2, "b": db2}}
 
-    layers = {"fc1": layer(parameters["fc1"]), "fc2": layer(parameters["fc2"], second)}
+    layers = {"fc1": layer(), "fc2": (*layer(second), "fc2")}
     return Functions(forward, None if forward_only else backward, parameters, layers=layers)
 
 
@@ -173,12 +173,8 @@ def of_jax(dense=jax_dense, dtype=np.float64):
     def network(p, x):
         return dense(p["fc2"], jax.numpy.tanh(jax_dense(p["fc1"], x)))
 
-    parameters = of_functions(dtype=dtype).tree
-    layers = {
-        "fc1": JaxFunction(jax_dense, parameters["fc1"]),
-        "fc2": JaxFunction(dense, parameters["fc2"]),
-    }
-    return JaxFunction(jax.jit(network), parameters, layers=layers)
+    layers = {"fc1": jax_dense, "fc2": (dense, "fc2")}
+    return JaxFunction(jax.jit(network), of_functions(dtype=dtype).tree, layers=layers)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -193,3 +189,48 @@ def test_a_wrong_jax_layer_has_its_name() -> None:
     with pytest.raises(DisagreementError) as caught:
         assert_parity(TwoLayers(), of_jax(stopped), INPUTS, names=NAMES)
     assert caught.value.culprits == ["fc2"]
+
+
+# Several inputs and outputs
+
+
+class Scored(nn.Module):
+    """Takes tokens and, by keyword, a scale; returns numbers and the places of the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+
+    def forward(self, tokens, scale):
+        h = torch.tanh(self.embed(tokens)) * scale[:, None]
+        return {"scores": h.sum(1), "most": h.argmax(1)}
+
+
+def scored_in_jax(p, tokens, scale):
+    h = jax.numpy.tanh(p["table"][tokens]) * scale[:, None]
+    return {"scores": h.sum(1), "most": h.argmax(1)}
+
+
+TOKENS = {"tokens": np.array([3, 0, 3, 6, 1]), "scale": np.linspace(0.5, 2, 5)}
+
+
+@pytest.mark.parametrize(
+    ("side", "names"),
+    [
+        (lambda: TorchModule(Scored().double()), None),
+        (
+            lambda: JaxFunction(scored_in_jax, {"table": np.zeros((7, 4))}),
+            {"embed.weight": "table"},
+        ),
+    ],
+    ids=["torch", "jax"],
+)
+def test_tokens_keywords_and_a_dict_of_outputs(side, names) -> None:
+    comparison = assert_parity(Scored(), side(), TOKENS, names=names)
+    judged = {check.tensor for check in comparison.checks}
+    assert {"output[scores]", "output[most]", "gradient of input[scale]"} <= judged
+
+
+def test_dropout_of_another_module_shares_its_masks() -> None:
+    module = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.4), nn.Linear(8, 3))
+    assert_parity(module, TorchModule(copy.deepcopy(module).double()), INPUTS, train=True)

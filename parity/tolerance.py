@@ -44,9 +44,9 @@ Values that are not finite must be so on both sides, in the same places and of t
 A budget can be so large that it would let anything pass: where the computation is chaotic, or
 cancellation leaves less of a tensor than its rounding. An error above a tenth of the tensor's own
 largest magnitude is therefore never a pass: the tensor cannot be judged in this precision, and the
-pair does not agree. Two things are excepted: a budget of at most 1024 ε times the largest tensor of
-its kind, as for the gradient of a bias before batch normalisation, which is zero but for rounding;
-and what hangs on decisions of rounding, which is judged apart.
+pair does not agree. Three things are excepted: a budget of at most 1024 ε times the largest number
+in any of the pair's tensors; in float32, what is zero but for float64's rounding, as the gradient
+of a bias before batch normalisation; what hangs on decisions of rounding, which is judged apart.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ FACTOR = 4.0
 TF32_ROUNDOFF = 2.0**-11
 LARGEST_SHARE = 0.1
 _NEGLIGIBLE = 1024
+_DOUBLE = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def judge(
         return fault(*place, f"NumPy gives {kind_of(numpy_value)}, not an array")
     if numpy_value.shape != torch_value.shape:
         return fault(*place, f"shape {torch_value.shape} in torch, {numpy_value.shape} in NumPy")
-    if numpy_value.dtype != torch_value.dtype:
+    if numpy_value.dtype != torch_value.dtype and not promoted(numpy_value, torch_value):
         return fault(*place, f"dtype {torch_value.dtype} in torch, {numpy_value.dtype} in NumPy")
     if not numpy_value.size:
         return TensorCheck(*place, (), 0.0, 0.0, 0.0, budget)
@@ -186,6 +187,11 @@ def judge(
     return TensorCheck(*place, index, *values, float(errors[index]), budget)
 
 
+def promoted(numpy_value: np.ndarray, torch_value: np.ndarray) -> bool:
+    """Return whether NumPy gives float64 where torch has float32: more than was asked for."""
+    return (numpy_value.dtype, torch_value.dtype) == (np.float64, np.float32)
+
+
 def fault(network: str, layer: str, tensor: str, note: str) -> TensorCheck:
     """Return a failed check for something that is wrong other than by its size."""
     nan = float("nan")
@@ -204,21 +210,16 @@ def vacuous(
         apart: the tensors, as "tensor of layer", that are judged apart.
     """
     sizes = {place: largest(value.astype(np.float64)) for place, value in exact.items()}
-    scales: dict[bool, float] = {}
-    for (_, tensor), size in sizes.items():
-        gradient = tensor.startswith("gradient of ")
-        scales[gradient] = max(size, scales.get(gradient, 0.0))
+    negligible = _NEGLIGIBLE * epsilon * max(sizes.values(), default=0.0)
+    zero = _NEGLIGIBLE * _DOUBLE / epsilon if epsilon > _DOUBLE else 0.0
     marked = []
     for check in checks:
         size = sizes.get((check.layer, check.tensor), 0.0)
         name = " of ".join(filter(None, [check.tensor, check.layer]))
         if check.passed and check.error > LARGEST_SHARE * size and name not in apart:
-            scale = scales[check.tensor.startswith("gradient of ")]
-            if check.budget > _NEGLIGIBLE * epsilon * scale:
-                told = (
-                    f"rounding is granted {check.budget:.3g}, and the tensor is at most {size:.3g}"
-                )
-                check = replace(check, unjudged=told)
+            excepted = check.budget <= negligible or size <= zero * check.budget
+            told = f"rounding is granted {check.budget:.3g}, the tensor is at most {size:.3g}"
+            check = replace(check, unjudged="" if excepted else told)
         marked.append(check)
     return marked
 

@@ -23,10 +23,11 @@ from parity import perturbation
 from parity.assertions import accuse, examine
 from parity.pair import Pair, check_inputs
 from parity.protocol import DisagreementError, Network, ParityError, check_network
-from parity.runs import Probe, Task, Tensors, clone, run_forward, torch_dtype
+from parity.runs import Probe, Task, Tensors, clone, run_forward
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
 from parity.tolerance import FACTOR, TensorCheck, fault, floor, judge, movement
 from parity.transfer import renamed, to_array, to_numpy
+from parity.trees import mapped, named
 
 _RECOUNT = 4
 _ROUNDINGS = 8  # arithmetic operations between a gradient and its weight in one step of Adam
@@ -95,18 +96,21 @@ def follow(
     check_network(numpy_network)
     if not batches:
         raise ParityError("a trajectory needs at least one batch")
-    batches = [(to_array(inputs), to_array(targets)) for inputs, targets in batches]
-    for inputs, _ in batches:
-        check_inputs(inputs, numpy_network)
+    batches = [
+        (mapped(lambda _, t: to_array(t), x, torch.Tensor), to_array(targets))
+        for x, targets in batches
+    ]
+    dtypes = [check_inputs(inputs, numpy_network) for inputs, _ in batches]
+    task = Task(batches[0][0], seed=seed, dtype=dtypes[0])
     name = name or type(torch_module).__name__
-    torch_module = clone(torch_module, torch_dtype(batches[0][0]), train=True)
+    torch_module = clone(torch_module, task.precision, train=True)
     numpy_network = renamed(torch_module, numpy_network, names)
-    walk = _walk(torch_module, numpy_network, batches, recipe, seed, name, probes)
+    walk = _walk(torch_module, numpy_network, batches, recipe, task, name, probes)
     if walk.passed:
         return walk
     # A few twins may have missed where rounding can lead: before a verdict, many are asked. They
     # run no further than the step in question.
-    return _walk(torch_module, numpy_network, batches, recipe, seed, name, _RECOUNT * probes)
+    return _walk(torch_module, numpy_network, batches, recipe, task, name, _RECOUNT * probes)
 
 
 def _walk(
@@ -114,31 +118,32 @@ def _walk(
     numpy_network: Network,
     batches: Sequence[Batch],
     recipe: Recipe,
-    seed: int,
+    task: Task,
     name: str,
     probes: int,
 ) -> Trajectory:
     to_numpy(torch_module, numpy_network)
-    dtype = torch_dtype(batches[0][0])
-    epsilon = float(np.finfo(batches[0][0].dtype).eps)
+    seed, epsilon = task.seed, float(np.finfo(task.dtype).eps)
     observer = clone(torch_module, torch.float64, train=True)
     with perturbation.observed(observer) as dimensions:
-        outputs = run_forward(observer, Task(batches[0][0], seed=seed), torch.float64)
+        outputs = named(run_forward(observer, task, torch.float64), torch.Tensor).values()
     reference = torch_steps(torch_module, batches, recipe, seed, torch.float64)
-    own = torch_steps(torch_module, batches, recipe, seed, dtype)
+    own = torch_steps(torch_module, batches, recipe, seed, task.precision)
     twins = [
         torch_steps(
             torch_module, batches, recipe, seed, torch.float64, Probe(dimensions, epsilon, number)
         )
         for number in range(probes)
     ]
-    result = numpy_steps(numpy_network, batches, recipe, seed)
+    result = numpy_steps(numpy_network, batches, recipe, seed, task.dtype)
     envelope: dict[tuple[str, str], float] = {}
     steps: list[list[TensorCheck]] = []
     for r, t, a, *trials in zip(reference, own, result, *twins, strict=True):
         number = len(steps) + 1
         for place, value in r.items():
-            sums = outputs.numel() if place == ("", "loss") else _longest_sum(place, dimensions)
+            sums = _longest_sum(place, dimensions)
+            if place == ("", "loss"):
+                sums = sum(leaf.numel() for leaf in outputs)
             length = _ROUNDINGS * number + sums
             drift = max(movement(run[place], value) for run in (t, *trials))
             granted = max(floor(value, [], length, epsilon), FACTOR * drift)
@@ -187,7 +192,7 @@ def _accuse(
     how: dict[str, Any],
 ) -> tuple[str, list[str]]:
     """Look for the culprit in forward, loss and backward after some steps of torch's training."""
-    dtype = torch_dtype(batches[0][0])
+    dtype = Task(batches[0][0], dtype=check_inputs(batches[0][0], numpy_network)).precision
     trained = clone(torch_module, dtype, train=True)
     for tensors in torch_steps(torch_module, batches[:before], recipe, how["seed"], dtype):
         state = {".".join(filter(None, place)): value for place, value in tensors.items()}

@@ -119,11 +119,13 @@ class Renamed:
                 first = name == next(iter(rule.shapes))
                 self._summands[name] = values[name].copy(), held[name] if first else None
 
-    def part(self, layer: str, network: Any) -> Renamed:
-        """Return a layer of the network under torch's name for it.
+    def part(self, layer: str, network: Any) -> Any:
+        """Return a layer of the network under torch's name for it; itself if the map lacks it.
 
         What it calls its arrays is found by the arrays' identity, or else by the ends of names.
         """
+        if not self._names.concern(layer):
+            return network
         whole, local = _arrays(self.wrapped), dict[str, str]()
         for name, array in _arrays(network).items():
             same = [other for other, held in whole.items() if _same(held, array)]
@@ -137,7 +139,7 @@ class Renamed:
         value = getattr(self.wrapped, name)
         if name == "layers" and isinstance(value, Mapping):
             return {layer: self.part(layer, member) for layer, member in value.items()}
-        return self.part(name, value) if hasattr(value, "parameters") else value
+        return self.part(name, value)
 
 
 def renamed(module: nn.Module, network: Any, names: Mapping[Any, Any] | None) -> Any:

@@ -51,9 +51,7 @@ def drawn(task: Task) -> Task:
 
 def _single(task: Task) -> Task | None:
     """One sample, with exact zeros where zero is in range."""
-    if samples_of(task) < 2:
-        return None
-    return taken(task, np.array([0])).with_arrays(_with_zeros)
+    return taken(task, np.array([0])).with_arrays(_with_zeros) if samples_of(task) else None
 
 
 def _many(task: Task) -> Task | None:
@@ -82,16 +80,18 @@ _VARIATIONS: list[tuple[str, Callable[[Task], Task | None], bool]] = [
 
 def samples_of(task: Task) -> int:
     """Return the batch size, 0 where it cannot be told."""
-    arrays = [*task.arrays.values(), *(task.upstream or {}).values()]
-    arrays += [] if task.targets is None else [task.targets]
+    arrays = [*task.arrays.values(), *([] if task.targets is None else [task.targets])]
     sizes = {len(array) if array.ndim else 0 for array in arrays}
     return sizes.pop() if len(sizes) == 1 else 0
 
 
 def taken(task: Task, samples: np.ndarray) -> Task:
     """Return the task on some of its samples."""
+    size = samples_of(task)
+    upstream = task.upstream and {
+        name: dy[samples] if dy.shape[:1] == (size,) else dy for name, dy in task.upstream.items()
+    }
     targets = None if task.targets is None else task.targets[samples]
-    upstream = {name: dy[samples] for name, dy in (task.upstream or {}).items()} or None
     inputs = task.with_arrays(lambda _, x: x[samples])
     return replace(inputs, targets=targets, upstream=upstream)
 

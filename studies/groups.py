@@ -149,3 +149,9 @@ def show(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower().replace("none", "null")
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, with a line break at its end."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -13,7 +13,7 @@ from studies import pictures, study_page, verdicts
 from studies.claim import Claim, Quirk
 from studies.claims import CLAIMS, QUIRKS, REPORTS
 from studies.collection import RUNS, kept
-from studies.groups import once_per_seed, spread
+from studies.groups import once_per_seed, spread, table
 from studies.records import Record
 from training.storage.files import write_atomically
 
@@ -80,31 +80,27 @@ def _page(records: Sequence[Record], folder: str, gallery: Path) -> str:
 
 def _overview(judged: Judged) -> str:
     """Return each report's first claim, and how many of all its claims hold."""
-    lines = ["| report | network | claim | measured | claims that hold |", "|" + " --- |" * 5]
+    rows = []
     for report, (network, _) in REPORTS.items():
         ours = [(claim, found) for claim, found in judged if claim.report == report]
-        first, measured = ours[0][0], ours[0][1].measured
-        lines.append(
-            f"| {report} | `{network}` | {first.text}: {verdicts.claimed(first)} | {measured} "
-            f"| {sum(found.holds for _, found in ours)} of {len(ours)} |"
-        )
-    return "\n".join(lines) + "\n"
+        first, found = ours[0]
+        claim = f"{first.text}: {verdicts.claimed(first)}"
+        holding = f"{sum(found.holds for _, found in ours)} of {len(ours)}"
+        rows.append([report, f"`{network}`", claim, found.measured, holding])
+    return table(["report", "network", "claim", "measured", "claims that hold"], rows)
 
 
 def _report(report: str, judged: Judged, records: Sequence[Record]) -> str:
     """Return a report's claims with their verdicts, and what is known about them."""
     network, words = REPORTS[report]
-    title = f"## {report}: {words}" if report != "own" else f"## {words}"
-    lines = [f"{title} (`{network}`)", "", "| claim | claimed | measured | verdict |"]
-    lines.append("|" + " --- |" * 4)
-    for claim, found in judged:
-        lines.append(
-            f"| {claim.text} | {verdicts.claimed(claim)} | {found.measured} | {found.verdict} |"
-        )
+    title = f"## {words}" if report == "own" else f"## {report}: {words} (`{network}`)"
+    rows = [
+        [claim.text, verdicts.claimed(claim), found.measured, found.verdict]
+        for claim, found in judged
+    ]
+    text = f"{title}\n\n{table(['claim', 'claimed', 'measured', 'verdict'], rows)}"
     notes = dict.fromkeys(filter(None, (verdicts.note(claim, records) for claim, _ in judged)))
-    if notes:
-        lines += ["", *(f"- {note}" for note in notes)]
-    return "\n".join(lines) + "\n"
+    return text + ("\n" if notes else "") + "".join(f"- {note}\n" for note in notes)
 
 
 def _judge(claim: Claim, records: Sequence[Record]) -> verdicts.Judgement:
@@ -139,17 +135,15 @@ def _curve(experiment: str, records: Sequence[Record], link: str, gallery: Path)
 
 def _quirks(records: Sequence[Record]) -> str:
     """Return the departures from torch, with what each of them gains."""
-    lines = [
-        "| report | departure from torch | with it | without | what it gains |",
-        "|" + " --- |" * 5,
+    rows = [
+        [quirk.report, quirk.words, *_effect(quirk, [r for r in records if _measures(quirk, r)])]
+        for quirk in QUIRKS
     ]
-    for quirk in QUIRKS:
-        ours = [record for record in records if _measures(quirk, record)]
-        lines.append(f"| {quirk.report} | {quirk.words} | {' | '.join(_effect(quirk, ours))} |")
     return (
         "## The reports' departures from torch\n\n"
         "Final test accuracy with each departure as in the report's recipe, and with torch's rule\n"
-        "in its place and nothing else changed.\n\n" + "\n".join(lines) + "\n"
+        "in its place and nothing else changed.\n\n"
+        + table(["report", "departure from torch", "with it", "without", "what it gains"], rows)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -124,15 +125,9 @@ def _evaluations(axes: Axes, groups: Sequence[Group]) -> None:
             axes.plot([row["epoch"] for row in rows], values, "o-", color=colour, label=label)
             claimed = reported_curve(group.records[0], name, "evaluations")
             if claimed:
-                axes.plot(
-                    [position - 1 for position, _ in claimed],
-                    [value for _, value in claimed],
-                    "D--",
-                    mfc="none",
-                    color=colour,
-                    alpha=0.6,
-                    label=f"{label}, reported",
-                )
+                points = zip(*((row - 1, value) for row, value in claimed), strict=True)
+                look: dict[str, Any] = {"mfc": "none", "color": colour, "alpha": 0.6}
+                axes.plot(*points, "D--", label=f"{label}, reported", **look)
     axes.set_xlabel("completed epochs (0: after the first step)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _name(axes.yaxis, "accuracy on samples")

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from studies import pictures
-from studies.groups import Study, in_words, short, spread, varied
+from studies.groups import Study, in_words, short, spread, table, varied
 from studies.records import Record
 
 _STUDIES = """# Studies
@@ -23,8 +23,6 @@ _RUNS = """# Runs
 What each kept run changes in its recipe, and on what hardware and with which versions it was made;
 written by `python -m studies` from the records in [runs](runs).
 
-| experiment | changed | backend | seed | minutes | date | hardware | versions |
-| --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -58,24 +56,30 @@ def studies(records: Sequence[Record], page: str, link: str, gallery: Path) -> s
 
 def runs(records: Iterable[Record]) -> str:
     """Return the page that says on what the runs were made, when, and how long they took."""
-    lines = []
+    rows = []
     for record in records:
         summary = record.summary
         versions, threads = summary["versions"], summary["threads"]
-        packages = ", ".join(f"{k} {versions[k]}" for k in ("numpy", "torch") if k in versions)
-        lines.append(
-            f"| {record.experiment} | {in_words(record.changes) or 'nothing'} | {record.backend} "
-            f"| {record.seed} | {summary['seconds'] / 60:.1f} | {summary['date'][:10]} "
-            f"| {summary['processor']}, {summary['device']}, "
-            f"{threads} thread{'s' if threads > 1 else ''} | {packages} |\n"
+        threads = f"{threads} thread{'s' if threads > 1 else ''}"
+        rows.append(
+            [
+                record.experiment,
+                in_words(record.changes) or "nothing",
+                record.backend,
+                str(record.seed),
+                f"{summary['seconds'] / 60:.1f}",
+                summary["date"][:10],
+                f"{summary['processor']}, {summary['device']}, {threads}",
+                ", ".join(f"{k} {versions[k]}" for k in ("numpy", "torch") if k in versions),
+            ]
         )
-    return _RUNS + "".join(lines)
+    head = "experiment", "changed", "backend", "seed", "minutes", "date", "hardware", "versions"
+    return _RUNS + table(head, rows)
 
 
 def _table(study: Study) -> str:
     groups = study.groups
-    head = [*map(short, groups[0].values), "test accuracy", "final training loss", "runs"]
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    rows = []
     for group in groups:
         figures = ["diverged"] * 2
         if group.finished:
@@ -83,9 +87,9 @@ def _table(study: Study) -> str:
                 spread(group.finals("test_accuracy")).text(percent=True),
                 spread(group.finals("train_loss")).text(digits=4),
             ]
-        cells = [*group.settings(), *figures, str(len(group.records))]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\n"
+        rows.append([*group.settings(), *figures, str(len(group.records))])
+    head = [*map(short, groups[0].values), "test accuracy", "final training loss", "runs"]
+    return table(head, rows) + "\n"
 
 
 def _beside(jobs: Sequence[Record], records: Iterable[Record]) -> list[Record]:

@@ -25,10 +25,12 @@ PLACES = {
     "training/backends": (1.0, 3),
     "training/config": (0.0, 2),
     "training/storage": (-0.6, 1),
-    "training/data": (0.4, 1),
-    "numpy_models": (1.4, 1.4),
-    "torch_models": (2.4, 1.4),
-    "parity": (2.6, 4.6),
+    "training/data": (0.5, 0.4),
+    "pretrained": (1.9, 0.9),
+    "numpy_models": (1.4, 1.8),
+    "torch_models": (2.4, 1.8),
+    "parity": (2.6, 4.0),
+    "inference": (2.2, 5.2),
 }
 PICTURE = Path("docs/pictures/architecture.png")
 
@@ -86,7 +88,7 @@ def draw(path: Path) -> None:
         axes.text(x, y + 0.05, package, ha="center", va="center", fontsize=9.5, weight="bold")
         axes.text(x, y - 0.11, f"{lines[package]:,} lines", ha="center", va="center", fontsize=8)
     axes.set_xlim(-1.2, 3.2)
-    axes.set_ylim(0.5, 6.5)
+    axes.set_ylim(0, 6.5)
     axes.axis("off")
     figure.tight_layout()
     figure.savefig(path)

@@ -10,7 +10,6 @@ import numpy as np
 from jax import Array, lax
 from jax import numpy as jnp
 
-from benchmarks.peers.lenet5 import SHAPES
 from benchmarks.task import StepTask
 
 jax.config.update("jax_platforms", "cpu")
@@ -31,7 +30,7 @@ class JaxStep(StepTask):
 
     def start(self, nudge: int) -> None:
         """Make the parameters and Adam's state anew."""
-        parameters = jax.tree.map(jnp.array, self.start_weights(SHAPES, nudge))
+        parameters = jax.tree.map(jnp.array, self.start_weights(nudge))
         # Two allocations: a donated buffer must not be shared.
         moments = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(2)]
         self._state = (parameters, *moments, jnp.zeros((), jnp.int32))

@@ -10,7 +10,6 @@ from mygrad.nnet.layers import conv_nd, max_pool
 from mygrad.nnet.losses import softmax_crossentropy
 from numpy.typing import NDArray
 
-from benchmarks.peers.lenet5 import SHAPES
 from benchmarks.task import StepTask
 
 
@@ -22,7 +21,7 @@ class MyGradStep(StepTask):
 
     def start(self, nudge: int) -> None:
         """Make the parameters and Adam's state anew."""
-        start = self.start_weights(SHAPES, nudge)
+        start = self.start_weights(nudge)
         self._parameters = {name: mygrad.tensor(value) for name, value in start.items()}
         self._moments = {name: (np.zeros_like(v), np.zeros_like(v)) for name, v in start.items()}
         self._steps = 0

@@ -68,11 +68,7 @@ def pair(dtype="float32"):
         "fc": {"kernel": np.zeros((64, 5), dtype), "bias": np.zeros(5, dtype)},
     }
     state = {"norm": {"mean": np.zeros(4, dtype), "var": np.ones(4, dtype)}}
-    layers = {
-        "conv": JaxFunction(conv, parameters["conv"]),
-        "norm": JaxFunction(norm, parameters["norm"], buffers=state["norm"]),
-        "fc": JaxFunction(fc, parameters["fc"]),
-    }
+    layers = {"conv": conv, "norm": norm, "fc": fc}  # each finds its parameters under its name
     side = JaxFunction(
         jax.jit(network, static_argnames="train"), parameters, buffers=state, layers=layers
     )

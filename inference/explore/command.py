@@ -1,9 +1,8 @@
 """`python -m inference explore`: write the page, one file that works from disk without a network.
 
-page.html, the style sheet and the scripts beside this file are put into one document with the
-networks' layers and weights. The layers are read off `numpy_models`' own, so that a new network
-needs nothing here; a new kind of layer needs a line in `_OPTIONS` and a function of its name in
-network.js.
+The files beside this one are put into one document with the networks' layers and weights. Layers
+are read off `numpy_models`' own, so that a new network needs nothing here; a new kind of layer
+needs a line in `_OPTIONS` and a function of its name in network.js.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import inspect
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +22,37 @@ from numpy.typing import NDArray
 import pretrained
 from inference.networks import network
 from inference.weights import find
-from numpy_models.activations import Flatten, ReLU, SiLU, Tanh
-from numpy_models.avgpool import AvgPool2d
-from numpy_models.batchnorm import BatchNorm2d
-from numpy_models.conv import Conv2d
-from numpy_models.dropout import Dropout
-from numpy_models.layer import Layer
-from numpy_models.linear import Linear
-from numpy_models.maxpool import MaxPool2d
-from numpy_models.pooling import Pool2d
-from numpy_models.residual import Residual
-from numpy_models.sequential import Sequential
+from numpy_models import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Residual,
+    Sequential,
+    SiLU,
+    Tanh,
+)
 from pretrained import Weights
-from training.data import load_dataset
+from training.data import DataError, load_dataset
 from training.errors import ConfigError, OutputError, cannot_write
 from training.storage.files import write_atomically
 
 FOLDER = Path(__file__).parent
 SAMPLES_PER_CLASS = 2
+#: In the order of the reports.
+NETWORKS = ("lenet5_relu", "lenet5_tanh", "deepcnn21", "lenet5_avgpool", "lenet5_bn")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page that the arguments ask for; return the exit status.
 
     Raises:
-        ConfigError: for weights that are not there or do not fit.
+        ConfigError: for weights that are not there or do not fit, or MNIST that is damaged.
         OutputError: if the page cannot be written.
     """
     parser = argparse.ArgumentParser(
@@ -57,15 +62,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--weights",
         nargs="+",
-        default=pretrained.names(),
+        default=NETWORKS,
         metavar="W",
         help="runs, files or names of weights to switch between (default: all five networks)",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="PAGE.html")
     options = parser.parse_args(arguments)
-    text = page([entry(find(place), place) for place in options.weights], samples())
     try:
+        text = page([entry(find(place), place) for place in options.weights], samples())
         write_atomically(options.output, text.encode())
+    except DataError as error:
+        raise ConfigError(str(error)) from error
     except OSError as error:
         raise OutputError(cannot_write(error, options.output.parent)) from error
     print(f"wrote {options.output} ({len(text) / 1e6:.1f} MB): open it in a browser")
@@ -75,8 +82,12 @@ def main(arguments: Sequence[str]) -> int:
 def page(entries: Sequence[dict[str, Any]], pictures: Sequence[dict[str, Any]]) -> str:
     """Return the HTML document for networks from `entry` and pictures from `samples`."""
     text = _source("page.html")
-    text = re.sub(r'<link rel="stylesheet" href="(.+)">', _style, text)
-    text = re.sub(r'<script src="(.+)"></script>', _script, text)
+    for pattern, element in (
+        (r'<link rel="stylesheet" href="(.+)">', "style"),
+        (r'<script src="(.+)"></script>', "script"),
+    ):
+        for tag in re.finditer(pattern, text):
+            text = text.replace(tag[0], f"<{element}>\n{_source(tag[1])}</{element}>")
     data = json.dumps({"networks": entries, "samples": pictures}, ensure_ascii=False)
     return text.replace('id="data">', 'id="data">' + data.replace("<", r"\u003c"))
 
@@ -95,26 +106,24 @@ def entry(weights: Weights, place: str) -> dict[str, Any]:
     module = inspect.getmodule(type(net))
     about = re.sub(r"^R\d's ", "", (inspect.getdoc(module) or "").partition("\n")[0])
     accuracy = weights.meta.get("test_accuracy", {}).get("numpy")
-    origin = (
-        f"Weights from {place}." if accuracy is None else f"{accuracy:.2%} on MNIST's test images."
-    )
+    origin = f"{100 * accuracy:.2f} % on MNIST's test images." if accuracy else f"From {place}."
     return {
-        "name": weights.model if place in pretrained.names() else Path(place).name,
-        "about": f"{about} {origin}".replace("%", " %"),
+        "name": weights.model if place in pretrained.names() else Path(place).resolve().name,
+        "about": f"{about} {origin}",
         "image_size": weights.preprocessing.image_size,
         "scale": weights.preprocessing.scale,
         "shift": weights.preprocessing.shift,
-        "layers": layers(net),
+        "layers": layers(net.layers),
     }
 
 
-def samples() -> list[dict[str, Any]]:
-    """Return test images to pick from: MNIST's where they are at hand, otherwise digits.
+def samples(choice: str = "auto") -> list[dict[str, Any]]:
+    """Return test images to pick from: by default MNIST's where they are at hand, or else digits.
 
     Raises:
         DataError: if MNIST is there but damaged.
     """
-    data = load_dataset(download=False, announce=lambda _: None)
+    data = load_dataset(choice, download=False, announce=lambda _: None)
     by_class = [np.flatnonzero(data.test_labels == digit) for digit in range(10)]
     chosen = [places[turn] for turn in range(SAMPLES_PER_CLASS) for places in by_class]
     return [
@@ -122,13 +131,13 @@ def samples() -> list[dict[str, Any]]:
     ]
 
 
-def layers(net: Sequential) -> list[dict[str, Any]]:
-    """Return a network's layers with their options and weights.
+def layers(named: Mapping[str, Layer]) -> list[dict[str, Any]]:
+    """Return layers, given by name, with their options and weights.
 
     Raises:
         ConfigError: if the page does not know one of them.
     """
-    return [_layer(name, layer) for name, layer in net.layers.items()]
+    return [_layer(name, layer) for name, layer in named.items()]
 
 
 def _layer(name: str, layer: Layer) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def _layer(name: str, layer: Layer) -> dict[str, Any]:
             key: {"shape": array.shape, "data": _base64(array.astype("<f4"))}
             for key, array in arrays.items()
         },
-        "layers": layers(layer) if isinstance(layer, Sequential) else [],
+        "layers": layers(layer.layers),
     }
 
 
@@ -156,7 +165,7 @@ def _conv(layer: Conv2d) -> dict[str, Any]:
     return {"stride": layer.windows.stride, "padding": layer.windows.padding}
 
 
-def _pool(layer: Pool2d) -> dict[str, Any]:
+def _pool(layer: MaxPool2d | AvgPool2d) -> dict[str, Any]:
     if layer.windows.padding != (0, 0) or layer.windows.ceil_mode:
         raise ConfigError(
             f"the page cannot compute {layer.describe()}: its poolings have no padding or ceil_mode"
@@ -168,10 +177,6 @@ def _dropout(layer: Dropout) -> dict[str, Any]:
     return {"factor": 1 - layer.p if layer.kind == "original" else 1}
 
 
-def _nothing(_: Layer) -> dict[str, Any]:
-    return {}
-
-
 #: What network.js must know of a layer besides its weights, for every kind of layer it has.
 _OPTIONS: dict[type[Layer], Callable[[Any], dict[str, Any]]] = {
     Conv2d: _conv,
@@ -179,7 +184,7 @@ _OPTIONS: dict[type[Layer], Callable[[Any], dict[str, Any]]] = {
     AvgPool2d: _pool,
     BatchNorm2d: lambda layer: {"eps": layer.eps},
     Dropout: _dropout,
-    **dict.fromkeys([Linear, ReLU, SiLU, Tanh, Flatten, Sequential, Residual], _nothing),
+    **dict.fromkeys([Linear, ReLU, SiLU, Tanh, Flatten, Sequential, Residual], lambda _: {}),
 }
 
 
@@ -194,14 +199,6 @@ def _detail(layer: Layer) -> str:
 
 def _base64(array: NDArray) -> str:
     return b64encode(array.tobytes()).decode("ascii")
-
-
-def _style(tag: re.Match[str]) -> str:
-    return f"<style>\n{_source(tag[1])}</style>"
-
-
-def _script(tag: re.Match[str]) -> str:
-    return f"<script>\n{_source(tag[1])}</script>"
 
 
 def _source(name: str) -> str:

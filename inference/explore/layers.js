@@ -116,7 +116,7 @@ function stage(name, detail) {
 function summary({ kind }, data) {
   if (kind === "ReLU") {
     const passed = data.reduce((count, value) => count + (value > 0), 0);
-    return `${Math.round((100 * passed) / data.length)} % passed on`;
+    return `${Math.round((100 * passed) / data.length)} % passed`;
   }
   return [Math.min(...data), Math.max(...data)].map(rounded).join(" … ");
 }

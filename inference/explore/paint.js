@@ -82,7 +82,7 @@ function arranged(count, width) {
   const divisors = Array.from({ length: count }, (_, i) => i + 1).filter((n) => count % n === 0);
   const columns = divisors.reduce((a, b) => (Math.abs(b - wanted) < Math.abs(a - wanted) ? b : a));
   const tile = [[8, 56], [16, 40], [32, 24]].find(([most]) => count <= most)?.[1] ?? 16;
-  const scale = width > 1 ? Math.round(tile / width) : count > 200 ? 4 : 9;
+  const scale = width > 1 ? Math.round(tile / width) : count > 200 ? 3 : 9;
   return { columns, scale: Math.max(1, scale) };
 }
 

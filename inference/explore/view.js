@@ -5,7 +5,7 @@
 const $ = (id) => document.getElementById(id);
 const { networks, samples } = JSON.parse($("data").textContent);
 networks.forEach((network) => decode(network.layers));
-const pad = new Pad($("pad"), $("cursor"), changed, (text) => ($("live").textContent = text));
+const pad = new Pad($("pad"), $("cursor"), changed, tell);
 const blank = { height: SIZE, width: SIZE, data: new Uint8Array(SIZE * SIZE) };
 let [network] = networks;
 let layers = null;
@@ -50,11 +50,14 @@ function answer(probabilities, done) {
     bar.lastChild.textContent = `${Math.round(100 * part)} %`;
   });
   if (!done) return;
-  const next = probabilities && argmax(probabilities.map((p, digit) => (digit === best ? -1 : p)));
-  const said = (digit) => `${digit}, ${percent(probabilities[digit])}`;
-  $("live").textContent = probabilities
-    ? `${network.name} reads ${said(best)}; next ${said(next)}.`
-    : "The pad is empty.";
+  if (!probabilities) return tell("The pad is empty.");
+  const next = argmax(probabilities.map((part, digit) => (digit === best ? -1 : part)));
+  const [first, second] = [best, next].map((digit) => `${digit}, ${percent(probabilities[digit])}`);
+  tell(`${network.name} reads ${first}; next ${second}.`);
+}
+
+function tell(text) {
+  $("live").textContent = text;
 }
 
 function percent(part) {
@@ -102,6 +105,8 @@ $("undo").onclick = () => pad.undo();
 $("clear").onclick = () => pad.show();
 $("pad").addEventListener("keydown", ({ key }) => key.toLowerCase() === "e" && $("erase").click());
 $("theme").onclick = () => theme($("theme").getAttribute("aria-pressed") === "false");
-theme(matchMedia("(prefers-color-scheme: dark)").matches);
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+scheme.onchange = () => theme(scheme.matches);
+theme(scheme.matches);
 choose(0);
 pad.show(samples[0].picture);

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from numpy_models import Conv2d
-from parity.faults.record import Fault, become, scaled
+from parity.faults.record import Ledger
+
+fault = Ledger("convolution", "c3")
+FAULTS = fault.faults
 
 
 @contextmanager
@@ -45,23 +48,13 @@ def backward_with(change: Callable[[np.ndarray], np.ndarray]) -> type[Conv2d]:
     return Changed
 
 
-def gradient_with(change: Callable[[np.ndarray], np.ndarray], name: str = "weight") -> type[Conv2d]:
-    """Return a convolution whose weight or bias gradient is changed at the end."""
-
-    class Changed(Conv2d):
-        def backward_batch_last(self, dy, input_gradient=True):
-            dx = super().backward_batch_last(dy, input_gradient)
-            self._gradients[name][...] = change(self._gradients[name].copy())
-            return dx
-
-    return Changed
-
-
+@fault("window shifted by one")
 class ShiftedWindow(Conv2d):
     def forward_batch_last(self, x):
         return super().forward_batch_last(np.roll(x, (1, 1), axis=(0, 2)))
 
 
+@fault("padding on one side", "c1")
 class OneSidedPadding(Conv2d):
     """All padding above and to the left, as if padded once and cut to size."""
 
@@ -72,47 +65,40 @@ class OneSidedPadding(Conv2d):
         return super().forward_batch_last(moved)
 
 
-class EdgePadding(Conv2d):
-    def forward_batch_last(self, x):
-        (ph, pw), (height, _, width, _) = self.windows.padding, x.shape
-        y = super().forward_batch_last(x).copy()
-        framed = np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0)), mode="edge")
-        inner = framed.copy()
-        inner[ph : ph + height, :, pw : pw + width] = 0
-        for i, j, window in self.windows.offsets(inner, y.shape[0], y.shape[2]):
-            y += np.einsum("fc,hcwn->hfwn", self._parameters["weight"][:, :, i, j], window)
-        return y
+@fault.after_forward("edges repeated instead of zeros", "c1")
+def _(layer, x, y):
+    (ph, pw), (height, _, width, _) = layer.windows.padding, x.shape
+    framed = np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0)), mode="edge")
+    inner = framed.copy()
+    inner[ph : ph + height, :, pw : pw + width] = 0
+    for i, j, window in layer.windows.offsets(inner, y.shape[0], y.shape[2]):
+        y += np.einsum("fc,hcwn->hfwn", layer._parameters["weight"][:, :, i, j], window)
 
 
-class NoBias(Conv2d):
-    def forward_batch_last(self, x):
-        return super().forward_batch_last(x) - self._parameters["bias"][:, None, None]
+@fault.after_forward("convolution forgets its bias")
+def _(layer, x, y):
+    return y - layer._parameters["bias"][:, None, None]
 
 
-class BiasOfTheFirstFilter(Conv2d):
-    def forward_batch_last(self, x):
-        bias = self._parameters["bias"]
-        return super().forward_batch_last(x) + (bias[0] - bias)[:, None, None]
+@fault.after_forward("every filter has the first one's bias", "c1", "lenet5_bn")
+def _(layer, x, y):
+    bias = layer._parameters["bias"]
+    return y + (bias[0] - bias)[:, None, None]
 
 
-class MeanBiasGradient(Conv2d):
+@fault.after_backward("bias gradient is a mean over positions")
+def _(layer, dy, dx):
     """The bias gradient averaged over positions instead of summed."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["bias"] /= dy.shape[0] * dy.shape[2]
-        return dx
+    layer._gradients["bias"] /= dy.shape[0] * dy.shape[2]
 
 
-class BiasGradientOverBatch(Conv2d):
+@fault.after_backward("bias gradient divided by the batch size", "c1")
+def _(layer, dy, dx):
     """The bias gradient divided by the batch size once more."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["bias"] /= dy.shape[3]
-        return dx
+    layer._gradients["bias"] /= dy.shape[3]
 
 
+@fault("weight gradient of the last sample alone")
 class LastSampleOnly(Conv2d):
     """`=` for `+=` in the loop over samples: the weight gradient of the last one stays."""
 
@@ -124,52 +110,45 @@ class LastSampleOnly(Conv2d):
         return dx
 
 
-class LastOffsetOnly(Conv2d):
+@fault.after_backward("overlapping windows assigned, not added", "c3", "lenet5_tanh")
+@fault.after_backward("overlapping windows assigned, stride 2", "c3", "overlapping")
+def _(layer, dy, dx):
     """`=` for `+=` where windows overlap in the input gradient."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        (ph, pw), (height, channels, width, n) = self.windows.padding, dx.shape
-        frame = np.zeros((height + 2 * ph, channels, width + 2 * pw, n), dx.dtype)
-        for i, j, window in self.windows.offsets(frame, dy.shape[0], dy.shape[2]):
-            window[...] = np.einsum("fc,hfwn->hcwn", self._parameters["weight"][:, :, i, j], dy)
-        return frame[ph : ph + height, :, pw : pw + width]
+    (ph, pw), (height, channels, width, n) = layer.windows.padding, dx.shape
+    frame = np.zeros((height + 2 * ph, channels, width + 2 * pw, n), dx.dtype)
+    for i, j, window in layer.windows.offsets(frame, dy.shape[0], dy.shape[2]):
+        window[...] = np.einsum("fc,hfwn->hcwn", layer._parameters["weight"][:, :, i, j], dy)
+    return frame[ph : ph + height, :, pw : pw + width]
 
 
-class PaddingLeftOn(Conv2d):
+@fault.after_backward("padding left on the input gradient", "c1", "overlapping")
+def _(layer, dy, dx):
     """The padded gradient cut from its corner instead of from its middle."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        (ph, pw), moved = self.windows.padding, np.zeros_like(dx)
-        moved[ph:, :, pw:] = dx[: dx.shape[0] - ph, :, : dx.shape[2] - pw]
-        return moved
+    (ph, pw), moved = layer.windows.padding, np.zeros_like(dx)
+    moved[ph:, :, pw:] = dx[: dx.shape[0] - ph, :, : dx.shape[2] - pw]
+    return moved
 
 
-class StrideForgotten(Conv2d):
+@fault.after_backward("stride forgotten in the input gradient", "c1", "strided")
+def _(layer, dy, dx):
     """No zeros inserted between the upstream gradient's elements for a stride above 1."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        wrong = np.zeros_like(dx)
-        for i in range(self.windows.kernel[0]):
-            for j in range(self.windows.kernel[1]):
-                part = np.einsum("fc,hfwn->hcwn", self._parameters["weight"][:, :, i, j], dy)
-                wrong[i : i + dy.shape[0], :, j : j + dy.shape[2]] += part
-        return wrong
+    wrong = np.zeros_like(dx)
+    for i in range(layer.windows.kernel[0]):
+        for j in range(layer.windows.kernel[1]):
+            part = np.einsum("fc,hfwn->hcwn", layer._parameters["weight"][:, :, i, j], dy)
+            wrong[i : i + dy.shape[0], :, j : j + dy.shape[2]] += part
+    return wrong
 
 
-class StaleCache(Conv2d):
+@fault.after_forward("convolution keeps its first input")
+def _(layer, x, y):
     """Backward reads the input of the first batch it ever saw."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        first = self.__dict__.setdefault("first", self._saved)
-        if first[0] == x.shape:
-            self._saved = first
-        return y
+    first = layer.__dict__.setdefault("first", layer._saved)
+    if first.shape == x.shape:
+        layer._saved = first
 
 
+@fault("weight gradients accumulate", "c3", "lenet5_avgpool")
 class Accumulating(Conv2d):
     """Gradients are added to those of the call before."""
 
@@ -180,13 +159,12 @@ class Accumulating(Conv2d):
         return dx
 
 
-class UpdatingInBackward(Conv2d):
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._parameters["weight"] -= np.float32(1e-4) * self._gradients["weight"]
-        return dx
+@fault.after_backward("weights updated in backward")
+def _(layer, dy, dx):
+    layer._parameters["weight"] -= np.float32(1e-4) * layer._gradients["weight"]
 
 
+@fault("products in half precision")
 class HalfPrecision(Conv2d):
     """The product is taken in float16."""
 
@@ -195,23 +173,29 @@ class HalfPrecision(Conv2d):
             return super().forward_batch_last(x)
 
 
-class LastFilterForgotten(Conv2d):
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        y[:, -1] = 0
-        return y
+@fault.after_forward("last filter forgotten")
+def _(layer, x, y):
+    y[:, -1] = 0
 
 
-class UpstreamOfTheWrongSign(Conv2d):
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        return -dx
+@fault.after_backward("input gradient of the wrong sign")
+def _(layer, dy, dx):
+    return -dx
 
 
-def without_last_row(gradient: np.ndarray) -> np.ndarray:
-    """Leave a gradient's last kernel row out."""
-    gradient[:, :, -1] = 0
-    return gradient
+@fault.after_backward("weight gradient misses its last row")
+def _(layer, dy, dx):
+    layer._gradients["weight"][:, :, -1] = 0
+
+
+@fault.after_backward("weight gradient flipped")
+def _(layer, dy, dx):
+    layer._gradients["weight"][...] = layer._gradients["weight"][:, :, ::-1, ::-1].copy()
+
+
+@fault.after_backward("weight gradient clipped")
+def _(layer, dy, dx):
+    layer._gradients["weight"].clip(-1e-3, 1e-3, out=layer._gradients["weight"])
 
 
 def columns_reordered(weight: np.ndarray) -> np.ndarray:
@@ -219,47 +203,10 @@ def columns_reordered(weight: np.ndarray) -> np.ndarray:
     return weight.transpose(0, 2, 3, 1).reshape(weight.shape)
 
 
-def _fault(name: str, kind: type[Conv2d], layer: str = "c3", scene: str = "lenet5_relu") -> Fault:
-    return Fault(name, "convolution", layer, scene, become(layer, kind))
-
-
-FAULTS = [
-    _fault("kernel flipped: a true convolution", forward_with(lambda w: w[:, :, ::-1, ::-1])),
-    _fault("kernel rows and columns swapped", forward_with(lambda w: w.swapaxes(2, 3))),
-    _fault("input channels in reverse order", forward_with(lambda w: w[:, ::-1])),
-    _fault("columns flattened in another order", forward_with(columns_reordered)),
-    _fault(
-        "input gradient with the kernel unflipped", backward_with(lambda w: w[:, :, ::-1, ::-1])
-    ),
-    _fault("window shifted by one", ShiftedWindow),
-    _fault("padding on one side", OneSidedPadding, "c1"),
-    _fault("edges repeated instead of zeros", EdgePadding, "c1"),
-    _fault("convolution forgets its bias", NoBias),
-    _fault("every filter has the first one's bias", BiasOfTheFirstFilter, "c1", "lenet5_bn"),
-    _fault("bias gradient is a mean over positions", MeanBiasGradient),
-    _fault("bias gradient divided by the batch size", BiasGradientOverBatch, "c1"),
-    _fault("weight gradient of the last sample alone", LastSampleOnly),
-    _fault("weight gradient misses its last row", gradient_with(without_last_row)),
-    _fault("weight gradient flipped", gradient_with(lambda g: g[:, :, ::-1, ::-1])),
-    _fault("overlapping windows assigned, not added", LastOffsetOnly, "c3", "lenet5_tanh"),
-    _fault("overlapping windows assigned, stride 2", LastOffsetOnly, "c3", "overlapping"),
-    _fault("padding left on the input gradient", PaddingLeftOn, "c1", "overlapping"),
-    _fault("stride forgotten in the input gradient", StrideForgotten, "c1", "strided"),
-    _fault("convolution keeps its first input", StaleCache),
-    _fault("weight gradients accumulate", Accumulating, "c3", "lenet5_avgpool"),
-    _fault("weights updated in backward", UpdatingInBackward),
-    _fault("products in half precision", HalfPrecision),
-    _fault("last filter forgotten", LastFilterForgotten),
-    _fault("input gradient of the wrong sign", UpstreamOfTheWrongSign),
-    _fault("weight gradient clipped", gradient_with(lambda g: g.clip(-1e-3, 1e-3))),
-    *(
-        Fault(
-            f"convolution's {tensor} gradient 0.1 % off",
-            "convolution",
-            "c3",
-            "lenet5_relu",
-            scaled("c3", tensor, 1.001),
-        )
-        for tensor in ("input", "weight", "bias")
-    ),
-]
+fault("kernel flipped: a true convolution")(forward_with(lambda w: w[:, :, ::-1, ::-1]))
+fault("kernel rows and columns swapped")(forward_with(lambda w: w.swapaxes(2, 3)))
+fault("input channels in reverse order")(forward_with(lambda w: w[:, ::-1]))
+fault("columns flattened in another order")(forward_with(columns_reordered))
+fault("input gradient with the kernel unflipped")(backward_with(lambda w: w[:, :, ::-1, ::-1]))
+for tensor in ("input", "weight", "bias"):
+    fault.scaled(f"convolution's {tensor} gradient 0.1 % off", tensor, 1.001)

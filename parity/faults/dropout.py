@@ -5,52 +5,50 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_models import Dropout
-from parity.faults.record import Fault, become, scaled, set_attributes
+from parity.faults.record import Ledger
+
+fault = Ledger("dropout", "drop1", "dropout")
+FAULTS = fault.faults
 
 
-class Unscaled(Dropout):
+@fault.after_forward("kept elements not scaled up")
+def _(layer, x, y):
     """The inverted kind without its factor 1 / (1 − p)."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        self._saved = np.sign(self._saved)
-        return y * x.dtype.type(1 - self.p) if self.training else y
+    layer._saved = np.sign(layer._saved)
+    return y * x.dtype.type(1 - layer.p) if layer.training else y
 
 
-class ScaledByP(Dropout):
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        if not self.training:
-            return y
-        factor = x.dtype.type((1 - self.p) / self.p)
-        self._saved = self._saved * factor
-        return y * factor
+@fault.after_forward("scaled by 1/p")
+def _(layer, x, y):
+    if not layer.training:
+        return y
+    factor = x.dtype.type((1 - layer.p) / layer.p)
+    layer._saved = layer._saved * factor
+    return y * factor
 
 
+@fault("kept with the probability of dropping")
 class KeptWithP(Dropout):
     def uniforms(self, shape):
         return 1 - super().uniforms(shape)
 
 
-class NotScaledInEvaluation(Dropout):
+@fault.after_forward("original dropout not scaled in evaluation", "drop2")
+def _(layer, x, y):
     """The original kind without its factor 1 − p."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        if self.training:
-            return y
-        self._saved = np.ones_like(self._saved)
-        return x.copy()
+    if layer.training:
+        return y
+    layer._saved = np.ones_like(layer._saved)
+    return x.copy()
 
 
-class ScaledTwice(Dropout):
+@fault.after_forward("inverted dropout scaled in evaluation too")
+def _(layer, x, y):
     """Rescaled in training and in evaluation."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        return y if self.training else y * x.dtype.type(1 - self.p)
+    return y if layer.training else y * x.dtype.type(1 - layer.p)
 
 
+@fault("still dropping in evaluation")
 class DropsInEvaluation(Dropout):
     def forward_batch_last(self, x):
         if self.training:
@@ -60,11 +58,13 @@ class DropsInEvaluation(Dropout):
         return x * self._saved
 
 
+@fault("gradient not masked", "dropout1", "deepcnn21")
 class NoMaskInBackward(Dropout):
     def backward_batch_last(self, dy, input_gradient=True):
         return dy.copy()
 
 
+@fault("another mask in backward")
 class NewMaskInBackward(Dropout):
     def backward_batch_last(self, dy, input_gradient=True):
         if self.training:
@@ -72,44 +72,20 @@ class NewMaskInBackward(Dropout):
         return super().backward_batch_last(dy, input_gradient)
 
 
+@fault("one mask for the whole batch", "dropout2", "deepcnn21")
 class OneMaskForTheBatch(Dropout):
     def uniforms(self, shape):
         return np.broadcast_to(super().uniforms(shape)[:1], shape)
 
 
+@fault("gradient not scaled up")
 class NotScaledInBackward(Dropout):
     def backward_batch_last(self, dy, input_gradient=True):
         self._saved = np.sign(self._saved)
         return super().backward_batch_last(dy, input_gradient)
 
 
-def _fault(name: str, kind: type[Dropout], layer: str = "drop1", scene: str = "dropout") -> Fault:
-    return Fault(name, "dropout", layer, scene, become(layer, kind))
-
-
-def _set(name: str, layer: str, scene: str, **values: object) -> Fault:
-    return Fault(name, "dropout", layer, scene, set_attributes(layer, **values))
-
-
-FAULTS = [
-    _fault("kept elements not scaled up", Unscaled),
-    _fault("scaled by 1/p", ScaledByP),
-    _fault("kept with the probability of dropping", KeptWithP),
-    _fault("gradient not masked", NoMaskInBackward, "dropout1", "deepcnn21"),
-    _fault("another mask in backward", NewMaskInBackward),
-    _fault("one mask for the whole batch", OneMaskForTheBatch, "dropout2", "deepcnn21"),
-    _fault("gradient not scaled up", NotScaledInBackward),
-    _fault("still dropping in evaluation", DropsInEvaluation),
-    _fault("original dropout not scaled in evaluation", NotScaledInEvaluation, "drop2"),
-    _fault("inverted dropout scaled in evaluation too", ScaledTwice),
-    _set("inverted dropout for original", "dropout1", "deepcnn21", kind="inverted"),
-    _set("original dropout for inverted", "drop1", "dropout", kind="original"),
-    _set("p of 0.31 for 0.3", "drop1", "dropout", p=0.31),
-    Fault(
-        "dropout's gradient 0.1 % off",
-        "dropout",
-        "dropout2",
-        "deepcnn21",
-        scaled("dropout2", "input", 1.001),
-    ),
-]
+fault.setting("inverted dropout for original", "dropout1", "deepcnn21", kind="inverted")
+fault.setting("original dropout for inverted", kind="original")
+fault.setting("p of 0.31 for 0.3", p=0.31)
+fault.scaled("dropout's gradient 0.1 % off", "input", 1.001, "dropout2", "deepcnn21")

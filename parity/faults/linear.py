@@ -4,116 +4,72 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_models import Linear
-from parity.faults.record import Fault, become, scaled
+from parity.faults.record import Ledger
+
+fault = Ledger("linear", "f6")
+FAULTS = fault.faults
 
 
-class Transposed(Linear):
+@fault.after_forward("square weight transposed", "f6", "overlapping")
+def _(layer, x, y):
     """x @ W for x @ Wᵀ, which a square matrix does not refuse."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        bias = self._parameters["bias"][:, None]
-        return self._parameters["weight"].T @ x + bias + np.zeros_like(y)
+    bias = layer._parameters["bias"][:, None]
+    return layer._parameters["weight"].T @ x + bias + np.zeros_like(y)
 
 
-class TransposedBackward(Linear):
-    def backward_batch_last(self, dy, input_gradient=True):
-        super().backward_batch_last(dy, input_gradient)
-        return self._parameters["weight"] @ dy
+@fault.after_backward("square weight transposed in backward", "f6", "overlapping")
+def _(layer, dy, dx):
+    return layer._parameters["weight"] @ dy
 
 
-class TransposedGradient(Linear):
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["weight"][...] = self._gradients["weight"].T.copy()
-        return dx
+@fault.after_backward("square weight gradient transposed", "f6", "overlapping")
+def _(layer, dy, dx):
+    layer._gradients["weight"][...] = layer._gradients["weight"].T.copy()
 
 
-class BiasTwice(Linear):
-    def forward_batch_last(self, x):
-        return super().forward_batch_last(x) + self._parameters["bias"][:, None]
+@fault.after_forward("bias added twice")
+def _(layer, x, y):
+    return y + layer._parameters["bias"][:, None]
 
 
-class AveragedAgain(Linear):
+@fault.after_backward("weight gradient divided by the batch size again")
+def _(layer, dy, dx):
     """The gradient divided by the batch size although the loss has already done so."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["weight"] /= dy.shape[1]
-        return dx
+    layer._gradients["weight"] /= dy.shape[1]
 
 
-class MeanBias(Linear):
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["bias"][...] = dy.mean(axis=1)
-        return dx
+@fault.after_backward("bias gradient is a mean over the batch", "fc2", "deepcnn21")
+def _(layer, dy, dx):
+    layer._gradients["bias"][...] = dy.mean(axis=1)
 
 
-class LastSampleBias(Linear):
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["bias"][...] = dy[:, -1]
-        return dx
+@fault.after_backward("bias gradient of the last sample")
+def _(layer, dy, dx):
+    layer._gradients["bias"][...] = dy[:, -1]
 
 
-class HiddenWeightDecay(Linear):
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["weight"] += np.float32(1e-4) * self._parameters["weight"]
-        return dx
+@fault.after_backward("weight decay hidden in the gradient", "c5")
+def _(layer, dy, dx):
+    layer._gradients["weight"] += np.float32(1e-4) * layer._parameters["weight"]
 
 
-class ThroughUpdatedWeights(Linear):
+@fault.after_backward("input gradient through updated weights", "out")
+def _(layer, dy, dx):
     """The input gradient taken through the weights after a step of descent."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        super().backward_batch_last(dy, input_gradient)
-        moved = self._parameters["weight"] - np.float32(0.01) * self._gradients["weight"]
-        return moved.T @ dy
+    moved = layer._parameters["weight"] - np.float32(0.01) * layer._gradients["weight"]
+    return moved.T @ dy
 
 
-class NoBiasGradient(Linear):
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["bias"][...] = 0
-        return dx
+@fault.after_backward("bias gradient forgotten", "out", "lenet5_tanh")
+def _(layer, dy, dx):
+    layer._gradients["bias"][...] = 0
 
 
-class SavedView(Linear):
+@fault.after_forward("saved samples in another order")
+def _(layer, x, y):
     """Backward's input is kept as a view of memory that is used again."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        self._saved = x[:, ::-1]
-        return y
+    layer._saved = x[:, ::-1]
 
 
-def _fault(name: str, kind: type[Linear], layer: str = "f6", scene: str = "lenet5_relu") -> Fault:
-    return Fault(name, "linear", layer, scene, become(layer, kind))
-
-
-FAULTS = [
-    _fault("square weight transposed", Transposed, "f6", "overlapping"),
-    _fault("square weight transposed in backward", TransposedBackward, "f6", "overlapping"),
-    _fault("square weight gradient transposed", TransposedGradient, "f6", "overlapping"),
-    _fault("bias added twice", BiasTwice),
-    _fault("weight gradient divided by the batch size again", AveragedAgain),
-    _fault("bias gradient is a mean over the batch", MeanBias, "fc2", "deepcnn21"),
-    _fault("bias gradient of the last sample", LastSampleBias),
-    _fault("bias gradient forgotten", NoBiasGradient, "out", "lenet5_tanh"),
-    _fault("weight decay hidden in the gradient", HiddenWeightDecay, "c5"),
-    _fault("input gradient through updated weights", ThroughUpdatedWeights, "out"),
-    _fault("saved samples in another order", SavedView),
-    *(
-        Fault(
-            f"linear layer's {tensor} gradient 0.1 % off",
-            "linear",
-            "c5",
-            "lenet5_relu",
-            scaled("c5", tensor, 0.999),
-        )
-        for tensor in ("input", "weight", "bias")
-    ),
-]
+for tensor in ("input", "weight", "bias"):
+    fault.scaled(f"linear layer's {tensor} gradient 0.1 % off", tensor, 0.999, "c5")

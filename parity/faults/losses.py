@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from numpy_models import CrossEntropyLoss, MSELoss
-from parity.faults.record import Fault, Plant, with_loss
+from parity.faults.record import Ledger, with_loss
+
+fault = Ledger("losses", "loss", how=with_loss)
+FAULTS = fault.faults
 
 
-class GradientNotAveraged(CrossEntropyLoss):
-    def backward(self):
-        gradient = super().backward()
-        return gradient * gradient.dtype.type(len(gradient))
-
-
-class Summed(CrossEntropyLoss):
-    def forward(self, logits, targets):
-        return super().forward(logits, targets) * len(logits)
-
-
+@fault("softmax over the whole batch", scene="lenet5_tanh")
 class OverTheWholeBatch(CrossEntropyLoss):
     """Softmax normalised over all elements instead of over each row."""
 
@@ -30,6 +25,7 @@ class OverTheWholeBatch(CrossEntropyLoss):
         return float(-logs[np.arange(len(targets)), targets].mean())
 
 
+@fault("ε in the logarithm", scene="large logits")
 class EpsilonInTheLogarithm(CrossEntropyLoss):
     """−log(p + 1e-7), as textbooks print it."""
 
@@ -39,6 +35,7 @@ class EpsilonInTheLogarithm(CrossEntropyLoss):
         return float(-np.log(p + p.dtype.type(1e-7)).mean())
 
 
+@fault("softmax without subtracting the maximum", scene="large logits")
 class NoMaximum(CrossEntropyLoss):
     """exp of the logits themselves, which overflows."""
 
@@ -50,8 +47,12 @@ class NoMaximum(CrossEntropyLoss):
         return float(-logs[np.arange(len(targets)), targets].mean())
 
 
+@fault("smoothing missing from the gradient", scene="smoothed loss")
 class SmoothingForgotten(CrossEntropyLoss):
     """Smoothed loss, gradient of the plain one."""
+
+    def __init__(self) -> None:
+        super().__init__(0.1)
 
     def backward(self):
         logs, targets = self._saved
@@ -60,6 +61,7 @@ class SmoothingForgotten(CrossEntropyLoss):
         return gradient / logs.dtype.type(len(targets))
 
 
+@fault("smoothing over the other classes", scene="smoothed loss")
 class SmoothedOverTheOthers(CrossEntropyLoss):
     """Smoothing shared by the other classes only."""
 
@@ -67,11 +69,7 @@ class SmoothedOverTheOthers(CrossEntropyLoss):
         super().__init__(0.1 * 10 / 9)
 
 
-class BaseTwo(CrossEntropyLoss):
-    def forward(self, logits, targets):
-        return super().forward(logits, targets) / np.log(2)
-
-
+@fault("softmax twice", scene="lenet5_avgpool")
 class SoftmaxTwice(CrossEntropyLoss):
     """Logits taken through softmax before a loss that contains it."""
 
@@ -80,11 +78,13 @@ class SoftmaxTwice(CrossEntropyLoss):
         return super().forward(powers / powers.sum(axis=1, keepdims=True), targets)
 
 
+@fault("labels off by one")
 class LabelsOffByOne(CrossEntropyLoss):
     def forward(self, logits, targets):
         return super().forward(logits, (targets + 1) % logits.shape[1])
 
 
+@fault("mean by a fixed batch size")
 class FixedBatchSize(CrossEntropyLoss):
     """Divided by the usual batch size, also for the smaller last batch."""
 
@@ -97,12 +97,7 @@ class FixedBatchSize(CrossEntropyLoss):
         return gradient * gradient.dtype.type(len(gradient) / self.size)
 
 
-class ThousandthOff(CrossEntropyLoss):
-    def backward(self):
-        gradient = super().backward()
-        return gradient * gradient.dtype.type(1.001)
-
-
+@fault("gradient of the target's logit alone")
 class ProbabilityOfTheTargetOnly(CrossEntropyLoss):
     """The gradient of the target's logit alone."""
 
@@ -114,17 +109,7 @@ class ProbabilityOfTheTargetOnly(CrossEntropyLoss):
         return kept
 
 
-class NoFactorTwo(MSELoss):
-    def backward(self):
-        gradient = super().backward()
-        return gradient / gradient.dtype.type(2)
-
-
-class HalfSquare(MSELoss):
-    def forward(self, predictions, targets):
-        return super().forward(predictions, targets) / 2
-
-
+@fault("squared error averaged over the batch only", scene="squared loss")
 class MeanOverTheBatchOnly(MSELoss):
     def forward(self, predictions, targets):
         self.width = predictions[0].size
@@ -135,45 +120,30 @@ class MeanOverTheBatchOnly(MSELoss):
         return gradient * gradient.dtype.type(self.width)
 
 
-class SignReversed(MSELoss):
-    def backward(self):
-        return -super().backward()
+def off_by(kind: type, method: str, factor: Callable[[int], float]) -> type:
+    """Return a loss whose "forward" or "backward" is off by a factor, of the batch size."""
+
+    class Off(kind):  # type: ignore[misc, valid-type]
+        def forward(self, outputs, targets):
+            loss, self.factor = super().forward(outputs, targets), factor(len(outputs))
+            return loss * self.factor if method == "forward" else loss
+
+        def backward(self):
+            gradient = super().backward()
+            return gradient * gradient.dtype.type(self.factor if method == "backward" else 1)
+
+    return Off
 
 
-class SquaredThousandthOff(MSELoss):
-    def backward(self):
-        gradient = super().backward()
-        return gradient * gradient.dtype.type(0.999)
-
-
-class Smoothed(SmoothingForgotten):
-    def __init__(self) -> None:
-        super().__init__(0.1)
-
-
-def _fault(name: str, plant: Plant | type, scene: str = "lenet5_relu") -> Fault:
-    return Fault(
-        name, "losses", "loss", scene, with_loss(plant) if isinstance(plant, type) else plant
-    )
-
-
-FAULTS = [
-    _fault("gradient without 1/N", GradientNotAveraged),
-    _fault("loss summed, not averaged", Summed),
-    _fault("softmax over the whole batch", OverTheWholeBatch, "lenet5_tanh"),
-    _fault("ε in the logarithm", EpsilonInTheLogarithm, "large logits"),
-    _fault("softmax without subtracting the maximum", NoMaximum, "large logits"),
-    _fault("smoothing missing from the gradient", Smoothed, "smoothed loss"),
-    _fault("smoothing over the other classes", SmoothedOverTheOthers, "smoothed loss"),
-    _fault("logarithm to base 2", BaseTwo, "lenet5_bn"),
-    _fault("softmax twice", SoftmaxTwice, "lenet5_avgpool"),
-    _fault("labels off by one", LabelsOffByOne),
-    _fault("mean by a fixed batch size", FixedBatchSize),
-    _fault("gradient of the target's logit alone", ProbabilityOfTheTargetOnly),
-    _fault("cross-entropy's gradient 0.1 % off", ThousandthOff, "deepcnn21"),
-    _fault("squared error's gradient without its 2", NoFactorTwo, "squared loss"),
-    _fault("half the squared error", HalfSquare, "squared loss"),
-    _fault("squared error averaged over the batch only", MeanOverTheBatchOnly, "squared loss"),
-    _fault("squared error's gradient reversed", SignReversed, "squared loss"),
-    _fault("squared error's gradient 0.1 % off", SquaredThousandthOff, "squared loss"),
-]
+Entropy = CrossEntropyLoss
+for name, scene, kind, method, factor in (
+    ("gradient without 1/N", "lenet5_relu", Entropy, "backward", lambda n: n),
+    ("loss summed, not averaged", "lenet5_relu", Entropy, "forward", lambda n: n),
+    ("logarithm to base 2", "lenet5_bn", Entropy, "forward", lambda _: 1 / np.log(2)),
+    ("half the squared error", "squared loss", MSELoss, "forward", lambda _: 0.5),
+    ("cross-entropy's gradient 0.1 % off", "deepcnn21", Entropy, "backward", lambda _: 1.001),
+    ("squared error's gradient without its 2", "squared loss", MSELoss, "backward", lambda _: 0.5),
+    ("squared error's gradient reversed", "squared loss", MSELoss, "backward", lambda _: -1),
+    ("squared error's gradient 0.1 % off", "squared loss", MSELoss, "backward", lambda _: 0.999),
+):
+    fault(name, scene=scene)(off_by(kind, method, factor))

@@ -24,6 +24,7 @@ AREAS = (
     "schedule",
     "transfer",
     "training",
+    "blind_spots",
 )
 CHECKS = (
     "transfer",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from numpy_models import SGD, Adagrad, Adam
-from parity.faults.record import Fault, Plant, Scene
+from parity.faults.record import Ledger, Plant, Scene
 
 
 def instead(kind: type, **changes: object) -> Plant:
@@ -18,6 +20,11 @@ def instead(kind: type, **changes: object) -> Plant:
     return plant
 
 
+fault = Ledger("optimizers", "optimizer", how=instead)
+FAULTS = fault.faults
+
+
+@fault("momentum reversed in SGD", scene="momentum")
 class MomentumReversed(SGD):
     """b ← (1 − μ)·b + μ·g."""
 
@@ -25,6 +32,7 @@ class MomentumReversed(SGD):
         super().__init__(net, momentum=1 - momentum, **options)
 
 
+@fault("momentum as an average", scene="momentum")
 class ExponentialAverage(SGD):
     """b ← μ·b + (1 − μ)·g, another convention of momentum."""
 
@@ -34,6 +42,7 @@ class ExponentialAverage(SGD):
         parameters -= self.lr * velocity
 
 
+@fault("rate inside the momentum buffer", scene="momentum")
 class RateInTheBuffer(SGD):
     """b ← μ·b + lr·g: the same path until the rate changes."""
 
@@ -43,13 +52,7 @@ class RateInTheBuffer(SGD):
         parameters -= velocity
 
 
-class DampedAtTheFirstStep(SGD):
-    def _update(self, parameters, gradients):
-        self.steps += 1
-        super()._update(parameters, gradients)
-        self.steps -= 1
-
-
+@fault("Nesterov from the old buffer", scene="nesterov")
 class NesterovFromTheOldBuffer(SGD):
     def _update(self, parameters, gradients):
         before = self._state["momentum_buffer"].copy()
@@ -58,25 +61,19 @@ class NesterovFromTheOldBuffer(SGD):
         parameters += self.lr * self.momentum * (after - before)
 
 
-class Decoupled(SGD):
-    """Weight decay on the weights instead of in the gradient."""
-
-    def _update(self, parameters, gradients):
-        gradients = gradients - self.weight_decay * parameters
-        parameters *= 1 - self.lr * self.weight_decay
-        super()._update(parameters, gradients)
-
-
+@fault("weight decay of the wrong sign", scene="momentum")
 class DecayReversed(SGD):
     def _update(self, parameters, gradients):
         super()._update(parameters, gradients - 2 * self.weight_decay * parameters)
 
 
+@fault("ascent for descent", scene="perceptron")
 class Ascent(SGD):
     def _update(self, parameters, gradients):
         super()._update(parameters, -gradients)
 
 
+@fault("last parameter forgotten", scene="perceptron")
 class LastParameterForgotten(SGD):
     def _update(self, parameters, gradients):
         kept = parameters[-10:].copy()
@@ -84,12 +81,14 @@ class LastParameterForgotten(SGD):
         parameters[-10:] = kept
 
 
+@fault("stepping twice", scene="perceptron")
 class StepTwice(SGD):
     def _update(self, parameters, gradients):
         super()._update(parameters, gradients)
         super()._update(parameters, gradients)
 
 
+@fault("stepping along the previous gradients", scene="perceptron")
 class PreviousGradients(SGD):
     """Steps along the gradients of the batch before."""
 
@@ -99,6 +98,7 @@ class PreviousGradients(SGD):
         super()._update(parameters, before)
 
 
+@fault("rate kept from the beginning", scene="perceptron")
 class CachedRate(SGD):
     """Keeps the rate it was made with, whatever the schedule does."""
 
@@ -109,6 +109,7 @@ class CachedRate(SGD):
         self.lr = now
 
 
+@fault("AdaGrad forgets", scene="Adagrad")
 class Forgetting(Adagrad):
     """h = g², not h += g²."""
 
@@ -117,6 +118,7 @@ class Forgetting(Adagrad):
         super()._update(parameters, gradients)
 
 
+@fault("AdaGrad leaks", scene="Adagrad")
 class Leaky(Adagrad):
     """A decaying average: RMSprop under AdaGrad's name."""
 
@@ -125,6 +127,7 @@ class Leaky(Adagrad):
         super()._update(parameters, gradients)
 
 
+@fault("AdaGrad's ε inside the root", scene="Adagrad")
 class AdagradEpsilonInsideTheRoot(Adagrad):
     def _update(self, parameters, gradients):
         total = self._state["sum"]
@@ -133,6 +136,7 @@ class AdagradEpsilonInsideTheRoot(Adagrad):
         parameters -= rate * gradients / np.sqrt(total + np.float32(self.eps))
 
 
+@fault("AdaGrad without its root", scene="Adagrad")
 class NoRoot(Adagrad):
     def _update(self, parameters, gradients):
         total = self._state["sum"]
@@ -140,29 +144,7 @@ class NoRoot(Adagrad):
         parameters -= self.lr * gradients / (total + np.float32(self.eps))
 
 
-class DecayFromTheFirstStep(Adagrad):
-    def _update(self, parameters, gradients):
-        self.steps += 1
-        super()._update(parameters, gradients)
-        self.steps -= 1
-
-
-class NoBiasCorrection(Adam):
-    def _update(self, parameters, gradients):
-        steps, self.steps = self.steps, 10**6
-        super()._update(parameters, gradients)
-        self.steps = steps
-
-
-class CorrectionLate(Adam):
-    """t one too large in the bias correction."""
-
-    def _update(self, parameters, gradients):
-        self.steps += 1
-        super()._update(parameters, gradients)
-        self.steps -= 1
-
-
+@fault("one bias correction for both moments", scene="Adam")
 class OneCorrection(Adam):
     """The second moment corrected by the first one's factor."""
 
@@ -175,6 +157,7 @@ class OneCorrection(Adam):
         parameters += (self.lr * (1 - wrong) * m / (1 - b1**self.steps) / root).astype(np.float32)
 
 
+@fault("second moment never moves", scene="Adam")
 class MomentFromOldGradient(Adam):
     """The second moment before this step's gradient."""
 
@@ -184,6 +167,7 @@ class MomentFromOldGradient(Adam):
         self._state["exp_avg_sq"][...] = before
 
 
+@fault("second moment of |g|", scene="Adam")
 class AbsoluteGradient(Adam):
     """|g| for g² in the second moment."""
 
@@ -193,15 +177,7 @@ class AbsoluteGradient(Adam):
         v[...] = self.betas[1] * before + (1 - self.betas[1]) * np.abs(gradients)
 
 
-class DecoupledAdam(Adam):
-    """AdamW's weight decay for Adam's."""
-
-    def _update(self, parameters, gradients):
-        gradients = gradients - self.weight_decay * parameters
-        parameters *= 1 - self.lr * self.weight_decay
-        super()._update(parameters, gradients)
-
-
+@fault("update 0.1 % too large", scene="Adam")
 class ThousandthTooFar(Adam):
     def _update(self, parameters, gradients):
         before = parameters.copy()
@@ -209,50 +185,40 @@ class ThousandthTooFar(Adam):
         parameters += np.float32(1e-3) * (parameters - before)
 
 
-class StepNotCounted(Adam):
-    """t never leaves 1, so that the correction never fades."""
+def counting(kind: type, steps: Callable[[int], int]) -> type:
+    """Return an optimizer that takes its number of steps for another."""
 
-    def _update(self, parameters, gradients):
-        steps, self.steps = self.steps, 1
-        super()._update(parameters, gradients)
-        self.steps = steps
+    class Counting(kind):  # type: ignore[misc, valid-type]
+        def _update(self, parameters, gradients):
+            right, self.steps = self.steps, steps(self.steps)
+            super()._update(parameters, gradients)
+            self.steps = right
+
+    return Counting
 
 
-def _fault(name: str, scene: str, kind: type, **changes: object) -> Fault:
-    return Fault(name, "optimizers", "optimizer", scene, instead(kind, **changes))
+def decoupled(kind: type) -> type:
+    """Return an optimizer with weight decay on the weights instead of in the gradient."""
+
+    class Decoupled(kind):  # type: ignore[misc, valid-type]
+        def _update(self, parameters, gradients):
+            gradients = gradients - self.weight_decay * parameters
+            parameters *= 1 - self.lr * self.weight_decay
+            super()._update(parameters, gradients)
+
+    return Decoupled
 
 
-FAULTS = [
-    _fault("momentum reversed in SGD", "momentum", MomentumReversed),
-    _fault("momentum as an average", "momentum", ExponentialAverage),
-    _fault("rate inside the momentum buffer", "momentum", RateInTheBuffer),
-    _fault("dampened at the first step", "dampening", DampedAtTheFirstStep),
-    _fault("Nesterov forgotten", "nesterov", SGD, nesterov=False),
-    _fault("Nesterov from the old buffer", "nesterov", NesterovFromTheOldBuffer),
-    _fault("weight decay decoupled", "momentum", Decoupled),
-    _fault("weight decay of the wrong sign", "momentum", DecayReversed),
-    _fault("ascent for descent", "perceptron", Ascent),
-    _fault("last parameter forgotten", "perceptron", LastParameterForgotten),
-    _fault("stepping twice", "perceptron", StepTwice),
-    _fault("stepping along the previous gradients", "perceptron", PreviousGradients),
-    _fault("rate kept from the beginning", "perceptron", CachedRate),
-    _fault("AdaGrad forgets", "Adagrad", Forgetting),
-    _fault("AdaGrad leaks", "Adagrad", Leaky),
-    _fault("AdaGrad's ε inside the root", "Adagrad", AdagradEpsilonInsideTheRoot),
-    _fault("AdaGrad without its root", "Adagrad", NoRoot),
-    _fault("AdaGrad's decay one step early", "Adagrad", DecayFromTheFirstStep),
-    _fault("Adam without bias correction", "Adam", NoBiasCorrection),
-    _fault("Adam's correction a step late", "Adam", CorrectionLate),
-    _fault("Adam's step never counted", "Adam", StepNotCounted),
-    _fault("one bias correction for both moments", "Adam", OneCorrection),
-    _fault("Adam's β exchanged", "Adam", Adam, betas=(0.999, 0.9)),
-    _fault("Adam's ε misplaced: uncorrected for torch's", "Adam", Adam, eps_mode="uncorrected"),
-    _fault(
-        "Adam's ε misplaced: torch's for uncorrected", "Adam uncorrected", Adam, eps_mode="torch"
-    ),
-    _fault("Adam's ε misplaced: outside the root", "Adam inside root", Adam, eps_mode="torch"),
-    _fault("second moment never moves", "Adam", MomentFromOldGradient),
-    _fault("second moment of |g|", "Adam", AbsoluteGradient),
-    _fault("AdamW for Adam", "Adam", DecoupledAdam),
-    _fault("update 0.1 % too large", "Adam", ThousandthTooFar),
-]
+fault("dampened at the first step", scene="dampening")(counting(SGD, lambda t: t + 1))
+fault("AdaGrad's decay one step early", scene="Adagrad")(counting(Adagrad, lambda t: t + 1))
+fault("Adam's correction a step late", scene="Adam")(counting(Adam, lambda t: t + 1))
+fault("Adam without bias correction", scene="Adam")(counting(Adam, lambda _: 10**6))
+fault("Adam's step never counted", scene="Adam")(counting(Adam, lambda _: 1))
+fault("weight decay decoupled", scene="momentum")(decoupled(SGD))
+fault("AdamW for Adam", scene="Adam")(decoupled(Adam))
+fault("Nesterov forgotten", scene="nesterov", nesterov=False)(SGD)
+fault("Adam's β exchanged", scene="Adam", betas=(0.999, 0.9))(Adam)
+MISPLACED = "Adam's ε misplaced: "
+fault(f"{MISPLACED}uncorrected for torch's", scene="Adam", eps_mode="uncorrected")(Adam)
+fault(f"{MISPLACED}torch's for uncorrected", scene="Adam uncorrected", eps_mode="torch")(Adam)
+fault(f"{MISPLACED}outside the root", scene="Adam inside root", eps_mode="torch")(Adam)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_models import AvgPool2d, MaxPool2d
-from parity.faults.record import Fault, become, scaled, set_attributes
+from parity.faults.record import Ledger
+
+EVEN = "s2", "lenet5_bn, even"  # where rounding decides most windows
+fault = Ledger("pooling", "s2")
+FAULTS = fault.faults
 
 
 def _views(layer: MaxPool2d | AvgPool2d, image: np.ndarray, fill: float) -> list[np.ndarray]:
@@ -46,6 +50,8 @@ class Remembering(MaxPool2d):
         return [view >= np.max(views, axis=0) - view.dtype.type(within) for view in views]
 
 
+@fault("the last tied maximum receives the gradient", "s1", "ties")
+@fault("the last tied maximum where rounding decides", *EVEN)
 class LastTie(Remembering):
     def backward_batch_last(self, dy, input_gradient=True):
         receives, taken = [], np.zeros(dy.shape, bool)
@@ -55,6 +61,7 @@ class LastTie(Remembering):
         return self.routed(dy, receives[::-1])
 
 
+@fault("the smallest that nearly ties receives the gradient", *EVEN)
 class SmallestTie(Remembering):
     """Among those that nearly tie, the smallest receives the gradient."""
 
@@ -64,6 +71,7 @@ class SmallestTie(Remembering):
         return self.routed(dy, np.arange(len(views))[:, None, None, None, None] == close.argmin(0))
 
 
+@fault("a neighbour beyond the margin receives the gradient", *EVEN)
 class FirstWithinReach(Remembering):
     """The first that comes within a thousandth of the maximum receives the gradient."""
 
@@ -72,11 +80,13 @@ class FirstWithinReach(Remembering):
         return self.routed(dy, [first == k for k in range(len(self.winners()))])
 
 
+@fault("two that nearly tie receive the gradient", *EVEN)
 class EveryNearTie(Remembering):
     def backward_batch_last(self, dy, input_gradient=True):
         return self.routed(dy, self.winners(NEARLY))
 
 
+@fault("tied maxima share the gradient", "s1", "ties")
 class SharedTie(Remembering):
     def backward_batch_last(self, dy, input_gradient=True):
         wins = self.winners()
@@ -84,6 +94,7 @@ class SharedTie(Remembering):
         return self.routed(dy, [win / count for win in wins])
 
 
+@fault("shared maxima assigned, not added", "s2", "padded maxima")
 class Assigned(Remembering):
     """`=` for `+=`: of two windows that share a maximum the later one counts."""
 
@@ -91,25 +102,26 @@ class Assigned(Remembering):
         return self.routed(dy, self.winners(), add=False)
 
 
+@fault("gradient to every element of a window")
 class ToEveryElement(Remembering):
     def backward_batch_last(self, dy, input_gradient=True):
         return self.routed(dy, [np.ones(dy.shape, dy.dtype)] * len(self.winners()))
 
 
+@fault("gradient to the minimum", "pool1", "deepcnn21")
 class ToTheMinimum(Remembering):
     def backward_batch_last(self, dy, input_gradient=True):
         views = _views(self, self.seen, np.inf)
         return self.routed(dy, [view == np.min(views, axis=0) for view in views])
 
 
-class ZeroPadding(MaxPool2d):
+@fault.after_forward("max pooling padded with zeros", "s2", "padded maxima")
+def _(layer, x, y):
     """Padded with zeros, which beat every negative value."""
-
-    def forward_batch_last(self, x):
-        super().forward_batch_last(x)
-        return np.max(_views(self, x, 0.0), axis=0)
+    return np.max(_views(layer, x, 0.0), axis=0)
 
 
+@fault("max pooling keeps its first batch", "s2", "lenet5_bn")
 class StaleWinners(MaxPool2d):
     """Backward sends gradients to the maxima of the first batch."""
 
@@ -122,91 +134,49 @@ class StaleWinners(MaxPool2d):
         return y
 
 
-class KernelSideAsArea(AvgPool2d):
-    def forward_batch_last(self, x):
-        return super().forward_batch_last(x) * x.dtype.type(self.windows.kernel[0])
+@fault.after_forward("divided by the kernel's side, not its area", "s2", "lenet5_avgpool")
+def _(layer, x, y):
+    return y * x.dtype.type(layer.windows.kernel[0])
 
 
-class NotDivided(AvgPool2d):
-    def backward_batch_last(self, dy, input_gradient=True):
-        return super().backward_batch_last(dy, input_gradient) * dy.dtype.type(
-            np.prod(self.windows.kernel)
-        )
+@fault.after_backward("average's gradient not divided", "s4", "lenet5_avgpool")
+def _(layer, dy, dx):
+    return dx * dy.dtype.type(np.prod(layer.windows.kernel))
 
 
-class ToTheCorner(AvgPool2d):
+@fault.after_backward("average's gradient to the corner", "s2", "lenet5_tanh")
+def _(layer, dy, dx):
     """The whole gradient to a window's first element."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = np.zeros_like(super().backward_batch_last(dy, input_gradient))
-        (sh, sw), (oh, _, ow, _) = self.windows.stride, dy.shape
-        dx[: sh * oh : sh, :, : sw * ow : sw] = dy
-        return dx
+    (sh, sw), (oh, _, ow, _) = layer.windows.stride, dy.shape
+    dx[...] = 0
+    dx[: sh * oh : sh, :, : sw * ow : sw] = dy
 
 
-class AveragesAssigned(AvgPool2d):
+@fault.after_backward("overlapping averages assigned, not added", "s4", "overlapping")
+def _(layer, dy, dx):
     """`=` for `+=` where windows overlap."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        (ph, pw), (height, channels, width, n) = self.windows.padding, dx.shape
-        rows, columns = self._framed_size(height, width)
-        frame = np.zeros((rows, channels, columns, n), dx.dtype)
-        for _, _, gradient in self.windows.offsets(frame, dy.shape[0], dy.shape[2]):
-            gradient[...] = dy / dy.dtype.type(np.prod(self.windows.kernel))
-        return frame[ph : ph + height, :, pw : pw + width]
+    (ph, pw), (height, channels, width, n) = layer.windows.padding, dx.shape
+    rows, columns = layer._framed_size(height, width)
+    frame = np.zeros((rows, channels, columns, n), dx.dtype)
+    for _, _, gradient in layer.windows.offsets(frame, dy.shape[0], dy.shape[2]):
+        gradient[...] = dy / dy.dtype.type(np.prod(layer.windows.kernel))
+    return frame[ph : ph + height, :, pw : pw + width]
 
 
-class RestTakesPart(MaxPool2d):
+@fault.after_backward("rows left over take part", "s2", "odd pooling")
+def _(layer, dy, dx):
     """Rows that no window covers receive the gradient of the row above."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient).copy()
-        dx[-1] = dx[-2]
-        return dx
+    dx[-1] = dx[-2]
 
 
+@fault("windows of the gradient transposed", "s2", "lenet5_tanh")
 class TransposedWindows(AvgPool2d):
     def backward_batch_last(self, dy, input_gradient=True):
         return super().backward_batch_last(dy.swapaxes(0, 2).reshape(dy.shape), input_gradient)
 
 
-def _fault(name: str, kind: type, layer: str = "s2", scene: str = "lenet5_relu") -> Fault:
-    return Fault(name, "pooling", layer, scene, become(layer, kind))
-
-
-def _set(name: str, layer: str, scene: str, **values: object) -> Fault:
-    return Fault(name, "pooling", layer, scene, set_attributes(layer, **values))
-
-
-_EVEN = "s2", "lenet5_bn, even"  # where rounding decides most windows
-
-FAULTS = [
-    _set("every tied maximum receives the gradient", "s1", "ties", ties="all"),
-    _fault("the last tied maximum receives the gradient", LastTie, "s1", "ties"),
-    _fault("tied maxima share the gradient", SharedTie, "s1", "ties"),
-    _fault("the last tied maximum where rounding decides", LastTie, *_EVEN),
-    _fault("the smallest that nearly ties receives the gradient", SmallestTie, *_EVEN),
-    _fault("a neighbour beyond the margin receives the gradient", FirstWithinReach, *_EVEN),
-    _fault("two that nearly tie receive the gradient", EveryNearTie, *_EVEN),
-    _fault("shared maxima assigned, not added", Assigned, "s2", "padded maxima"),
-    _fault("gradient to every element of a window", ToEveryElement),
-    _fault("gradient to the minimum", ToTheMinimum, "pool1", "deepcnn21"),
-    _fault("max pooling padded with zeros", ZeroPadding, "s2", "padded maxima"),
-    _fault("max pooling keeps its first batch", StaleWinners, "s2", "lenet5_bn"),
-    _fault("rows left over take part", RestTakesPart, "s2", "odd pooling"),
-    _fault("divided by the kernel's side, not its area", KernelSideAsArea, "s2", "lenet5_avgpool"),
-    _fault("average's gradient not divided", NotDivided, "s4", "lenet5_avgpool"),
-    _fault("average's gradient to the corner", ToTheCorner, "s2", "lenet5_tanh"),
-    _fault("overlapping averages assigned, not added", AveragesAssigned, "s4", "overlapping"),
-    _set("padding counted in the average", "s3", "odd pooling", count_include_pad=True),
-    _set("padding not counted in the average", "s4", "overlapping", count_include_pad=False),
-    _fault("windows of the gradient transposed", TransposedWindows, "s2", "lenet5_tanh"),
-    *(
-        Fault(f"{kind} pooling's gradient 0.1 % off", "pooling", "s4", scene, plant)
-        for kind, scene, plant in [
-            ("max", "lenet5_relu", scaled("s4", "input", 1.001)),
-            ("average", "lenet5_avgpool", scaled("s4", "input", 1.001)),
-        ]
-    ),
-]
+fault.setting("every tied maximum receives the gradient", "s1", "ties", ties="all")
+fault.setting("padding counted in the average", "s3", "odd pooling", count_include_pad=True)
+fault.setting("padding not counted in the average", "s4", "overlapping", count_include_pad=False)
+fault.scaled("max pooling's gradient 0.1 % off", "input", 1.001, "s4")
+fault.scaled("average pooling's gradient 0.1 % off", "input", 1.001, "s4", "lenet5_avgpool")

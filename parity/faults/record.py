@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
@@ -120,25 +120,6 @@ def set_attributes(layer: str, **values: Any) -> Plant:
     return plant
 
 
-def scaled(layer: str, tensor: str, factor: float) -> Plant:
-    """Plant a factor on one gradient ("input", "weight" or "bias") of one layer."""
-
-    def plant(scene: Scene) -> None:
-        target = scene.network.layers[layer]
-
-        class Scaled(type(target)):  # type: ignore[misc]
-            def backward_batch_last(self, dy: np.ndarray, input_gradient: bool = True) -> Any:
-                dx = super().backward_batch_last(dy, input_gradient)
-                if tensor == "input":
-                    return None if dx is None else dx * dx.dtype.type(factor)
-                self._gradients[tensor] *= factor
-                return dx
-
-        target.__class__ = Scaled
-
-    return plant
-
-
 def with_loss(kind: type) -> Plant:
     """Plant by taking another NumPy loss."""
 
@@ -165,3 +146,92 @@ def network_becomes(kind: type[numpy_models.Sequential]) -> Plant:
         scene.network.__class__ = kind
 
     return plant
+
+
+Kind = TypeVar("Kind")
+
+
+@dataclass
+class Ledger:
+    """The faults of one area, entered by decorators where each is written down.
+
+    Attributes:
+        area: the kind of code the mistakes are made in.
+        culprit: what the harness must name, unless a fault says otherwise.
+        scene: where a fault is planted, unless it says otherwise.
+        how: makes the plant of what is decorated and of a fault's options; by default the culprit
+            is a layer, and becomes an instance of the decorated subclass of its class.
+        faults: what was entered.
+    """
+
+    area: str
+    culprit: str = ""
+    scene: str = "lenet5_relu"
+    _: KW_ONLY
+    how: Callable[..., Plant] | None = None
+    faults: list[Fault] = field(default_factory=list)
+
+    def plant(self, name: str, plant: Plant, culprit: str = "", scene: str = "") -> None:
+        """Enter a fault that is planted in its own way."""
+        place = culprit or self.culprit, scene or self.scene
+        self.faults.append(Fault(name, self.area, *place, plant))
+
+    def setting(self, name: str, layer: str = "", scene: str = "", **values: Any) -> None:
+        """Enter a layer whose attributes are wrong."""
+        self.plant(name, set_attributes(layer or self.culprit, **values), layer, scene)
+
+    def scaled(
+        self, name: str, tensor: str, factor: float, layer: str = "", scene: str = ""
+    ) -> None:
+        """Enter a factor on one gradient ("input", "weight" or "bias") of a layer."""
+
+        def change(target: Any, dy: np.ndarray, dx: Any) -> Any:
+            if tensor == "input":
+                return None if dx is None else dx * dx.dtype.type(factor)
+            target._gradients[tensor] *= factor
+            return None
+
+        self.after_backward(name, layer, scene)(change)
+
+    def __call__(
+        self, name: str, culprit: str = "", scene: str = "", **options: Any
+    ) -> Callable[[Kind], Kind]:
+        """Enter a class: of the layer, or as `how` says."""
+
+        def enter(kind: Any) -> Any:
+            if self.how:
+                self.plant(name, self.how(kind, **options), culprit, scene)
+            else:
+                self.plant(name, become(culprit or self.culprit, kind), culprit, scene)
+            return kind
+
+        return enter
+
+    def after_forward(self, name: str, layer: str = "", scene: str = "") -> Callable[[Kind], Kind]:
+        """Enter change(layer, x, y), with which a layer's forward ends.
+
+        It may write into what it is given, or return another y.
+        """
+        return self._ending(name, "forward_batch_last", layer, scene)
+
+    def after_backward(self, name: str, layer: str = "", scene: str = "") -> Callable[[Kind], Kind]:
+        """Enter change(layer, dy, dx), with which a layer's backward ends."""
+        return self._ending(name, "backward_batch_last", layer, scene)
+
+    def _ending(self, name: str, method: str, layer: str, scene: str) -> Callable[[Kind], Kind]:
+        def enter(change: Any) -> Any:
+            def plant(scene: Scene) -> None:
+                target = scene.network.layers[layer or self.culprit]
+                right = getattr(type(target), method)
+
+                def wrong(self: Layer, given: np.ndarray, *flag: bool) -> Any:
+                    result = right(self, given, *flag)
+                    changed = change(self, given, result)
+                    return result if changed is None else changed
+
+                target.__class__ = type("Faulty", (type(target),), {method: wrong})
+
+            self.plant(name, plant, layer, scene)
+            return change
+
+        return enter

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from numpy_models import (
@@ -21,11 +19,7 @@ from numpy_models import (
     Tanh,
 )
 from parity.faults.optimizers import instead
-from parity.faults.record import Rewrite, Scene, become_all, sequence, with_loss
-
-
-def unchanged(scene: Scene) -> None:
-    """Plant nothing."""
+from parity.faults.record import Rewrite, become_all, with_loss
 
 
 class OffsetByOffset(Conv2d):
@@ -209,33 +203,25 @@ class TextbookAdam(Adam):
         parameters -= self.lr * first / (np.sqrt(second) + self.eps)
 
 
-def _layers(name: str, *kinds: type, scene: str) -> Rewrite:
-    return Rewrite(name, scene, sequence(*(partial(_turn, kind) for kind in kinds)))
-
-
-def _turn(kind: type, scene: Scene) -> None:
-    become_all(kind)(scene)
-
-
 REWRITES = [
     *(
-        Rewrite(f"unchanged {scene}", scene, unchanged)
+        Rewrite(f"unchanged {scene}", scene, lambda _: None)
         for scene in ("overlapping", "strided", "ties", "padded maxima", "odd pooling", "dropout")
     ),
-    _layers("convolution offset by offset", OffsetByOffset, scene="lenet5_relu"),
-    _layers("convolution by columns in reverse", Columns, scene="lenet5_tanh"),
+    Rewrite("convolution offset by offset", "lenet5_relu", become_all(OffsetByOffset)),
+    Rewrite("convolution by columns in reverse", "lenet5_tanh", become_all(Columns)),
     *(
-        _layers(f"convolution rounds differently in {scene}", RoundedEitherWay, scene=scene)
+        Rewrite(f"convolution rounds differently in {scene}", scene, become_all(RoundedEitherWay))
         for scene in ("lenet5_relu", "lenet5_bn, even", "deepcnn21, even")
     ),
-    _layers("gradients sample by sample", SampleBySample, scene="lenet5_bn"),
-    _layers("products split and reversed", SplitProduct, scene="lenet5_relu"),
-    _layers("batch norm unfused", Textbook, scene="lenet5_bn"),
-    _layers("maxima over stacked windows", ByArgmax, scene="deepcnn21"),
-    _layers("averages weighted before they are added", ByMean, scene="lenet5_avgpool"),
-    _layers("ReLU as a product", ReluByProduct, scene="lenet5_avgpool"),
-    _layers("tanh's derivative as a product", TanhByProduct, scene="lenet5_tanh"),
-    _layers("dropout by selection", DropoutByWhere, scene="deepcnn21"),
+    Rewrite("gradients sample by sample", "lenet5_bn", become_all(SampleBySample)),
+    Rewrite("products split and reversed", "lenet5_relu", become_all(SplitProduct)),
+    Rewrite("batch norm unfused", "lenet5_bn", become_all(Textbook)),
+    Rewrite("maxima over stacked windows", "deepcnn21", become_all(ByArgmax)),
+    Rewrite("averages weighted before they are added", "lenet5_avgpool", become_all(ByMean)),
+    Rewrite("ReLU as a product", "lenet5_avgpool", become_all(ReluByProduct)),
+    Rewrite("tanh's derivative as a product", "lenet5_tanh", become_all(TanhByProduct)),
+    Rewrite("dropout by selection", "deepcnn21", become_all(DropoutByWhere)),
     Rewrite("loss through probabilities", "lenet5_relu", with_loss(ThroughProbabilities)),
     Rewrite("SGD in one expression", "momentum", instead(PlainSGD)),
     Rewrite("AdaGrad in one expression", "Adagrad", instead(TextbookAdagrad)),

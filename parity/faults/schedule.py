@@ -8,7 +8,7 @@ from typing import Any
 from torch.optim import lr_scheduler as torch_schedules
 
 from numpy_models import StepLR
-from parity.faults.record import Fault, Plant, Scene
+from parity.faults.record import Ledger, Plant, Scene
 
 
 def instead(kind: type[StepLR], **changes: object) -> Plant:
@@ -23,6 +23,11 @@ def instead(kind: type[StepLR], **changes: object) -> Plant:
     return plant
 
 
+fault = Ledger("schedule", "schedule", "perceptron", how=instead)
+FAULTS = fault.faults
+
+
+@fault("StepLR one epoch late")
 class Late(StepLR):
     def step(self):
         self.last_epoch += 1
@@ -30,6 +35,7 @@ class Late(StepLR):
             self.optimizer.lr *= self.gamma
 
 
+@fault("StepLR one epoch early")
 class Early(StepLR):
     def step(self):
         self.last_epoch += 1
@@ -37,6 +43,7 @@ class Early(StepLR):
             self.optimizer.lr *= self.gamma
 
 
+@fault("rate falls at every epoch")
 class EveryEpoch(StepLR):
     """Multiplied at every epoch after the first boundary."""
 
@@ -46,6 +53,7 @@ class EveryEpoch(StepLR):
             self.optimizer.lr *= self.gamma
 
 
+@fault("rate falls only once")
 class Once(StepLR):
     """`==` for `% == 0`: the rate falls a single time."""
 
@@ -55,6 +63,7 @@ class Once(StepLR):
             self.optimizer.lr *= self.gamma
 
 
+@fault("rate falls by another share")
 class Subtracting(StepLR):
     def step(self):
         self.last_epoch += 1
@@ -62,6 +71,7 @@ class Subtracting(StepLR):
             self.optimizer.lr -= self.gamma * self.optimizer.lr * 0.9
 
 
+@fault("rate falls smoothly")
 class Smooth(StepLR):
     """The exponent not rounded down: an exponential decay."""
 
@@ -70,17 +80,5 @@ class Smooth(StepLR):
         self.optimizer.lr *= self.gamma ** (1 / self.step_size)
 
 
-def _fault(name: str, kind: type[StepLR], **changes: object) -> Fault:
-    return Fault(name, "schedule", "schedule", "perceptron", instead(kind, **changes))
-
-
-FAULTS = [
-    _fault("StepLR one epoch late", Late),
-    _fault("StepLR one epoch early", Early),
-    _fault("rate falls at every epoch", EveryEpoch),
-    _fault("rate falls only once", Once),
-    _fault("rate falls by another share", Subtracting),
-    _fault("rate falls smoothly", Smooth),
-    _fault("γ off by 0.1 %", StepLR, gamma=0.4995),
-    _fault("stepped twice as often", StepLR, step_size=1),
-]
+fault("γ off by 0.1 %", gamma=0.4995)(StepLR)
+fault("stepped twice as often", step_size=1)(StepLR)

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from numpy_models import Sequential
-from parity.faults.record import Fault, Scene, network_becomes
+from parity.faults.record import Ledger, Scene, network_becomes
+
+fault = Ledger("training", how=network_becomes)
+FAULTS = fault.faults
 
 
 def without(layer: str, forward: bool, backward: bool) -> type[Sequential]:
@@ -49,16 +52,19 @@ def exchanged(first: str, second: str) -> Any:
     return plant
 
 
+@fault("evaluation mode ignored", "eval", "deepcnn21")
 class EvaluationIgnored(Sequential):
     def eval(self):
         return self
 
 
+@fault("training mode ignored", "train", "lenet5_bn")
 class TrainingIgnored(Sequential):
     def train(self, mode=True):
         return super().train(False)
 
 
+@fault("caller's array used again", "inputs", "lenet5_avgpool")
 class CallersArrayReused(Sequential):
     def forward(self, x):
         y = super().forward(x)
@@ -66,6 +72,7 @@ class CallersArrayReused(Sequential):
         return y
 
 
+@fault("gradients accumulate over calls", "calls")
 class AccumulatingOverCalls(Sequential):
     """No zero_grad: every backward adds to the gradients before it."""
 
@@ -76,6 +83,7 @@ class AccumulatingOverCalls(Sequential):
         return dx
 
 
+@fault("first batch answered for ever", "calls")
 class FirstBatchForever(Sequential):
     """The first batch of each size answered from a cache."""
 
@@ -84,35 +92,18 @@ class FirstBatchForever(Sequential):
         return super().forward(cache.setdefault(x.shape, x.copy()))
 
 
+@fault("no gradient for the input", "gradient of input", "perceptron")
 class NoInputGradient(Sequential):
     def backward(self, dy, input_gradient=True):
         return super().backward(dy, input_gradient=False)
 
 
+@fault("output in double precision", "dtype", "lenet5_tanh")
 class DoubleOutput(Sequential):
     def forward(self, x):
         return super().forward(x).astype(np.float64)
 
 
-def _fault(name: str, culprit: str, kind: type[Sequential], scene: str = "lenet5_relu") -> Fault:
-    return Fault(name, "training", culprit, scene, network_becomes(kind))
-
-
-FAULTS = [
-    _fault("a layer left out", "relu5", without("relu5", True, True)),
-    _fault("a layer left out in backward", "tanh4", without("tanh4", False, True), "lenet5_tanh"),
-    Fault(
-        "pooling before activation",
-        "training",
-        "tanh3",
-        "lenet5_tanh",
-        exchanged("tanh3", "s4"),
-    ),
-    _fault("evaluation mode ignored", "eval", EvaluationIgnored, "deepcnn21"),
-    _fault("training mode ignored", "train", TrainingIgnored, "lenet5_bn"),
-    _fault("caller's array used again", "inputs", CallersArrayReused, "lenet5_avgpool"),
-    _fault("gradients accumulate over calls", "calls", AccumulatingOverCalls),
-    _fault("first batch answered for ever", "calls", FirstBatchForever),
-    _fault("no gradient for the input", "NoInputGradient.backward", NoInputGradient, "perceptron"),
-    _fault("output in double precision", "output", DoubleOutput, "lenet5_tanh"),
-]
+fault("a layer left out", "relu5")(without("relu5", True, True))
+fault("a layer left out in backward", "tanh4", "lenet5_tanh")(without("tanh4", False, True))
+fault.plant("pooling before activation", exchanged("tanh3", "s4"), "tanh3", "lenet5_tanh")

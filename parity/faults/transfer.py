@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from numpy_models import Sequential
-from parity.faults.record import Fault, network_becomes
+from parity.faults.record import Ledger, Plant, network_becomes
 
 Arrays = dict[str, np.ndarray]
 
 
-def showing(change: Callable[[Arrays], Any], *methods: str) -> type[Sequential]:
-    """Return a network class whose named arrays are changed before anybody sees them."""
+def showing(change: Callable[[Arrays], Any], methods: Sequence[str] = ("parameters",)) -> Plant:
+    """Plant a change to what these methods of the network return, before anybody sees it."""
 
     def changed(method: str) -> Callable[[Sequential], Arrays]:
         def read(self: Sequential) -> Arrays:
@@ -24,7 +24,13 @@ def showing(change: Callable[[Arrays], Any], *methods: str) -> type[Sequential]:
 
         return read
 
-    return type("Showing", (Sequential,), {method: changed(method) for method in methods})
+    return network_becomes(
+        type("Showing", (Sequential,), {name: changed(name) for name in methods})
+    )
+
+
+fault = Ledger("transfer", how=showing)
+FAULTS = fault.faults
 
 
 def transposed(name: str) -> Callable[[Arrays], Any]:
@@ -47,82 +53,36 @@ def copied(arrays: Arrays) -> None:
     arrays.update({name: array.copy() for name, array in arrays.items()})
 
 
-def _fault(
-    name: str,
-    culprit: str,
-    change: Callable[[Arrays], Any],
-    *methods: str,
-    scene: str = "lenet5_relu",
-) -> Fault:
-    return Fault(name, "transfer", culprit, scene, network_becomes(showing(change, *methods)))
+BOTH, GRADIENTS, BUFFERS = ("parameters", "gradients"), ("gradients",), ("buffers",)
 
-
-_BOTH = ("parameters", "gradients")
-
-FAULTS = [
-    _fault("weight stored (in, out)", "f6.weight", transposed("f6.weight"), *_BOTH),
-    _fault("kernel stored HWIO", "c3.weight", reordered("c3.weight", 2, 3, 1, 0), *_BOTH),
-    _fault(
-        "square weight shown transposed",
-        "f6.weight",
-        transposed("f6.weight"),
-        "parameters",
-        scene="overlapping",
-    ),
-    _fault(
-        "square kernel shown transposed",
-        "c1.weight",
-        reordered("c1.weight", 0, 1, 3, 2),
-        *_BOTH,
-    ),
-    _fault(
-        "γ and β exchanged",
-        "bn2.weight",
-        exchanged("bn2.weight", "bn2.bias"),
-        *_BOTH,
-        scene="lenet5_bn",
-    ),
-    _fault(
-        "running mean and variance exchanged",
-        "bn4.running_mean",
-        exchanged("bn4.running_mean", "bn4.running_var"),
-        "buffers",
-        scene="lenet5_bn",
-    ),
-    _fault("bias missing", "out.bias", lambda a: a.pop("out.bias"), "parameters"),
-    _fault("gradient missing", "out", lambda a: a.pop("out.bias"), "gradients"),
-    _fault(
-        "gradients of two biases exchanged",
-        "c1.bias",
-        exchanged("bn2.bias", "c1.bias"),
-        "gradients",
-        scene="lenet5_bn",
-    ),
-    _fault(
-        "buffer missing",
-        "bn2.running_var",
-        lambda a: a.pop("bn2.running_var"),
-        "buffers",
-        scene="lenet5_bn",
-    ),
-    _fault(
-        "parameter too many",
-        "out.scale",
-        lambda a: a.update({"out.scale": a["out.bias"]}),
-        "parameters",
-    ),
-    _fault(
-        "parameter in double precision",
-        "c5.bias",
-        lambda a: a.update({"c5.bias": a["c5.bias"].astype(np.float64)}),
-        "parameters",
-    ),
-    _fault(
-        "weight flattened",
-        "c1.weight",
-        lambda a: a.update({"c1.weight": a["c1.weight"].ravel()}),
-        "parameters",
-    ),
-    _fault("copies shown for parameters", "c1.weight", copied, "parameters"),
-    _fault("copies shown for buffers", "bn2.running_mean", copied, "buffers", scene="lenet5_bn"),
-]
+fault("weight stored (in, out)", "f6.weight", methods=BOTH)(transposed("f6.weight"))
+fault("kernel stored HWIO", "c3.weight", methods=BOTH)(reordered("c3.weight", 2, 3, 1, 0))
+fault("square weight shown transposed", "f6.weight", "overlapping")(transposed("f6.weight"))
+fault("square kernel shown transposed", "c1.weight", methods=BOTH)(
+    reordered("c1.weight", 0, 1, 3, 2)
+)
+fault("γ and β exchanged", "bn2.weight", "lenet5_bn", methods=BOTH)(
+    exchanged("bn2.weight", "bn2.bias")
+)
+fault("running mean and variance exchanged", "bn4.running_mean", "lenet5_bn", methods=BUFFERS)(
+    exchanged("bn4.running_mean", "bn4.running_var")
+)
+fault("gradients of two biases exchanged", "c1.bias", "lenet5_bn", methods=GRADIENTS)(
+    exchanged("bn2.bias", "c1.bias")
+)
+fault("bias missing", "out.bias")(lambda arrays: arrays.pop("out.bias"))
+fault("gradient missing", "out", methods=GRADIENTS)(lambda arrays: arrays.pop("out.bias"))
+fault("buffer missing", "bn2.running_var", "lenet5_bn", methods=BUFFERS)(
+    lambda arrays: arrays.pop("bn2.running_var")
+)
+fault("parameter too many", "out.scale")(
+    lambda arrays: arrays.update({"out.scale": arrays["out.bias"]})
+)
+fault("parameter in double precision", "c5.bias")(
+    lambda arrays: arrays.update({"c5.bias": arrays["c5.bias"].astype(np.float64)})
+)
+fault("weight flattened", "c1.weight")(
+    lambda arrays: arrays.update({"c1.weight": arrays["c1.weight"].ravel()})
+)
+fault("copies shown for parameters", "c1.weight")(copied)
+fault("copies shown for buffers", "bn2.running_mean", "lenet5_bn", methods=BUFFERS)(copied)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 from parity import reproduction
@@ -99,9 +100,10 @@ def grade(task: Assignment, path: Path, kept: Path) -> Result:
     return result
 
 
-def submitted(against: str, path: str, part: str) -> Pair:
+def submitted(against: str, path: str, part: str, forbidden: list[str]) -> Pair:
     """Return one part of an assignment with a submission: the factory of its reproductions."""
-    solution = Submission(Path(path), Limits()).ask("importing it", "load")
+    limits = Limits(forbidden=tuple(forbidden))
+    solution = Submission(Path(path), limits).ask("importing it", "load")
     sides = parts(load_factory(against), solution)[part].sides
     assert isinstance(sides, Pair)
     return sides
@@ -112,7 +114,8 @@ def _reproduced(
 ) -> bool:
     if not isinstance(part.sides, Pair):
         return False
-    arguments = {"against": task.spec, "path": str(path), "part": name}
+    arguments: dict[str, Any] = {"against": task.spec, "path": str(path), "part": name}
+    arguments["forbidden"] = list(task.limits.forbidden)
     spec, culprits = f"{__name__}:{submitted.__name__}", list(verdict.culprits)
     try:
         setting = part.sides.setting(part.train)

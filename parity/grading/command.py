@@ -43,17 +43,19 @@ def grading(words: Sequence[str]) -> int:
     found = submissions(options.folder, output)
     if output.exists() and not options.overwrite and (output.is_file() or any(output.iterdir())):
         raise ParityError(f"{output} is not empty: name another --output, or say --overwrite")
+    if not all(0 < n < 1e6 for n in (options.seconds, options.memory, options.points or 1)):
+        raise ParityError("--seconds, --memory and --points must be between 0 and a million")
     limits = Limits(options.seconds, options.memory, (*Limits.forbidden, *options.forbid))
     task = assignment(options.against, limits)
     tensors = sum(map(len, task.rubric.values()))
     each = (options.points or tensors) / tensors
     print(NO_SANDBOX.format(limits))
-    print(f"{len(task.rubric)} parts, {tensors} tensors, {each * tensors:g} points\n")
+    print(f"parts: {len(task.rubric)}, tensors: {tensors}, points: {each * tensors:g}\n")
     width = min(24, max(map(len, [*found, "student"])))
     _print_row(width, "student", "parts", "points", "first culprit")
     results: dict[str, Result] = {}
     for student, path in found.items():
-        folder = output / student if path.parent != options.folder or len(found) > 1 else output
+        folder = output if path == options.folder / "solution.py" else output / student
         _make(folder)
         result = results[student] = grade(task, path, folder / "reproduction.npz")
         _write(folder / "results.json", json.dumps(gradescope(result, each), indent=1))

@@ -61,37 +61,41 @@ class Part:
         split = (name.rpartition(".") for name in sorted(buffers))
         return [*found, *((layer, own) for layer, _, own in split), *loss]
 
-    def assert_agreement(self) -> None:
-        """Raise DisagreementError unless both sides agree."""
+    def assert_agreement(self) -> dict[Place, str]:
+        """Return the tensors that were judged; raise DisagreementError unless both sides agree."""
         if isinstance(self.sides, Training):
-            parity.assert_trajectory(**vars(self.sides))
-        else:
-            parity.assert_parity(**self._options())
+            return _judged(parity.assert_trajectory(**vars(self.sides)))
+        return _judged(parity.assert_parity(**self._options()))
 
     def judge(self) -> Verdict:
         """Judge every tensor: as a layer alone computes it where a layer is wrong by itself.
 
         So no layer loses points for what another one handed it.
-
-        Raises:
-            ParityError: if the two sides cannot be compared.
         """
         try:
-            self.assert_agreement()
+            return self._agreed(self.assert_agreement())
         except DisagreementError as error:
-            steps = getattr(error.finding, "steps", None) or [error.finding.checks]
-            whole = _faults([check for checks in steps for check in checks])
-            alone = self._alone()
-            guilty = any(alone.values())
-            said = str(error).splitlines()[0].removeprefix("culprit: ")
-            if guilty or not alone:
-                said = next(fault for fault in [*alone.values(), *whole.values()] if fault)
-            judged = whole | alone if guilty else alone | whole
-            faults = {place: judged.get(place, said) for place in self.places}
-            if not any(faults.values()):  # what is wrong gives no points, and leaves none
-                faults = dict.fromkeys(faults, said)
-            return Verdict(faults, said, error.culprits)
-        return Verdict(dict.fromkeys(self.places, ""))
+            whole = _judged(error.finding)
+            said, culprits = str(error).splitlines()[0].removeprefix("culprit: "), error.culprits
+        except ParityError as error:  # what cannot be run as a whole may have layers that can
+            whole, said, culprits = {}, str(error), []
+        alone = self._alone()
+        guilty = any(alone.values())
+        if whole and (guilty or not alone):
+            said = next(fault for fault in [*alone.values(), *whole.values()] if fault)
+        judged = whole | alone if guilty else alone | whole
+        faults = {place: judged.get(place, said) for place in self.places}
+        if not any(faults.values()):  # what is wrong gives no points, and leaves none
+            faults = dict.fromkeys(faults, said)
+        return Verdict(faults, said, culprits)
+
+    def _agreed(self, judged: dict[Place, str]) -> Verdict:
+        """Return the verdict where both sides agree: what was not judged is not right for that."""
+        faults = {}
+        for layer, tensor in self.places:
+            seen = judged.keys() & {(layer, tensor), ("", tensor)}
+            faults[layer, tensor] = "" if seen else f"{tensor} was not judged, as it is not there"
+        return Verdict(faults, next(filter(None, faults.values()), ""))
 
     def _alone(self) -> dict[Place, str]:
         found: dict[Place, str] = {}
@@ -107,6 +111,12 @@ class Part:
 
 
 _OF_EACH = ("output", "gradient of input")
+
+
+def _judged(finding: Any) -> dict[Place, str]:
+    """Return what is wrong with each tensor of a `Comparison` or a `Trajectory`."""
+    steps = getattr(finding, "steps", None) or [finding.checks]
+    return _faults([check for checks in steps for check in checks])
 
 
 def _faults(checks: Sequence[TensorCheck], layer: str = "") -> dict[Place, str]:
@@ -155,9 +165,10 @@ def parts(factory: Factory, solution: Any) -> dict[str, Part]:
 
 
 def assert_parts(found: dict[str, Part]) -> None:
-    """Raise DisagreementError, naming the part and the culprit, unless all parts agree."""
+    """Raise AssertionError, naming the part and the culprit, unless all parts agree."""
+    __tracebackhide__ = True  # pytest shows the sentence, and not how it was arrived at
     for name, part in found.items():
         try:
             part.assert_agreement()
-        except DisagreementError as error:
-            raise DisagreementError(f"{name}\n{error}", error.culprits, error.finding) from None
+        except (DisagreementError, ParityError) as error:
+            raise AssertionError(f"{name}\n{error}") from None

@@ -161,8 +161,8 @@ class Remote:
             if name == "backward" and self._dx is not None:
                 return self._dx
             if name == "gradients":  # which backward sets
-                held = self._held["parameters"].items()
-                return {place: np.full_like(array, np.nan) for place, array in held}
+                parameters = self._held["parameters"].items()
+                return {place: np.full_like(array, np.nan) for place, array in parameters}
             raise
         value, changed, state = answer
         for array, after in zip(wire.arrays(words), changed, strict=True):

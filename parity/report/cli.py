@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 from parity.files import check_writable, write
 from parity.networks import NetworkCase, network_cases, pair
 from parity.protocol import ParityError
-from parity.report import cases, numbers
+from parity.report import numbers
 from parity.report.environment import environment
 from parity.report.figures import Network, Report, Run
-from parity.report.measure import measure
+from parity.report.measure import arguments_of, measure
 from parity.report.page import page
 from parity.report.record import to_json
 from parity.reproduction import record, save
@@ -156,7 +156,7 @@ def _reproduced(network: Network, case: NetworkCase, seed: int, folder: Path) ->
     failed = next((part for part in network.failures if isinstance(part, Run)), None)
     if failed is None:
         return network
-    arguments = cases.arguments_of(case, failed.dtype, seed)
+    arguments = arguments_of(case, failed.dtype, seed)
     stem = re.sub(r"[^\w]+", "-", f"{network.name} {network.culprit or 'network'}").strip("-")
     path = folder / f"parity-{stem}.npz"
     setting = pair(**arguments).setting(failed.train)

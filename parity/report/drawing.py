@@ -12,9 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from parity.networks import STEPS
+from parity.networks import EPOCH_STEPS, STEP_SIZE, STEPS
 from parity.report import numbers
-from parity.report.cases import RATE_CHANGES
 from parity.report.figures import Training
 
 #: Rows and columns of a heat map at most.
@@ -94,7 +93,7 @@ def training(shown: Sequence[Training]) -> Figure:
 def _finish(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=10)
     axes.set(xlabel="optimizer step", xlim=(0.5, STEPS + 0.5))
-    for step in RATE_CHANGES:
+    for step in range(EPOCH_STEPS * STEP_SIZE, STEPS, EPOCH_STEPS * STEP_SIZE):
         axes.axvline(step + 0.5, color="grey", linestyle=":", linewidth=1)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)

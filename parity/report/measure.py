@@ -13,11 +13,11 @@ from parity import networks
 from parity.assertions import assert_agreement
 from parity.comparison import hold
 from parity.localisation import kind_of_part, parts
-from parity.networks import NetworkCase, batches
+from parity.networks import NetworkCase, batches, optimizer_of, recipe
 from parity.numpy_runs import run_numpy
 from parity.pair import Pair
 from parity.protocol import DisagreementError, ParityError
-from parity.report import cases, figures
+from parity.report import figures
 from parity.report.drawing import lay_out
 from parity.runs import Setting, references
 from parity.tolerance import movement
@@ -26,6 +26,8 @@ from parity.transfer import to_numpy
 from parity.witness import witnesses
 
 DTYPES = ("float32", "float64")
+#: float64 runs from weights moved by a unit in the last place, which measure an envelope.
+TWINS = 3
 Factory = Callable[..., Pair]
 _Measured = tuple[figures.Tensor, np.ndarray | None]
 
@@ -49,7 +51,7 @@ def measure(case: NetworkCase, seed: int, factory: Factory = networks.pair) -> f
     Args:
         case: the network.
         seed: of weights, images, targets and dropout masks.
-        factory: makes the pair from `cases.arguments_of`.
+        factory: makes the pair from `arguments_of`.
     """
     start = time.perf_counter()
     known = witnesses()
@@ -90,9 +92,14 @@ def measure(case: NetworkCase, seed: int, factory: Factory = networks.pair) -> f
     )
 
 
+def arguments_of(case: NetworkCase, dtype: str, seed: int) -> dict[str, Any]:
+    """Return the arguments with which `parity.networks.pair` makes a case, fit for JSON."""
+    return {"name": case.name, "dtype": dtype, "seed": seed, **case.arguments}
+
+
 def _made(factory: Factory, case: NetworkCase, dtype: str, seed: int) -> Pair:
     try:
-        return factory(**cases.arguments_of(case, dtype, seed))
+        return factory(**arguments_of(case, dtype, seed))
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ParityError(f"{case} cannot be built on both sides: {kind}{error}") from error
@@ -178,17 +185,18 @@ def _tensors(setting: Setting) -> list[_Measured]:
 
 def _training(case: NetworkCase, pair: Pair, seed: int) -> figures.Training:
     dtype = pair.inputs.dtype.name
-    facts = dtype, cases.optimizer_of(case)
+    name, options = optimizer_of(case)
+    facts = dtype, f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
     try:
         trajectory = assert_trajectory(
             pair.torch_module,
             pair.numpy_network,
             batches(case.input, dtype, seed),
-            cases.recipe(case),
+            recipe(*optimizer_of(case)),
             seed=seed,
             name=pair.name,
             layers=pair.layers,
-            probes=cases.TWINS,
+            probes=TWINS,
         )
     except DisagreementError as error:
         steps = _steps(error.finding)

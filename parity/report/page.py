@@ -6,8 +6,9 @@ from html import escape
 from pathlib import Path
 
 from parity.networks import BATCH, EPOCH_STEPS, SAMPLES, STEP_SIZE, STEPS
-from parity.report import cases, numbers, sections
+from parity.report import numbers, sections
 from parity.report.figures import Network, Report
+from parity.report.measure import TWINS
 
 _METHOD = f"""
 <p>Both sides start from the same weights and compute on the same {SAMPLES} random images,
@@ -22,7 +23,7 @@ torch gave it, so that a layer that is wrong is told apart from one that inherit
 optimizer of the network's report and a rate halved every
 {EPOCH_STEPS * STEP_SIZE} steps. Loss, rate, weights, the optimizer's state and buffers
 are compared after each step. The envelope, the budget of a step, also holds how far
-{cases.TWINS} float64 twins stray whose weights are moved by one unit in the last place, because
+{TWINS} float64 twins stray whose weights are moved by one unit in the last place, because
 training amplifies rounding. Errors are absolute and have no unit.</p>
 """
 
@@ -113,6 +114,6 @@ def _summary_row(network: Network) -> str:
 
 
 def _environment(report: Report) -> str:
-    facts = {**report.environment, "Date": f"{report.date} (UTC)", "Seed": str(report.seed)}
+    facts = {**report.environment, "date": f"{report.date} (UTC)", "seed": str(report.seed)}
     terms = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
     return f"<dl>{terms}</dl>"

@@ -19,7 +19,9 @@ class Functions:
         parameters: arrays in dicts and lists; their names are their paths, ``"conv.W"`` or
             ``"layers.0.W"``. Weights are transferred into these arrays.
         buffers: state that the functions themselves update in place, nested likewise.
-        layers: `Functions` for single layers by torch's names, so that a culprit can be named.
+        layers: single layers by torch's names, so that a culprit can be named: (forward, backward,
+            path of their parameters and buffers), without the path where it is torch's name, or
+            any other side.
 
     A function with a parameter ``train`` is told the mode.
     """
@@ -31,15 +33,23 @@ class Functions:
         parameters: Any,
         *,
         buffers: Any = None,
-        layers: Mapping[str, Functions] | None = None,
+        layers: Mapping[str, Any] | None = None,
     ) -> None:
         self._forward, self._backward = forward, backward
         self.tree, self._buffers = parameters, buffers
         self.gradient_tree: Any = None
         self._cache: Any = None
-        self._mode = {"train": True} if takes_mode(forward) else {}
+        told = "train" in inspect.signature(forward).parameters
+        self._mode = {"train": True} if told else {}
         if layers is not None:
-            self.layers = layers
+            self.layers = {name: self._layer(name, layer) for name, layer in layers.items()}
+
+    def _layer(self, name: str, layer: Any) -> Any:
+        if not isinstance(layer, tuple):
+            return layer
+        forward, backward, path = layer if len(layer) == 3 else (*layer, name)
+        state = subtree(self._buffers, path)
+        return Functions(forward, backward, subtree(self.tree, path), buffers=state)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the output and keep the cache."""
@@ -78,20 +88,28 @@ class Functions:
         """Switch to evaluation mode."""
         self.train(False)
 
-    @staticmethod
-    def named(tree: Any, path: str = "") -> dict[str, Any]:
+    def named(self, tree: Any) -> dict[str, Any]:
         """Return a nest's arrays by path."""
-        if tree is None:
+        return _leaves(tree, "")
+
+
+def _leaves(tree: Any, path: str) -> dict[str, Any]:
+    if tree is None:
+        return {}
+    if not isinstance(tree, Mapping | list | tuple):
+        return {path: tree}
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
+    found: dict[str, Any] = {}
+    for key, value in items:
+        found |= _leaves(value, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def subtree(tree: Any, path: str) -> Any:
+    """Return the part of a nest at a path, an empty dict if there is none."""
+    for key in path.split("."):
+        try:
+            tree = tree[key if isinstance(tree, Mapping) else int(key)]
+        except (KeyError, IndexError, TypeError, ValueError):
             return {}
-        if not isinstance(tree, Mapping | list | tuple):
-            return {path: tree}
-        items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
-        found: dict[str, Any] = {}
-        for key, value in items:
-            found |= Functions.named(value, f"{path}.{key}" if path else str(key))
-        return found
-
-
-def takes_mode(function: Callable[..., Any]) -> bool:
-    """Return whether a function has a parameter ``train``."""
-    return "train" in inspect.signature(function).parameters
+    return tree

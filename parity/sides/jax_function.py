@@ -11,10 +11,10 @@ import numpy as np
 
 from parity import trees
 from parity.extras import require
-from parity.sides.functions import takes_mode
+from parity.sides.functions import Functions, subtree
 
 
-class JaxFunction:
+class JaxFunction(Functions):
     """A network or layer written in JAX; needs the extra ``jax``.
 
     Args:
@@ -22,11 +22,13 @@ class JaxFunction:
             ``function(parameters, buffers, *inputs) -> (output, new buffers)``.
         parameters: a pytree; a leaf's name is its path, ``"params.Dense_0.kernel"``.
         buffers: a pytree of state such as running statistics.
-        layers: `JaxFunction` for single layers by torch's names, so that a culprit can be named.
+        layers: single layers by torch's names, so that a culprit can be named: (function, path of
+            its parameters and buffers), a function alone where the path is torch's name, or any
+            other side.
 
-    The numbers are copied: transferred weights do not reach the caller's arrays. Where one of them
-    is float64, JAX computes with 64 bits enabled. A function with a parameter ``train`` is told the
-    mode, outside of what is traced.
+    Weights are transferred into the NumPy arrays among the leaves, and into copies of JAX's. Where
+    a leaf is float64, JAX computes with 64 bits enabled. A function with a parameter ``train`` is
+    told the mode, outside of what is traced.
 
     Raises:
         ParityError: if JAX is not installed.
@@ -38,17 +40,18 @@ class JaxFunction:
         parameters: Any,
         *,
         buffers: Any = None,
-        layers: Mapping[str, JaxFunction] | None = None,
+        layers: Mapping[str, Any] | None = None,
     ) -> None:
-        self._function = function
-        self.tree = _jax().tree.map(np.array, parameters)
-        self._buffers = _jax().tree.map(np.array, buffers)
-        self.gradient_tree: Any = None
-        self._vjp: Any = None
+        tree, state = _jax().tree.map(_writeable, (parameters, buffers))
+        super().__init__(function, None, tree, buffers=state, layers=layers)
         self._output: Any = None
-        self._mode = {"train": True} if takes_mode(function) else {}
-        if layers is not None:
-            self.layers = layers
+
+    def _layer(self, name: str, layer: Any) -> Any:
+        if hasattr(layer, "forward"):
+            return layer
+        function, path = layer if isinstance(layer, tuple) else (layer, name)
+        state = subtree(self._buffers, path) or None
+        return JaxFunction(function, subtree(self.tree, path), buffers=state)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the output's arrays and keep what `backward` needs."""
@@ -56,17 +59,21 @@ class JaxFunction:
         state = () if self._buffers is None else (self._buffers,)
 
         def run(tree: Any, inputs: Any, named: Any) -> Any:
-            result = self._function(tree, *state, *inputs, **named, **self._mode)
+            result = self._forward(tree, *state, *inputs, **named, **self._mode)
             return result if state else (result, None)
 
         with self._bits((self.tree, inputs, named)):
-            self._output, self._vjp, new = jax.vjp(run, self.tree, inputs, named, has_aux=True)
+            self._output, self._cache, new = jax.vjp(run, self.tree, inputs, named, has_aux=True)
             if state:
                 self._write(self._buffers, new)
             return jax.tree.map(np.array, self._output)
 
-    def backward(self, dy: Any) -> Any:
-        """Return the gradient of the inputs, None for those that are no floats."""
+    @property
+    def backward(self) -> Callable[[Any], Any]:
+        """The function from the output's gradient to the inputs', None for those of integers."""
+        return self._run_backward
+
+    def _run_backward(self, dy: Any) -> Any:
         jax = _jax()
         none = jax.dtypes.float0  # the type of an integer's gradient
         smooth = jax.tree.map(lambda y: y if _floating(y) else None, self._output)
@@ -77,34 +84,12 @@ class JaxFunction:
             return np.zeros(y.shape, none) if name is None else given[name]
 
         with self._bits((self.tree, dy)):
-            gradients, inputs, named = self._vjp(jax.tree.map(upstream, self._output))
+            gradients, inputs, named = self._cache(jax.tree.map(upstream, self._output))
             self.gradient_tree = jax.tree.map(np.array, gradients)
         arrays = jax.tree.map(
             lambda dx: None if dx.dtype == none else np.array(dx), (inputs, named)
         )
         return arrays[1] or (arrays[0] if len(arrays[0]) > 1 else arrays[0][0])
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Return the parameters by path."""
-        return self.named(self.tree)
-
-    def gradients(self) -> dict[str, np.ndarray]:
-        """Return the last gradients by path."""
-        return self.named(self.gradient_tree)
-
-    def buffers(self) -> dict[str, np.ndarray]:
-        """Return the buffers by path."""
-        return self.named(self._buffers)
-
-    def train(self, mode: bool = True) -> None:
-        """Tell the function and the layers the mode from now on."""
-        self._mode = dict.fromkeys(self._mode, mode)
-        for layer in getattr(self, "layers", {}).values():
-            layer.train(mode)
-
-    def eval(self) -> None:
-        """Switch to evaluation mode."""
-        self.train(False)
 
     def named(self, tree: Any) -> dict[str, Any]:
         """Return a pytree's leaves by path."""
@@ -130,6 +115,11 @@ class JaxFunction:
         for name in {"tree", "_buffers", "layers"} & vars(self).keys():
             setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
         return twin
+
+
+def _writeable(leaf: Any) -> np.ndarray:
+    writeable = isinstance(leaf, np.ndarray) and leaf.flags.writeable
+    return leaf if writeable else np.array(leaf)
 
 
 def _floating(y: Any) -> bool:

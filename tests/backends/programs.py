@@ -22,7 +22,7 @@ from training.backends.opening import open_backend
 from training.backends.protocol import EpochPlan, State, Totals
 from training.backends.ranks import Ranks
 from training.config.schema import Config
-from training.data import Dataset
+from training.data import Dataset, draw_moves, inverse_affine
 
 
 def run_on_cores(program: Callable[[Dataset, Ranks], Any], dataset: Dataset, world: int) -> Any:
@@ -91,7 +91,11 @@ def train(
     """
     indices = np.random.default_rng(3).integers(0, len(dataset.train_labels), offsets[-1])
     flips = np.random.default_rng(4).random(offsets[-1]) < 0.5
-    plan = EpochPlan(indices, np.array(offsets), flips, first_step=7)
+    moves = None
+    if config.data.shift:
+        drawn = draw_moves(len(flips), 2.0, 20.0, np.random.default_rng(5))
+        moves, flips = inverse_affine(drawn, flips), None
+    plan = EpochPlan(indices, np.array(offsets), flips, first_step=7, moves=moves)
     backend = open_backend(config, ranks)
     backend.place(dataset)
     backend.begin_epoch(plan, Totals())

@@ -22,6 +22,7 @@ NORMALISED = ("model=lenet5_variant", "model.arguments.batch_norm=true")
 #: ReLUs and maxima, rounding may become a decision.
 NETWORKS = {
     "tanh": (("model=lenet5_tanh",), 1e-5),
+    "moved": (("model=lenet5_tanh", "data.shift=2"), 1e-5),
     "batch-norm": (NORMALISED, 1e-4),
     "dropout": (("model=deepcnn21",), 1e-2),
 }

@@ -3,13 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from argparse import Namespace
 from dataclasses import replace
 
 import pytest
 
 from benchmarks import epoch, run, scaling, step
-from benchmarks.epoch_lines import PROJECT, R1, STOCK, STOCK_LOOP, Line, lines
+from benchmarks.epoch import R1, STOCK, loops
 from benchmarks.harness import ROOT, BenchmarkError, start_workers
 
 
@@ -74,8 +73,6 @@ def test_scaling_command(command_line, monkeypatch, capsys):
         ("batch", 8),
         ("size", 8),
     ]
-    # 6·N·C²·k²·H·W for batch 64, 16 channels, 3×3 and 8×8 images
-    assert content["points"][2]["operations"] == 6 * 64 * 16**2 * 3**2 * 8**2
 
 
 def test_peak_memory_is_that_of_the_process_and_its_children():
@@ -116,6 +113,18 @@ def test_run_command(command_line, capsys):
     assert "| imports alone " in capsys.readouterr().out
 
 
+def test_epoch_command(command_line, monkeypatch, capsys):
+    monkeypatch.setattr(
+        epoch, "LOOPS", {"cpu": {"eager": [epoch.EAGER]}, "cuda": epoch.LOOPS["cuda"]}
+    )
+    line = "--rounds 1 --threads 1 --images 300 --recipe r0_lenet5_relu --device cpu"
+    content = command_line(epoch, line)
+    assert [result["line"] for result in content["results"]] == ["eager", "NumPy"]
+    assert content["not_measured"] == {}
+    assert list(content["parity"]) == ["float32 (cpu)", "bf16 (cpu)"]
+    assert "| eager (cpu) " in capsys.readouterr().out
+
+
 def test_epoch_loops_train_the_same():
     from benchmarks.project_tasks import ProjectEpoch
     from benchmarks.stock_loop import StockLoop
@@ -135,23 +144,18 @@ def test_epoch_loops_train_the_same():
     assert list(epoch.deviations(losses)) == ["NumPy (cpu)"]
 
 
-def test_a_line_that_fails_does_not_take_the_others_along():
-    arguments = {"backend": "torch", "recipe": R1, "settings": ["backend.mode=none"]}
-    broken = Line("broken", "cpu", PROJECT, arguments)
-    chosen = [Line(STOCK, "cpu", STOCK_LOOP, {}), broken]
-    options = Namespace(rounds=1, threads=1, images=200)
-    results, unmeasured, failed = epoch.measure(chosen, options)
-    assert [result["line"] for result in results] == [STOCK]
-    assert results[0]["ratio"]["median"] == 1
-    assert "backend.mode" in unmeasured["broken (cpu)"]
-    assert failed == ["broken (cpu)"]
+def test_a_loop_that_fails_does_not_take_the_others_along():
+    stock, _, eager, *_ = loops(R1, 1, "cpu")
+    broken = replace(eager, arguments={**eager.arguments, "settings": ["backend.mode=none"]})
+    results, failures = epoch.measure([stock, broken], rounds=1, threads=1, images=200)
+    assert [(result["line"], result["device"]) for result in results] == [(STOCK, "cpu")]
+    assert list(failures) == ["eager (cpu)"]
+    assert "backend.mode" in failures["eager (cpu)"]
 
 
 def test_only_r1_has_the_stock_loop():
-    assert [line.key for line in lines(R1, loaders=1)][1] == f"{STOCK}, 1 loader process (cpu)"
-    others = [line.key for line in lines("r0_lenet5_relu", loaders=1)]
-    assert others[0] == "eager (cpu)"
-    assert not [key for key in others if STOCK in key]
+    assert [loop.name for loop in loops(R1, 1, "cpu")][1] == f"{STOCK}, 1 loader process (cpu)"
+    assert next(loop.name for loop in loops("r0_lenet5_relu", 1, "cuda")) == "eager (cuda)"
 
 
 @pytest.mark.parametrize("words", ["step --networks", "soak --steps 1 --model"])

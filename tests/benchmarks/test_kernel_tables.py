@@ -4,73 +4,71 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks import curves, curves_task, trajectories, trajectory_task
-from benchmarks.command import environment, versions
+from benchmarks import curves, report, trajectories
 from numpy_models import SGD
 from parity.networks import network_cases, recipe
+from tests.benchmarks.samples import content
 
-FACTS = {"environment": environment() | {"versions": versions("torch", "numpy")}}
 
-
-def rows(report: str) -> list[list[str]]:
+def rows(text: str) -> list[list[str]]:
     return [
         [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in report.splitlines()
+        for line in text.splitlines()
         if line[:1] == "|"
     ]
 
 
 def test_both_backends_of_each_network_are_held_together(monkeypatch):
     models = ["lenet5_avgpool", "linear_baseline"]
-    monkeypatch.setattr(curves_task, "MODELS", models)
-    trained = curves_task.train({"threads": 1, "seed": 3, "epochs": 1})
+    monkeypatch.setattr(curves, "MODELS", models)
+    trained = curves.work({"threads": 1, "seed": 3, "epochs": 1})
     assert list(trained) == models
-    for sides in trained.values():
-        assert 0 < curves.difference(*sides.values()) < 1e-2  # other roundings, the same training
-    across = [trained[model]["numpy"] for model in models]
-    assert curves.difference(*across) > 0.1
+    for difference in curves.differences(trained).values():
+        assert 0 < difference < 1e-2  # other roundings, the same training
+    across = {model: trained[model]["numpy"] for model in models}
+    assert curves.differences({"across": across})["across"] > 0.1
 
 
-def test_the_largest_difference_of_a_loss_is_shown(monkeypatch):
-    monkeypatch.setattr(curves, "MODELS", ["one", "two"])
+def test_the_largest_difference_of_a_loss_is_shown():
     mine = [{"train_loss": 2.0, "test_loss": 1.0}, {"train_loss": 1.0, "test_loss": 0.5}]
     theirs = [{"train_loss": 2.0, "test_loss": 1.25}, {"train_loss": 0.5, "test_loss": 0.5}]
-    assert curves.difference(mine, theirs) == 0.5
-    record = {
-        **FACTS,
-        "settings": {"data": "digits", "seed": 7, "epochs": 2},
-        "lacking": {"vax": "asked in vain"},
-        "results": {"native": {"one": 1e-7, "two": 2e-3}, "sse4": {"one": 3e-7, "two": 1e-3}},
-    }
-    report = curves.table(record)
-    assert rows(report)[2:] == [
+    assert curves.differences({"one": {"numpy": mine, "torch": theirs}}) == {"one": 0.5}
+    record = content(
+        benchmark="curves",
+        settings={"data": "digits", "seed": 7, "epochs": 2},
+        lacking={"vax": "asked in vain"},
+        results={"native": {"one": 1e-7, "two": 2e-3}, "sse4": {"one": 3e-7, "two": 1e-3}},
+    )
+    text = report.sections([record])["curves"]
+    assert rows(text)[2:] == [
         ["native", "1.0e-07", "2.0e-03"],
         ["sse4", "3.0e-07", "1.0e-03"],
         ["largest", "3.0e-07", "2.0e-03"],
     ]
-    assert report.endswith("- vax: asked in vain")
+    assert text.endswith("- vax: asked in vain")
 
 
 def test_the_trajectory_rule_is_tried_on_right_and_wrong_pairs(monkeypatch):
     unit = next(case for case in network_cases() if case.name == "example_unit")
-    monkeypatch.setattr(trajectory_task, "network_cases", lambda: [unit])
+    monkeypatch.setattr(trajectories, "network_cases", lambda: [unit])
     job = {"seeds": [5], "threads": 1, "faults": False}
-    right = trajectory_task.work(job)
+    right = trajectories.work(job)
     assert 0 < right["shares"]["example_unit"] <= 1
     assert right["alarms"] == []
     monkeypatch.setattr(
-        trajectory_task,
+        trajectories,
         "recipe",
         lambda *how: replace(recipe(*how), numpy_optimizer=lambda net: SGD(net, lr=0.02)),
     )
-    wrong = trajectory_task.work(job)
+    wrong = trajectories.work(job)
     assert wrong["shares"]["example_unit"] > 1
     assert [alarm.partition(":")[0] for alarm in wrong["alarms"]] == [
         "example_unit, float32, seed 5",
         "example_unit, float64, seed 5",
     ]
-    record = {**FACTS, "seeds": 2, "lacking": {}, "results": {"a": right, "b": wrong}}
-    report = trajectories.table(record)
-    assert rows(report)[0] == ["network", "a", "b", "all"]
-    assert rows(report)[2][0] == "example_unit"
-    assert "2 seeds, each in float32 and float64: 2 false alarms" in report
+    results = {"a": right, "b": wrong}
+    record = content(benchmark="trajectories", seeds=2, lacking={}, results=results)
+    text = report.sections([record])["trajectories"]
+    assert rows(text)[0] == ["network", "a", "b", "all"]
+    assert rows(text)[2][0] == "example_unit"
+    assert "2 seeds, each in float32 and float64: 2 false alarms" in text

@@ -52,6 +52,8 @@ CASES = {
     "device=gpu": r"device.*auto, cpu, cuda.*did you mean cuda",
     "data=minst": r"data=minst.*did you mean mnist",
     "data.flip=1.5": r"data\.flip must be at least 0 and at most 1",
+    "data.rotation=190": r"data\.rotation must be at least 0 and at most 180",
+    "data.validation=-1": r"data\.validation must be at least 0",
     "data.scaling=none": r"data\.scaling.*unit, standard, raw",
     "data.sampling=all": r"data\.sampling.*shuffle, replacement",
     "seed=-1": r"seed must be at least 0",

@@ -67,7 +67,8 @@ def test_the_checkpoint_reader(data):
 NAMES = (
     "seed device model backend data optimizer scheduler init trainer trainer.epochs resume hydra "
     "trainer.batch_size trainer.checkpoint_every optimizer.lr optimizer.betas data.flip "
-    "model.arguments.ties model.arguments model.image_size hydra.run.dir experiment"
+    "model.arguments.ties model.arguments model.image_size hydra.run.dir experiment "
+    "data.shift data.rotation data.validation"
 )
 KEYS = given.sampled_from(NAMES.split())
 ODD = (

@@ -11,21 +11,27 @@ import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 _FLAGS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars "
+    "--remote-debugging-pipe"
 )
 _PATIENCE = 60.0  # seconds for one answer
 
 
+@cache
 def executable() -> str | None:
-    """Return where Chromium or Chrome is, None where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    return next((path for name in names if (path := shutil.which(name))), None)
+    """Return where a Chromium or Chrome is that starts, None where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
+        path = shutil.which(name)
+        if path and not subprocess.run([path, "--version"], capture_output=True).returncode:
+            return path
+    return None
 
 
 class Page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from numpy_models import Conv2d, Flatten, Linear, ReLU, Residual, Sequential
+from numpy_models import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Residual, Sequential
 
 
 def layers() -> list:
@@ -52,6 +52,19 @@ def test_a_layer_belongs_to_one_network() -> None:
 def test_what_is_no_stack_is_refused(given, message) -> None:
     with pytest.raises(ValueError, match=message):
         Sequential(*given)
+
+
+@pytest.mark.parametrize("ties", ["first", "all"])
+def test_pooling_before_relu_changes_no_bit(ties) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 3, (8, 2, 6, 6)).astype(np.float32)  # ties, and windows without a positive
+    x[0, 0, :3, :3] = -1, np.nan, np.inf
+    dy = rng.standard_normal((8, 2, 3, 3), np.float32)
+    relu, pool = ReLU(), MaxPool2d(2, ties=ties)
+    expected, expected_dx = pool(relu(x)), relu.backward(pool.backward(dy))
+    both = Sequential(ReLU(), MaxPool2d(2, ties=ties))
+    assert np.array_equal(both(x), expected, equal_nan=True)
+    assert np.array_equal(both.backward(dy), expected_dx)
 
 
 def test_a_residual_adds_its_input_both_ways() -> None:

@@ -114,12 +114,12 @@ def missing_bias():
     return nn.Sequential(nn.Linear(4, 3, bias=False)), *right()[1:]
 
 
-def two_outputs():
-    class Pair(nn.Linear):
+def no_tensor():
+    class Silent(nn.Linear):
         def forward(self, x):
-            return super().forward(x), x
+            return []
 
-    return Pair(4, 3), *right()[1:]
+    return Silent(4, 3), *right()[1:]
 
 
 def loss_without_targets():
@@ -143,3 +143,52 @@ def dying():
 
 
 value = 3
+
+
+class ShiftedWrongly(numpy_models.Linear):
+    """y = x·Wᵀ + b + z, with a gradient of z that is too large."""
+
+    def forward(self, x, z):
+        return super().forward(x) + z
+
+    def backward(self, dy):
+        return super().backward(dy), dy * np.float32(1.01)
+
+
+class Shifted(nn.Linear):
+    def forward(self, x, z):
+        return super().forward(x) + z
+
+
+def several():
+    return Shifted(4, 3), ShiftedWrongly(4, 3), (INPUTS, INPUTS[:, 1:])
+
+
+class Lone(numpy_models.Linear):
+    """Forgets the bias for a sample alone."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y - self.parameters()["bias"] if len(x) == 1 else y
+
+
+def wrong_for_one_sample():
+    return nn.Linear(4, 3), Lone(4, 3), INPUTS
+
+
+class Tired(numpy_models.Linear):
+    """Wrong the first time that one is made, and never again: no reproduction can show it."""
+
+    made = 0
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        Tired.made += 1
+        self.offset = np.float32(Tired.made <= 2)  # the factory is called once for its modes
+
+    def forward_batch_last(self, x):
+        return super().forward_batch_last(x) + self.offset
+
+
+def tired():
+    return _with(Tired)

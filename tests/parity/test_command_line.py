@@ -64,6 +64,25 @@ def test_a_repaired_pair_replays_with_status_0(capsys, monkeypatch) -> None:
     assert "4 tensors agree" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "evidence"),
+    [
+        (["factories:several"], "gradient of input[1]"),
+        (["factories:wrong_for_one_sample"], "one sample with exact zeros, output"),
+    ],
+)
+def test_what_takes_several_inputs_or_one_sample_to_fail_replays(words, evidence, capsys) -> None:
+    assert main(["check", *words, "--save", "here.npz"]) == 1
+    assert evidence in capsys.readouterr().out
+    assert main(["replay", "here.npz"]) == 1
+
+
+def test_a_failure_that_does_not_come_back_is_not_written(capsys) -> None:
+    assert main(["check", "factories:tired"]) == 1
+    assert "no reproduction is written: the failure does not come back" in capsys.readouterr().out
+    assert not list(Path().iterdir())
+
+
 def test_nothing_is_overwritten(capsys) -> None:
     for _ in range(2):
         main(["check", "factories:wrong"])
@@ -107,7 +126,7 @@ def test_an_exception_in_a_layer_names_the_layer(capsys) -> None:
         ("factories:wrong_width", "torch's Sequential cannot run on inputs of shape (6, 3)"),
         ("factories:no_gradient", "gives an output without a gradient"),
         ("factories:missing_bias", "0.bias is only in NumPy"),
-        ("factories:two_outputs", "torch's Pair returns a tuple"),
+        ("factories:no_tensor", "torch's Silent returns a list: parity needs a tensor"),
         ("factories:loss_without_targets", "a loss needs targets"),
     ],
 )

@@ -53,6 +53,18 @@ REPORTS = {
         *("lenet5_bn", "numpy", "adam", 8e-3, 256, 4, 235),
         *("torch", "shuffle", 0.0, 1),
     ),
+    # The recipes of the weights in pretrained/, all trained on rotated and shifted images.
+    "best_deepcnn21": (
+        *("deepcnn21", "numpy", "adam", 3e-3, 128, 16, 469),
+        *("torch", "shuffle", 0.0, 4),
+    ),
+    **{
+        f"best_{network}": (
+            *(network, "numpy", "adam", 3e-3, 128, 12, 469),
+            *("torch", "shuffle", 0.0, 3),
+        )
+        for network in ("lenet5_relu", "lenet5_tanh", "lenet5_avgpool", "lenet5_bn")
+    },
 }
 
 

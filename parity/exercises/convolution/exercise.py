@@ -18,6 +18,6 @@ def pairs(solution: Any) -> dict[str, Pair]:
     yours = solution.Conv2d(3, 4, kernel_size=3, padding=1)
     your_strided = solution.Conv2d(3, 2, kernel_size=2, stride=2)
     return {
-        "3×3 with padding 1": Pair(padded, yours, x, train=True),
-        "2×2 with stride 2": Pair(strided, your_strided, x, train=True),
+        "3x3, padding 1": Pair(padded, yours, x, train=True),
+        "2x2, stride 2": Pair(strided, your_strided, x, train=True),
     }

@@ -32,7 +32,8 @@ def step(steps: Steps, shape: tuple[int, ...], networks: tuple[int, ...] = ()) -
     images = torch.empty(20, *shape, dtype=torch.uint8, device="meta")
     steps.place(images, torch.empty(20, dtype=torch.int64, device="meta"))
     order, flips = np.zeros((*networks, 20), np.int64), np.zeros((*networks, 20), bool)
-    steps.begin(order, flips, np.zeros(networks), np.zeros(networks, np.int64))
+    moves = np.zeros((*networks, 20, 2, 3), np.float32)
+    steps.begin(order, flips, np.zeros(networks), np.zeros(networks, np.int64), moves)
     steps.run([0, 8, 16, 20], first_step=0)
     return steps.sums()[0]
 

@@ -25,8 +25,8 @@ OPTIMIZERS = {
     "adagrad": ("optimizer=adagrad",),
     "adagrad-decay": ("optimizer=adagrad", "optimizer.lr_decay=0.1", "optimizer.weight_decay=1e-3"),
 }
-#: A schedule whose rates float32 holds exactly, as it does in a graph, and flips.
-CHANGING = ("optimizer.lr=0.0009765625", "scheduler=step", "scheduler.step_size=1", "data.flip=0.5")
+#: A schedule whose rates float32 holds exactly, as it does in a graph, and shifts.
+CHANGING = ("optimizer.lr=0.0009765625", "scheduler=step", "scheduler.step_size=1", "data.shift=1")
 
 
 @pytest.fixture

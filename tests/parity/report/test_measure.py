@@ -10,9 +10,8 @@ import pytest
 import numpy_models
 from numpy_models import Adam, ReLU
 from parity import compare, networks
-from parity.networks import NetworkCase
-from parity.report import cases
-from parity.report.measure import measure
+from parity.networks import STEPS, NetworkCase, optimizer_of, recipe
+from parity.report.measure import arguments_of, measure
 from parity.tolerance import FACTOR
 
 from .conftest import UNIT, planted
@@ -27,12 +26,12 @@ def test_both_dtypes_modes_and_every_layer_are_measured(right) -> None:
     for run in right.runs:
         assert [layer.name for layer in run.layers] == layers
         assert all(layer.forward and layer.backward for layer in run.layers)
-    assert [len(training.steps) for training in right.trainings] == [cases.STEPS] * 2
+    assert [len(training.steps) for training in right.trainings] == [STEPS] * 2
 
 
 def test_verdicts_are_those_of_compare_on_the_same_pair(right) -> None:
     for run in right.runs:
-        pair = networks.pair(**cases.arguments_of(UNIT, run.dtype, 0))
+        pair = networks.pair(**arguments_of(UNIT, run.dtype, 0))
         expected = compare(
             pair.torch_module,
             pair.numpy_network,
@@ -81,8 +80,10 @@ def test_the_culprit_of_a_planted_fault(wrong) -> None:
 
 
 def test_a_wrong_optimizer_is_a_culprit_of_the_training_alone(monkeypatch) -> None:
-    recipe = replace(cases.recipe(UNIT), numpy_optimizer=lambda network: Adam(network, lr=0.01))
-    monkeypatch.setattr(cases, "recipe", lambda case: recipe)
+    wrong = replace(
+        recipe(*optimizer_of(UNIT)), numpy_optimizer=lambda network: Adam(network, lr=0.01)
+    )
+    monkeypatch.setattr("parity.report.measure.recipe", lambda *_: wrong)
     network = measure(UNIT, seed=0)
     assert all(run.passed for run in network.runs)
     assert network.culprit == "optimizer"
@@ -112,9 +113,7 @@ def test_a_network_that_only_one_side_has_is_a_finding() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_seed_gives_the_same_numbers_in_both_dtypes(seed) -> None:
-    single, double = (
-        networks.pair(**cases.arguments_of(UNIT, d, seed)) for d in ("float32", "float64")
-    )
+    single, double = (networks.pair(**arguments_of(UNIT, d, seed)) for d in ("float32", "float64"))
     np.testing.assert_array_equal(single.inputs, double.inputs.astype(np.float32))
     np.testing.assert_array_equal(single.targets, double.targets)
     for name, tensor in single.torch_module.state_dict().items():

@@ -125,7 +125,7 @@ def test_a_network_without_figures_still_makes_a_page(right, report_of) -> None:
 def test_json_holds_the_same_figures(right, wrong, report_of) -> None:
     plain = json.loads(to_json(report_of(right, wrong)))
     assert plain["passed"] is False
-    assert plain["environment"]["NumPy"]
+    assert plain["environment"]["numpy"]
     for network, entry in zip((right, wrong), plain["networks"], strict=True):
         assert entry["passed"] is network.passed
         assert entry["culprit"] == network.culprit
