@@ -152,10 +152,11 @@ def _perspective(to: np.ndarray, of: np.ndarray) -> np.ndarray:
     return np.linalg.solve(np.array(rows), of.ravel())
 
 
-def collection() -> list[Photograph]:
-    """Return the 120 photographs: 90 of one digit, 30 of a number of two to five."""
-    single = [photograph(seed, kind) for kind in KINDS for seed in range(30)]
-    rows = [photograph(seed, kind, 2 + seed % 4) for kind in KINDS for seed in range(10)]
+def collection(first: int = 0) -> list[Photograph]:
+    """Return 120 photographs, 90 of one digit and 30 of a number, of the seeds from `first` on."""
+    seeds = range(first, first + 30)
+    single = [photograph(seed, kind) for kind in KINDS for seed in seeds]
+    rows = [photograph(seed, kind, 2 + seed % 4) for kind in KINDS for seed in seeds[:10]]
     return single + rows
 
 
@@ -163,8 +164,9 @@ def main() -> None:
     """Print how many photographs each network reads."""
     options = argparse.ArgumentParser(prog="python -m tests.inference.photographs")
     options.add_argument("--folder", type=Path, help="write the photographs there too")
-    folder = options.parse_args().folder
-    photographs = collection()
+    options.add_argument("--first", type=int, default=0, help="the first seed")
+    given = options.parse_args()
+    folder, photographs = given.folder, collection(given.first)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         for i, (image, number, kind) in enumerate(photographs):

@@ -9,6 +9,8 @@ import torch
 import numpy_models
 import pretrained
 import torch_models
+from benchmarks.weights import table
+from tests.support import ROOT
 from training.data import load_dataset
 from training.storage.weights import read_weights
 
@@ -69,3 +71,8 @@ def test_what_cannot_be_had_is_told_in_a_sentence() -> None:
         numpy_models.build("lenet5_relu", weights=pretrained.load("lenet5_bn"))
     with pytest.raises(ValueError, match="trained with hidden=50, not 40"):
         numpy_models.build("deepcnn21", weights="mnist", hidden=40)
+
+
+def test_the_page_shows_what_the_records_say() -> None:
+    page = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
+    assert table() in page
