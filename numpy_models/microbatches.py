@@ -23,7 +23,7 @@ from numpy_models.layer import Array, Layer, Shape
 
 #: Samples in a micro-batch. Measured for all five networks: fewer make short rows, on which every
 #: array operation costs more than its arithmetic; more leave the cache before backward comes.
-SIZE = 64
+SIZE = 128
 
 
 class Criterion(Protocol):

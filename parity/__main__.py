@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from traceback import walk_tb
 
 from parity.files import standard_output
-from parity.protocol import ParityError
+from parity.protocol import ParityError, first_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(words)
     except ParityError as error:
         print(f"parity: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # status 1 is for disagreements alone
+        *_, (frame, line) = walk_tb(error.__traceback__)
+        place = f"{Path(frame.f_code.co_filename).name}:{line}"
+        told = f"{type(error).__name__} at {place}: {first_line(error)}"
+        print(f"parity: stopped by an error that it did not expect, {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("parity: interrupted, no file is left half-written", file=sys.stderr)

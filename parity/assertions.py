@@ -116,7 +116,7 @@ def examine(setting: Setting) -> Comparison:
     comparison = replace(_examined(setting), setting=pristine)
     if not setting.vary or not comparison.passed:
         return comparison
-    notes = ["after two calls of forward and with other weights before"]
+    notes = ["after two calls of forward, the weights changed between them"]
     if not setting.task.forward_only:
         notes.insert(0, f"upstream gradient × {SCALE:.0f}")
     for label, task, refusable in variations(setting):

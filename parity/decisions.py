@@ -137,7 +137,8 @@ class Rounding(TorchDispatchMode):
     Attributes:
         choices: of every operation that decides, in calling order.
         called: the module's layers by name, with the number of calls before their first.
-        single: the first operation that gave less than double precision, and its layer.
+        single: the first operation on what the gradient goes back through that gave less than
+            double precision, and its layer.
     """
 
     def __init__(self, epsilon: float, signs: Signs | None = None) -> None:
@@ -212,7 +213,7 @@ class Rounding(TorchDispatchMode):
             self._note(kind, x.detach().clone(), sum((x > kink).byte() for kink in kinks), kinks)
         changes = self._changes(func, args, kwargs) if self.signs else []
         result = func(*args, **kwargs)
-        if self._stack and not self.single and _is_single(result):
+        if self._stack and x.requires_grad and not self.single and _is_single(result):
             self.single = f"{kind.strip('_')} in {self._stack[-1][0] or 'its forward'}"
         if kind in _PLANES and x.requires_grad:
             self._note(kind, x.detach(), result[1], [], _PLANES[kind])

@@ -16,7 +16,7 @@ from parity import shared_masks
 from parity.comparison import Identity, LayerProbe, hold
 from parity.perturbation import layers_of
 from parity.protocol import Network, ParityError, check_network
-from parity.runs import Setting, Task, arithmetic, torch_targets
+from parity.runs import Setting, Task, arithmetic, refused, torch_targets
 from parity.trees import Call, call_of, mapped, named
 
 
@@ -197,6 +197,7 @@ def traffic(module: nn.Module, task: Task) -> tuple[list[Passage], Any]:
         torch.set_grad_enabled(grad),
         arithmetic(task.precision),
         shared_masks.on_torch(module, task.seed),
+        refused("be run once more to see what each layer is given"),
     ):
         call = mapped(lambda _, x: _leaf(x, grad), call_of(task.inputs), np.ndarray)
         y = module(*call.args, **call.kwargs)

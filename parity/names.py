@@ -94,7 +94,8 @@ def summed(name: str, *steps: Step) -> Rearrangement:
     """Say that only the sum of several of torch's tensors exists there, as with an LSTM's biases.
 
     The sum's gradient is that of each of them. In training torch moves each of them, the other side
-    their sum once: that is a difference, and is shown as one.
+    their sum once: that is a difference, and is shown as one. To hold training steps, let torch
+    train only the first: ``module.lstm.bias_hh_l0.requires_grad_(False)``.
     """
     return Rearrangement(lambda arrays: {name: laid_out(arrays[0], steps)}, adds=True)
 
@@ -170,10 +171,12 @@ class Names:
     Attributes:
         rules: its entries; what they do not name is called alike on both sides.
         absent: torch's buffers that the other side has none of.
+        fixed: torch's parameters without a gradient that are summands on the other side.
     """
 
     rules: list[Rule]
     absent: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
 
     def to_other(self, tensors: Mapping[str, Any]) -> Arrays:
         """Return arrays by the other side's names and layouts; what is incomplete is left out."""
@@ -199,6 +202,10 @@ class Names:
             tensors |= found
         return tensors
 
+    def gradients(self, arrays: Mapping[str, Any]) -> Arrays:
+        """Return gradients, or an optimizer's states, by torch's names and layouts."""
+        return {n: array for n, array in self.to_torch(arrays).items() if n not in self.fixed}
+
     def concern(self, layer: str) -> bool:
         """Return whether the map has anything to say of a layer, by torch's name for it."""
         named = self.absent.union(*(rule.shapes for rule in self.rules))
@@ -222,8 +229,11 @@ class Names:
             if all(name.startswith(prefix) for name in rule.shapes)
             and rule.order.keys() <= local.keys()
         ]
-        inside = [name.removeprefix(prefix) for name in self.absent if name.startswith(prefix)]
-        return Names(rules, frozenset(inside))
+        inside = (
+            frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+            for names in (self.absent, self.fixed)
+        )
+        return Names(rules, *inside)
 
 
 def resolve(names: Mapping[Any, Any], module: nn.Module) -> Names:
@@ -255,7 +265,9 @@ def resolve(names: Mapping[Any, Any], module: nn.Module) -> Names:
             first = holders.setdefault(other, of[0])
             if state[first] is not state[of[0]]:
                 raise ParityError(f"names= gives {other} to both {first} and {of[0]}")
-    return Names(rules, frozenset(absent))
+    summands = {name for rule in rules if rule.adds for name in rule.shapes}
+    fixed = {name for name in summands if not state[name].requires_grad}
+    return Names(rules, frozenset(absent), frozenset(fixed))
 
 
 def _rule(shapes: dict[str, Shape], entry: Any) -> Rule:

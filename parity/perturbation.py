@@ -82,8 +82,9 @@ def perturbed(
         def change(_: nn.Module, args: Any, kwargs: Any, size: float = forward) -> Any:
             return mapped(lambda _, x: nudge(x, size, probe), (args, kwargs), Tensor)
 
-        def change_gradient(_: nn.Module, args: Any, y: Any, size: float = backward) -> Any:
-            return mapped(lambda _, leaf: nudge_gradient(leaf, size, probe), y, Tensor)
+        def change_gradient(_: nn.Module, args: Any, y: Any, size: float = backward) -> None:
+            for leaf in named(y, Tensor).values():
+                nudge_gradient(leaf, size, probe)
 
         handles += [
             layer.register_forward_pre_hook(change, with_kwargs=True),

@@ -215,7 +215,8 @@ def _gradients(
         sources = {("", f"gradient of output{name}"): leaf for name, leaf in outputs.items()}
     sources |= {("", f"gradient of input{name}"): x for name, x in inputs.items()}
     sources |= {place_of(name, "gradient of "): p for name, p in parameters.items()}
-    found = torch.autograd.grad(heads, list(sources.values()), arriving, allow_unused=True)
+    with refused("be run backward"):
+        found = torch.autograd.grad(heads, list(sources.values()), arriving, allow_unused=True)
     gradients = dict(zip(sources, found, strict=True))
     missing = [name for name in parameters if gradients[place_of(name, "gradient of ")] is None]
     if inputs and all(gradients["", f"gradient of input{name}"] is None for name in inputs):
@@ -298,6 +299,11 @@ def run_forward(module: nn.Module, task: Task, dtype: torch.dtype, grad: bool = 
             f"torch's {type(module).__name__} returns {kind_of(y)}: parity needs a tensor, or a "
             "tuple, list or dict of tensors"
         )
+    if any(leaf.is_complex() for leaf in _outputs(y).values()):
+        raise ParityError(
+            f"torch's {type(module).__name__} returns complex numbers: return their real and "
+            "imaginary parts (torch.view_as_real)"
+        )
     return y
 
 
@@ -369,6 +375,17 @@ def _arguments(
     return leaves, mapped(tensor, call_of(task.inputs), np.ndarray)
 
 
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """Make one sentence of an exception of torch's."""
+    try:
+        yield
+    except ParityError:
+        raise
+    except Exception as error:
+        raise ParityError(f"torch's side cannot {what}: {first_line(error)}") from error
+
+
 def _called(module: nn.Module, call: Call, task: Task, dtype: torch.dtype) -> Any:
     try:
         return module(*call.args, **call.kwargs)
@@ -430,4 +447,4 @@ def _longest_sum(
 def _array(tensor: Tensor) -> np.ndarray:
     if tensor.dtype == torch.bfloat16:  # unknown to NumPy
         tensor = tensor.float()
-    return np.array(tensor.detach().cpu().numpy())
+    return np.array(tensor.detach().to_dense().cpu().numpy())

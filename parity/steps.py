@@ -167,7 +167,7 @@ def _states(network: Network, optimizer: Optimizer, recipe: Recipe) -> Tensors:
                 break
     tensors: Tensors = {}
     for kind, arrays in kinds.items():
-        named = network.to_torch(arrays) if isinstance(network, Renamed) else arrays
+        named = network.states(arrays) if isinstance(network, Renamed) else arrays
         for name, value in named.items():
             layer, _, leaf = name.rpartition(".")
             tensors[layer, f"{kind} of {leaf}"] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from torch import nn
 from parity import (
     DisagreementError,
     ParityError,
+    Recipe,
     assert_parity,
+    assert_trajectory,
+    follow,
     fused,
     gates,
     split,
@@ -187,6 +191,26 @@ class Outputs(nn.Module):
         return self.lstm(x)[0]
 
 
+class MeanSquares:
+    def forward(self, outputs, targets):
+        self.gap = outputs - targets
+        return (self.gap**2).mean()
+
+    def backward(self):
+        return 2 * self.gap / self.gap.size
+
+
+class Descent:
+    lr = 0.1
+
+    def __init__(self, network) -> None:
+        self.network = network
+
+    def step(self) -> None:
+        for name, parameter in self.network.parameters().items():
+            parameter -= self.lr * self.network.gradients()[name]
+
+
 WEIGHTS, BIASES = (tuple(f"lstm.{k}_{n}h_l0" for n in "ih") for k in ("weight", "bias"))
 LSTM = {
     WEIGHTS: fused("W", gates("ifgo->ifog"), "T", axis=1),
@@ -206,6 +230,55 @@ def test_another_order_of_gates_is_told(order, rng) -> None:
     wrong = {WEIGHTS: fused("W", gates(order), "T", axis=1), BIASES: summed("b", gates(order))}
     with pytest.raises(DisagreementError):
         assert_parity(Outputs(), Lstm(3, 4), rng.standard_normal((3, 5, 3)), names=wrong)
+
+
+def test_an_lstm_is_trained_where_torch_trains_one_bias(rng) -> None:
+    steps = [(rng.standard_normal((3, 5, 3)), rng.standard_normal((3, 5, 4))) for _ in range(3)]
+    how = Recipe(
+        torch_optimizer=partial(torch.optim.SGD, lr=0.1),
+        numpy_optimizer=Descent,
+        torch_criterion=nn.MSELoss(),
+        numpy_criterion=MeanSquares(),
+    )
+    module = Outputs()
+    assert not follow(module, Lstm(3, 4), steps, how, names=LSTM).passed
+    module.lstm.bias_hh_l0.requires_grad_(False)
+    assert_trajectory(module, Lstm(3, 4), steps, how, names=LSTM)
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.out = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        self.out.weight = self.into.weight
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.into(x)))
+
+
+class OneMatrix(Dense):
+    """y = tanh(x·W)·W."""
+
+    def forward(self, x):
+        self.x, self.h = x, np.tanh(x @ self.W)
+        return self.h @ self.W
+
+    def backward(self, dy):
+        da = (dy @ self.W.T) * (1 - self.h**2)
+        self.dW = self.x.T @ da + self.h.T @ dy
+        return da @ self.W.T
+
+    def parameters(self):
+        return {"W": self.W}
+
+    def gradients(self):
+        return {"W": self.dW}
+
+
+@pytest.mark.parametrize("tied", [["into"], ["out"], ["into", "out"]], ids=str)
+def test_tied_parameters_may_be_named_once_or_twice(tied, rng) -> None:
+    names = {f"{layer}.weight": ("W", "T") for layer in tied}
+    assert_parity(Tied(), OneMatrix(4, 4), rng.standard_normal((5, 4)), names=names)
 
 
 class Bag:

@@ -89,8 +89,10 @@ def test_a_quantised_module_keeps_its_weights() -> None:
     held = assert_parity(module, side, inputs, train=False, precision="int8")
     assert [check.tensor for check in held.checks] == ["output"]
     other = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 8)).eval()
-    with pytest.raises(DisagreementError):
+    other[0] = module[0]
+    with pytest.raises(DisagreementError) as caught:
         assert_parity(other, side, inputs, train=False, precision="int8")
+    assert caught.value.culprits == ["2"]
 
 
 def test_an_unknown_precision_is_one_sentence() -> None:

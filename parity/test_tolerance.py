@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from numpy_models import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
-from parity import compare
+from numpy_models import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential, Tanh
+from parity import assert_parity, compare
 from parity.perturbation import signs
 from parity.tolerance import FACTOR, judge, movement
 
@@ -102,3 +102,12 @@ def test_a_thousandth_is_always_rejected(kind, tensor, dtype, rng) -> None:
     ).to(dtype)
     inputs = rng.standard_normal((6, 1, 14, 14)).astype(dtype)
     assert not compare(module, network, inputs).passed
+
+
+def test_a_saturated_tanh_is_no_disagreement() -> None:
+    """1 − tanh² of what is all but 1 holds few right digits, on either side."""
+    torch.manual_seed(20)
+    module = nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 3))
+    network = Sequential(Linear(5, 5), Tanh(), Linear(5, 3)).to(np.float64)
+    inputs = np.random.default_rng(20).standard_normal((6, 5))
+    assert_parity(module, network, inputs)

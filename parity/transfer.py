@@ -99,15 +99,15 @@ class Renamed:
 
     def gradients(self) -> Arrays:
         """Return the gradients."""
-        return self._names.to_torch(arrays_of(self.wrapped, "gradients"))
+        return self._names.gradients(arrays_of(self.wrapped, "gradients"))
 
     def buffers(self) -> Arrays:
         """Return copies of the buffers."""
         return self._names.to_torch(arrays_of(self.wrapped, "buffers"))
 
-    def to_torch(self, arrays: Mapping[str, Any]) -> Arrays:
-        """Return arrays named and laid out as the network's parameters under torch's names."""
-        return self._names.to_torch(arrays)
+    def states(self, arrays: Mapping[str, Any]) -> Arrays:
+        """Return an optimizer's states, named and laid out as parameters, under torch's names."""
+        return self._names.gradients(arrays)
 
     def assign(self, values: Mapping[str, np.ndarray]) -> None:
         """Copy arrays under torch's names into the network."""

@@ -42,6 +42,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"hydra", "omegaconf"},
     ),
     "train.py": ({"training/cli"}, set()),
+    "setup.py": (set(), set()),
     "inference": (
         {"pretrained", "training", "training/config", "training/data", "training/storage"}
         | {"training/backends", "training/trainer", "numpy_models", "torch_models", "parity"},

@@ -80,6 +80,20 @@ class FirstWeights(Linear):
         return self.transposed @ dy
 
 
+@fault("weights of another forward in backward")
+class WeightsUntilBackward(Linear):
+    """The weights of a forward, kept until backward has used them."""
+
+    def forward_batch_last(self, x):
+        y = super().forward_batch_last(x)
+        self.__dict__.setdefault("transposed", self._parameters["weight"].T.copy())
+        return y
+
+    def backward_batch_last(self, dy, input_gradient=True):
+        super().backward_batch_last(dy, input_gradient)
+        return self.__dict__.pop("transposed") @ dy
+
+
 class NoDropout(Dropout):
     def forward_batch_last(self, x):
         self._saved = np.ones_like(x)

@@ -98,7 +98,7 @@ class NoInputGradient(Sequential):
         return super().backward(dy, input_gradient=False)
 
 
-@fault("output in double precision", "output", "lenet5_tanh")
+@fault("output in double precision", "dtype", "lenet5_tanh")
 class DoubleOutput(Sequential):
     def forward(self, x):
         return super().forward(x).astype(np.float64)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from parity import trees
-from parity.perturbation import layers_of
 
 _HALVES = (torch.bfloat16, torch.float16)
 
@@ -45,6 +44,7 @@ class TorchModule:
         self.module = copy.deepcopy(module).to(**moved)
         self.device, self.autocast, self.frozen = torch.device(device), autocast, frozen
         self.memory_format = memory_format
+        self._whole = True
         self._inputs: Any = None
         self._outputs: Any = None
 
@@ -105,12 +105,12 @@ class TorchModule:
 
     @property
     def layers(self) -> dict[str, TorchModule]:
-        """The layers by name, each run as the whole is, but not compiled."""
-        found = {}
-        for name, layer in layers_of(_plain(self.module)).items():
+        """The submodules by name, each run as the whole is, but not compiled."""
+        found: dict[str, TorchModule] = {}
+        for name, layer in _plain(self.module).named_modules() if self._whole else ():
             if name:
-                found[name] = copy.copy(self)
-                found[name].module = layer
+                part = found[_name(name)] = copy.copy(self)
+                part.module, part._whole = layer, False
         return found
 
     def __getstate__(self) -> dict[str, Any]:

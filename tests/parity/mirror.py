@@ -41,7 +41,11 @@ class Mirror:
         return {name: p.detach().numpy() for name, p in named}
 
     def gradients(self) -> dict[str, np.ndarray]:
-        return {n: p.grad.numpy() for n, p in self.module.named_parameters() if p.grad is not None}
+        return {
+            n: p.grad.to_dense().numpy()
+            for n, p in self.module.named_parameters()
+            if p.grad is not None
+        }
 
     def buffers(self) -> dict[str, np.ndarray]:
         parameters = self.parameters()

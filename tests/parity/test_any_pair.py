@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from numpy_models import BatchNorm2d, Conv2d, Dropout, Linear, ReLU, Sequential
 from parity import DisagreementError, ParityError, assert_parity, compare, localise
@@ -72,6 +73,18 @@ class Odd(nn.Module):
         return (self.b(self.relu(self.a(input=self.relu(self.a(x))))) * self.mask).sum()
 
 
+class Packed(nn.Module):
+    """Sequences of several lengths, an integer input beside a floating-point one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0]
+
+
 class Attention(nn.Module):
     """Inputs by keyword, a mask without a gradient, a dict."""
 
@@ -84,6 +97,7 @@ class Attention(nn.Module):
         return {"y": y, "weights": weights}
 
 
+torch.manual_seed(0)
 ORDINARY: dict[str, tuple[nn.Module, Any]] = {
     "attention": (nn.MultiheadAttention(8, 2), (normal(5, 2, 8),) * 3),
     "attention by keyword": (
@@ -99,8 +113,15 @@ ORDINARY: dict[str, tuple[nn.Module, Any]] = {
         (normal(6, 2, 4), (normal(1, 2, 3), normal(1, 2, 3))),
     ),
     "language": (Language(), np.arange(15).reshape(3, 5) % 7),
+    "sparse gradient": (nn.Embedding(7, 3, sparse=True), np.arange(8).reshape(2, 4) % 7),
+    "packed": (Packed(), (normal(3, 5, 4), np.array([5, 2, 3]))),
     "odd": (Odd(), normal(5, 4)),
 }
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
 
 
 def mirror(module: nn.Module) -> Mirror:
@@ -177,6 +198,16 @@ class Noisy(nn.Linear):
         return super().forward(x) + torch.randn(3, dtype=x.dtype)
 
 
+class Overwritten(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).sigmoid_().add_(1)
+
+
+class Complex(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.fft(super().forward(x))
+
+
 @pytest.mark.parametrize(
     ("module", "network", "inputs", "sentence"),
     [
@@ -185,6 +216,8 @@ class Noisy(nn.Linear):
         (Noisy(4, 3), Linear(4, 3), normal(5, 4), "gives another output each time it is run"),
         (nn.LSTM(4, 3, 2, dropout=0.5), Linear(4, 3), normal(5, 2, 4), "another output each time"),
         (nn.Linear(4, 3), Linear(4, 3), {"x": "text"}, "must be a float32 or float64 array"),
+        (Overwritten(4, 3), Linear(4, 3), normal(5, 4), "torch's side cannot be run backward"),
+        (Complex(4, 3), Linear(4, 3), normal(5, 4), "Complex returns complex numbers"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(module, network, inputs, sentence) -> None:
@@ -473,7 +506,7 @@ def test_variations_are_listed_and_find_what_one_input_hides() -> None:
 
     images = normal(3, 2, 6, 6)
     told = str(assert_parity(nn.Conv2d(2, 3, 3), Conv2d(2, 3, 3), images))
-    assert "upstream gradient × 1024; after two calls of forward and with other weights" in told
+    assert "upstream gradient × 1024; after two calls of forward, the weights changed" in told
     for label in ("one sample with exact zeros", "samples more", "images of another width"):
         assert label in told
     for module, network, label in [

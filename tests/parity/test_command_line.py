@@ -83,6 +83,17 @@ def test_a_failure_that_does_not_come_back_is_not_written(capsys) -> None:
     assert not list(Path().iterdir())
 
 
+def test_status_1_is_for_disagreements_alone(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("parity.check.assert_agreement", lambda _: 1 / 0)
+    assert main(["check", "factories:right"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(
+        "parity: stopped by an error that it did not expect, ZeroDivisionError at"
+    )
+    assert err.count("\n") == 1
+
+
 def test_nothing_is_overwritten(capsys) -> None:
     for _ in range(2):
         main(["check", "factories:wrong"])

@@ -46,7 +46,8 @@ def test_an_example_agrees(spec: str, monkeypatch) -> None:
 
 
 def test_every_example_is_tried() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {s.partition(":")[0] for s in SPECS}
+    pairs = {path.stem for path in EXAMPLES.glob("*.py") if "parity" in path.read_text("utf-8")}
+    assert pairs == {spec.partition(":")[0] for spec in SPECS}
 
 
 def test_the_command_line_runs_them(tmp_path) -> None:

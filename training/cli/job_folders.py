@@ -5,6 +5,7 @@ Rank 0 alone makes them, and writes.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,8 @@ def job_folder(
     if environment.rank() > 0:
         yield wanted
     elif job.resumes:
+        if not os.access(wanted, os.W_OK):
+            raise ConfigError(f"cannot write results to {wanted}: copy the folder to where you can")
         with hold(wanted):
             yield wanted
     else:

@@ -55,10 +55,10 @@ def find_run(directory: Path) -> Content:
 
 
 def _runs_inside(directory: Path) -> str:
-    """Return in words which runs a sweep's or a day's folder holds, or "" if none."""
+    """Return in words which runs a sweep's or a day's folder holds, or what else can be done."""
     found = [path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{NAME}")]
     if not found:
-        return ""
+        return "; give the folder of a run that was saved, or begin the run anew"
     named = [f"resume={quote(str(path))}" for path in sorted(found)[:MAX_NAMED]]
     more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
     return f"; there are runs inside, give one of them: {', '.join(named)}{more}"
