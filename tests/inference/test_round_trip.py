@@ -91,7 +91,9 @@ def test_the_tables_of_an_evaluation(tmp_path: Path, capsys) -> None:
     said = capsys.readouterr().out
     assert re.search(r"^numpy  accuracy \d\d\.\d\d%  loss \d\.\d{4}$", said, re.M)
     assert said.count("predicted ") == 3 + 1  # and the matrix's head
-    errors = [int(n) for n in re.findall(r"^ +\d  +\d+  +(\d+)  ", said, re.M)]
+    by_class = said.partition("true \\")[0]
+    errors = [int(n) for n in re.findall(r"^ +\d  +\d+  +(\d+)  ", by_class, re.M)]
+    assert len(errors) == 10
     accuracy = float(re.search(r"accuracy ([\d.]+)%", said)[1])
     assert sum(errors) == round(360 * (1 - accuracy / 100))
     for name in ("confusion.png", "worst.png"):
