@@ -89,7 +89,7 @@ def to_mnist(ink: Array) -> NDArray[np.uint8]:
     rows, columns = np.indices(small.shape)
     mass = max(float(small.sum()), 1e-6)
     top, left = (
-        int(np.clip(np.floor(SIZE / 2 - (small * place).sum() / mass), 0, SIZE - side))
+        int(np.clip(np.floor(SIZE / 2 - (small * place).sum() / mass + 0.5), 0, SIZE - side))
         for place, side in ((rows, small.shape[0]), (columns, small.shape[1]))
     )
     image = np.zeros((SIZE, SIZE), np.uint8)
