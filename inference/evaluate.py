@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> None:
     try:
         dataset = load_dataset(options.data, announce=lambda _: None)
     except DataError as error:
-        raise ConfigError(str(error)) from error
+        remedy = str(error).replace("data=digits", "--data digits")  # as this command has it
+        raise ConfigError(remedy) from error
     labels = dataset.test_labels
     found = {
         backend: logits(weights, dataset.test_images, backend)
