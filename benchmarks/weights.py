@@ -60,7 +60,7 @@ def table() -> str:
         both, runs = meta["test_accuracy"], meta["runs"]
         count, std = len(runs["seeds"]), runs["std"]["numpy"]
         spread = "" if std is None else f" ± {std * 100:.2f}"
-        own = " / ".join(dict.fromkeys(f"{both[backend]:.2%}" for backend in BACKENDS))
+        own = " / ".join(dict.fromkeys(f"{both[backend] * 100:.2f} %" for backend in BACKENDS))
         lines.append(
             f"| `{name}` | {own} | {runs['mean']['numpy'] * 100:.2f}{spread} % (n = {count}) "
             f"| {meta['epochs']} | {meta['minutes']} |"
