@@ -127,3 +127,10 @@ def test_what_only_hydra_can_do_is_left_to_it(tmp_path) -> None:
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "here" / "metrics.csv").exists()
     assert (tmp_path / "here" / ".hydra" / "overrides.yaml").exists()
+
+
+def test_interrupted_while_libraries_are_read(tmp_path) -> None:
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+    result = train_py(cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 130
+    assert result.stderr == "train.py: interrupted before there was anything to save\n"

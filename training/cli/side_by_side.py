@@ -61,7 +61,8 @@ def run_jobs(request: Request, place: Path) -> dict[Path, str]:
                 announce(request, job)
                 introduce = job.config.model not in introduced
                 introduced.append(job.config.model)
-                run = _Run(job, place / job.directory, introduce, stop)
+                label = f"job {1 + request.jobs.index(job)}: "
+                run = _Run(job, place / job.directory, introduce, stop, label)
                 running[run.sentinel] = run
             for sentinel in wait(list(running)):
                 run = running.pop(sentinel)  # type: ignore[arg-type]
@@ -82,10 +83,12 @@ class _Run:
         sentinel: is ready when the process has ended.
     """
 
-    def __init__(self, job: Job, directory: Path, introduce: bool, stop: StopRequest) -> None:
+    def __init__(
+        self, job: Job, directory: Path, introduce: bool, stop: StopRequest, label: str
+    ) -> None:
         context: Any = multiprocessing.get_context(start_method())
         self._results, results = context.Pipe(duplex=False)
-        arguments = job, directory, introduce, stop, results, os.getpid()
+        arguments = job, directory, introduce, stop, label, results, os.getpid()
         self._process: BaseProcess = context.Process(target=_work, args=arguments)
         with signals_held():
             self._process.start()
@@ -108,6 +111,7 @@ def _work(
     directory: Path,
     introduce: bool,
     stop: StopRequest,
+    label: str,
     results: Connection,
     parent: int,
 ) -> None:
@@ -118,7 +122,7 @@ def _work(
     reason = ""
     try:
         with job_folder(job, directory, "hydra.sweep.subdir", undo=False):
-            run(job.config, directory, introduce, stop)
+            run(job.config, directory, introduce, stop, label)
     except (Exception, ProcessError) as error:
         reason = note(directory, error)
     except StoppedError:

@@ -39,6 +39,7 @@ def run(
     directory: Path,
     introduce: bool = True,
     stop: signals.StopRequest | None = None,
+    label: str = "",
 ) -> float:
     """Train, print, and leave the results in directory; return the test accuracy.
 
@@ -47,6 +48,7 @@ def run(
         directory: the run's own folder, which this process holds.
         introduce: whether to print the network's table.
         stop: what a signal to another process is known by.
+        label: begins every line that is printed.
 
     Raises:
         ConfigError: for what a user can repair.
@@ -62,7 +64,9 @@ def run(
     if config.trainer.epochs is None:
         chosen, epochs = f"the default for {dataset.name}", DEFAULT_EPOCHS[dataset.name]
         config = replace(config, trainer=replace(config.trainer, epochs=epochs))
-    program = partial(train, directory=directory, chosen=chosen, introduce=introduce, stop=stop)
+    program = partial(
+        train, directory=directory, chosen=chosen, introduce=introduce, label=label, stop=stop
+    )
     with all_ranks(program, config, dataset, ranks) as ranks:
         return program(config, dataset, ranks)
 
@@ -74,12 +78,13 @@ def train(
     directory: Path,
     chosen: str,
     introduce: bool,
+    label: str,
     stop: signals.StopRequest | None = None,
 ) -> float:
     """Train as one of the ranks; see `run`."""
     backend = open_backend(config, ranks)
     backend.place(dataset)
-    console = Console(silent=ranks.rank > 0)
+    console = Console(silent=ranks.rank > 0, label=label)
     # What diverges is told in one sentence, not by NumPy line by line.
     with np.errstate(all="ignore"), signals.listen(ranks.rank, stop) as stop:
         record = RunRecord(config, backend, dataset, ranks, directory, console)
