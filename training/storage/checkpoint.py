@@ -218,6 +218,18 @@ def parse(data: bytes, path: Path) -> Content:
     return Content(path, tensors, record)
 
 
+def fits(value: Any, shape: Any) -> bool:
+    """Return whether a record's value is of a shape: a type, or a dict or a list of shapes."""
+    match shape:
+        case dict():
+            same = isinstance(value, dict) and value.keys() == shape.keys()
+            return same and all(fits(value[key], part) for key, part in shape.items())
+        case list():
+            same = isinstance(value, list) and len(value) == len(shape)
+            return same and all(map(fits, value, shape))
+    return type(value) is shape
+
+
 def checksum(tensors: Mapping[str, Tensor], record: str) -> str:
     """Return the SHA-256 sum, in hexadecimal, of a record and of tensors with their names."""
     digest = hashlib.sha256(record.encode())

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.backends.protocol import Totals
+from training.storage.checkpoint import fits
 from training.storage.tables import Row
 from training.trainer.evaluation import Scores
+
+_RECORD = {"epoch": int, "step": int, "totals": [float, int, int], "seconds": float}
 
 
 @dataclass
@@ -66,22 +69,17 @@ class Progress:
         Raises:
             ValueError: if they are no progress.
         """
-        counts = [record.get("epoch"), record.get("step")]
-        totals, seconds = record.get("totals"), record.get("seconds")
         sound = (
-            all(type(count) is int and count >= 0 for count in counts)
-            and isinstance(totals, list)
-            and [type(value) for value in totals] == [float, int, int]
-            and type(seconds) is float
+            fits(record, _RECORD)
+            and min(record["epoch"], record["step"]) >= 0
             and table.dtype == np.float64
-            and table.shape == (counts[0], len(Row.columns()))
-            and [int(row[0]) for row in table] == list(range(1, len(table) + 1))
+            and table.shape == (record["epoch"], len(Row.columns()))
+            and table[:, 0].tolist() == list(range(1, len(table) + 1))
         )
         if not sound:
             raise ValueError("it does not say where its run stood")
         rows = [Row(int(row[0]), *row[1:].tolist()) for row in table]
-        assert isinstance(totals, list)
-        return cls(record["epoch"], record["step"], Totals(*totals), record["seconds"], rows)
+        return cls(**{**record, "totals": Totals(*record["totals"])}, rows=rows)
 
 
 def epoch_row(progress: Progress, lr: float, scores: Scores) -> Row:

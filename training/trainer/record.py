@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from signal import SIGTERM
 from time import perf_counter
@@ -206,8 +205,7 @@ class RunRecord:
         """Write summary.json; where even that cannot be written, what ended the run is told."""
         if not self.writes:
             return
-        summary = artefacts.Summary.of(
-            self.config, self.backend, self.dataset, self.progress.rows, self.notes, self.seconds
-        )
+        parts = self.config, self.backend, self.dataset, self.progress.rows, self.notes
+        ending = {"status": status, "reason": reason}
         with nullcontext() if status == "finished" else suppress(OSError):
-            replace(summary, status=status, reason=reason).save(self.directory)
+            artefacts.save_summary(self.directory, *parts, **ending, seconds=self.seconds)

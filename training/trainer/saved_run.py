@@ -18,6 +18,7 @@ from training.storage.checkpoint import (
     NAME,
     Checkpoint,
     decode,
+    fits,
     load_checkpoint,
     newest,
     parse,
@@ -38,6 +39,17 @@ EPOCH = ("seed", "data", "dataset", "trainer.batch_size", "trainer.steps_per_epo
 RATE_ROUNDING = 1e-7
 #: What the learning rate follows from.
 LEARNING_RATE = ("optimizer.lr", "scheduler")
+
+_RECORD = {
+    "format": int,
+    "config": dict,
+    "dataset": {"name": str, "train_images": int},
+    "maker": {"backend": str, "device": str, "threads": int, "processes": int},
+    "progress": dict,
+    "seconds": float,
+    "notes": list,
+    "tables": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -117,14 +129,14 @@ class SavedRun:
         Raises:
             ValueError: if the checkpoint is not that of a run.
         """
-        state, record = dict(checkpoint.state), checkpoint.record
+        state, record = dict(checkpoint.state), {"tables": {}, **checkpoint.record}
         if not _sound(record):
             raise ValueError("its record is not that of a run")
         if ROWS not in state:
             raise ValueError("it does not say where its run stood")
         progress = Progress.from_record(record["progress"], state.pop(ROWS))
         kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
-        marks = {name: Mark(*mark) for name, mark in record.get("tables", {}).items()}
+        marks = {name: Mark(*mark) for name, mark in record["tables"].items()}
         return cls(state, progress, maker=Provenance(**record["maker"]), marks=marks, **kept)
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
@@ -218,28 +230,10 @@ def _concern(changes: list[resume.Change], settings: tuple[str, ...]) -> bool:
 
 
 def _sound(record: dict[str, Any]) -> bool:
-    dataset, maker, notes = (record.get(key) for key in ("dataset", "maker", "notes"))
-    if not (
-        all(isinstance(record.get(key), dict) for key in ("config", "progress"))
-        and isinstance(record.get("seconds"), float)
-        and _types(dataset) == {"name": str, "train_images": int}
-        and _types(maker) == {"backend": str, "device": str, "threads": int, "processes": int}
-        and isinstance(notes, list)
-        and _are_marks(record.get("tables", {}))
-    ):
+    if not fits(record, _RECORD):
         return False
-    assert isinstance(dataset, dict)
-    assert isinstance(maker, dict)
-    texts = [*notes, dataset["name"], maker["backend"], maker["device"]]
-    return all(isinstance(text, str) and text.isprintable() for text in texts)
-
-
-def _are_marks(tables: Any) -> bool:
-    return isinstance(tables, dict) and all(
-        isinstance(mark, list) and [type(part) for part in mark] == [int, str]
-        for mark in tables.values()
-    )
-
-
-def _types(value: Any) -> dict[str, type] | None:
-    return {key: type(item) for key, item in value.items()} if isinstance(value, dict) else None
+    dataset, maker = record["dataset"], record["maker"]
+    texts = [*record["notes"], dataset["name"], maker["backend"], maker["device"]]
+    marks = record["tables"].values()
+    printable = all(isinstance(text, str) and text.isprintable() for text in texts)
+    return printable and all(fits(mark, [int, str]) for mark in marks)
