@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from safetensors.numpy import load_file
 
 from tests.support import MODELS, ROOT, compose, metrics, train_py
 from training.backends.opening import open_backend
 from training.backends.ranks import ALONE
 from training.data import load_dataset
 from training.storage.checkpoint import load_checkpoint
-from training.storage.weights import load_weights
 from training.trainer.console import heading
 from training.trainer.evaluation import score
 
@@ -122,7 +122,7 @@ def test_what_a_run_prints(both, backend):
 @pytest.mark.parametrize("writer", ["numpy", "torch"])
 def test_either_backend_reads_the_weights(both, writer, reader):
     directory, _ = both[writer]
-    weights = load_weights(directory / "weights.safetensors")
+    weights = load_file(directory / "weights.safetensors")
     checkpoint = load_checkpoint(directory / "checkpoint.safetensors")
     for name, array in weights.items():
         np.testing.assert_array_equal(checkpoint.state[f"model.{name}"], array)

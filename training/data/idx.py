@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import zlib
 
 import numpy as np
 
 from training.data.errors import DataError
+from training.storage.files import read_bounded
 
 MAX_BYTES = 64 * 2**20
 MAX_DIMENSIONS = 8
@@ -60,22 +60,9 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return a regular file's bytes, at most `MAX_BYTES` of them, or raise `IdxError`."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
-            raise IdxError("it is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise IdxError(f"its {status.st_size:,} bytes exceed the limit of {MAX_BYTES:,}")
-        with open(path, "rb") as file:
-            data = file.read(status.st_size + 1)
-    except OSError as error:
-        raise IdxError(f"it cannot be read ({error.strerror or error})") from error
+        return read_bounded(path, MAX_BYTES)
     except ValueError as error:
-        if isinstance(error, IdxError):
-            raise
-        raise IdxError(f"it cannot be a path ({error})") from error
-    if len(data) != status.st_size:
-        raise IdxError("its size changed while it was read")
-    return data
+        raise IdxError(str(error)) from error
 
 
 def decode(data: bytes) -> memoryview:
