@@ -51,10 +51,6 @@ class NumpyBackend:
     Every rank keeps its own parameters and updates them with the same sum of gradients, so that
     they stay equal to the last bit.
 
-    Args:
-        config: the run's.
-        ranks: those that share it; each has such a backend and makes the same calls.
-
     Raises:
         ConfigError: if the network cannot be built.
     """

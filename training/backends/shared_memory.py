@@ -33,10 +33,7 @@ PATIENCE = 0.1
 class SharedMemoryRanks(Ranks):
     """One of the ranks of one machine; arrays are contiguous NumPy arrays.
 
-    Args:
-        rank: this process's.
-        shared: what all have in common.
-        others_alive: raises, or ends the process, if one that it can see is gone.
+    While it waits it calls others_alive, which raises, or ends the process, if one is gone.
     """
 
     def __init__(self, rank: int, shared: Shared, others_alive: Callable[[], None]) -> None:
@@ -92,12 +89,7 @@ class SharedMemoryRanks(Ranks):
 
 
 class Shared:
-    """What the ranks have in common: slots, semaphores, and room for reasons to end.
-
-    Args:
-        context: of multiprocessing, which says how the processes are started.
-        world: how many ranks there are.
-    """
+    """What the ranks have in common: slots, semaphores, and room for reasons to end."""
 
     def __init__(self, context: BaseContext, world: int) -> None:
         self.world = world

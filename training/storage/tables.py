@@ -2,7 +2,8 @@
 
 metrics.csv has a row for each epoch. steps.csv has the loss and the accuracy, means over the images
 since the row before, by step, counted from 1 over the whole run. evaluations.csv has the accuracies
-on samples of both sets, by step and by completed epochs.
+on the first `trainer.evaluation_samples` images of both sets, in evaluation mode, by step and by
+completed epochs; its first row is taken after the run's first step, as report R2 does.
 """
 
 from __future__ import annotations
@@ -61,11 +62,6 @@ class Mark(NamedTuple):
 
 class Table:
     """A CSV file that is written row by row; whatever the file held before is replaced.
-
-    Args:
-        path: of the file.
-        columns: their names.
-        rows: those that are there already.
 
     Raises:
         OSError: if it cannot be written.

@@ -36,16 +36,8 @@ def save_summary(
 ) -> None:
     """Write summary.json; accuracy is a share (0 to 1), times are in seconds.
 
-    Args:
-        directory: the run's folder.
-        config: the run's.
-        backend: what has trained.
-        dataset: on what.
-        rows: of the completed epochs; the figures are the last one's, and null before there is one.
-        notes: what has happened to the run, besides the backend's own notes.
-        status: "finished", "interrupted" or "diverged".
-        reason: why it is not finished, in a sentence; else empty.
-        seconds: of the whole run.
+    The figures are those of the last completed epoch (row), and null before there is one. The
+    status is "finished", or "interrupted" or "diverged" with the reason in a sentence.
 
     Raises:
         OSError: if it cannot be written.

@@ -35,14 +35,6 @@ from training.trainer.saved_run import Provenance, SavedRun, clean_up, describe,
 class RunRecord:
     """A run's progress, and its folder.
 
-    Args:
-        config: the run's, with its number of epochs.
-        backend: which has the dataset's images.
-        dataset: with the labels.
-        ranks: those that share the run.
-        directory: its folder, which rank 0 holds.
-        console: where the run reports.
-
     Attributes:
         progress: where the run stands.
         notes: what has happened to it that a reader of its record has to know.

@@ -1,11 +1,4 @@
-"""The tables that grow while a run goes on, and TensorBoard's log.
-
-metrics.csv: a row an epoch (`progress.Row`). steps.csv: step (counted from 1 over the whole run),
-loss and accuracy, means over the images since the row before. evaluations.csv: step, epoch
-(completed ones), train_accuracy and test_accuracy of the first `trainer.evaluation_samples` images
-of each set, in evaluation mode; its first row is taken after the run's first step, as report R2
-does.
-"""
+"""The tables (`storage.tables`) that grow while a run goes on, and TensorBoard's log."""
 
 from __future__ import annotations
 

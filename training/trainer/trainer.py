@@ -96,13 +96,7 @@ def train(
 
 
 class Trainer:
-    """Trains a network to its last epoch.
-
-    Args:
-        record: where the run stands and what is kept of it, with its configuration, backend, data
-            and ranks.
-        stop: tells of a signal.
-    """
+    """Trains a network to its last epoch, or until a signal asks it to stop."""
 
     def __init__(self, record: RunRecord, stop: signals.StopRequest) -> None:
         self.record, self.stop, self.console = record, stop, record.console

@@ -28,10 +28,6 @@ SHARED_STEPS_PER_CALL = 16
 class TorchBackend:
     """The backend on torch; float32 with TF32 off unless precision says else.
 
-    Args:
-        config: the run's.
-        ranks: those that share it; each has such a backend and makes the same calls.
-
     Raises:
         ConfigError: if the network, the device or a setting cannot be had.
     """

@@ -18,14 +18,8 @@ Shape = tuple[int, ...]
 class DropoutMasks:
     """Uniforms drawn on the host into buffers on the device, from where the layers take them.
 
-    The buffers keep their places, so that a CUDA graph that reads them finds fresh numbers at
-    every replay.
-
-    Args:
-        net: the network, whose `torch_models.Dropout` layers are fed in their order.
-        seed: the run's.
-        device: where the buffers are.
-        image_shape: (C, H, W) of the network's input.
+    The network's `torch_models.Dropout` layers are fed in their order. The buffers keep their
+    places, so that a CUDA graph that reads them finds fresh numbers at every replay.
     """
 
     def __init__(self, net: nn.Module, seed: int, device: str, image_shape: Shape) -> None:
@@ -44,13 +38,7 @@ class DropoutMasks:
         return {row.name: row.shape for row in rows}
 
     def draw(self, step: int, size: int, part: slice = slice(None)) -> None:
-        """Draw a step's numbers.
-
-        Args:
-            step: of the run, counted from 0.
-            size: images in the step's batch.
-            part: those of its images that are trained on here.
-        """
+        """Draw the numbers of a step of the run for its batch of `size` images; keep a part."""
         if not self._names:
             return
         generator = stream(self._seed, "dropout", step)

@@ -48,16 +48,7 @@ def move_images(images: Tensor, affine: Tensor) -> Tensor:
 
 
 class Steps:
-    """Takes a network's steps.
-
-    Args:
-        network: maps inputs (N, 1, H, W) to logits (N, 10) in training mode.
-        optimizer: of its parameters.
-        masks: feeds its dropout layers.
-        pixels: the scaling.
-        execution: where and how.
-        ranks: those that share each batch.
-    """
+    """Takes the steps of a network that maps inputs (N, 1, H, W) to logits (N, 10)."""
 
     def __init__(
         self,
