@@ -24,10 +24,11 @@ from training.errors import (
     cannot_write,
 )
 from training.storage.checkpoint import MAX_HEADER_BYTES, NAME, check_size, not_finite
-from training.storage.tables import Mark, Row
+from training.storage.tables import TABLES
 from training.trainer import artefacts, resume, signals
 from training.trainer.console import Console
 from training.trainer.evaluation import Scores
+from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
 from training.trainer.saved_run import Provenance, SavedRun, clean_up, describe, newest_run
 
@@ -38,7 +39,6 @@ class RunRecord:
     Attributes:
         progress: where the run stands.
         notes: what has happened to it that a reader of its record has to know.
-        marks: what its tables were when it was saved.
         saved: whether the folder holds a checkpoint of it.
     """
 
@@ -57,7 +57,6 @@ class RunRecord:
         self.ranks, self.directory, self.console = ranks, directory, console
         self.progress = Progress()
         self.notes: list[str] = []
-        self.marks: dict[str, Mark] = {}
         self.saved = False
         self.writes = ranks.rank == 0
         self._started, self._seconds_before = perf_counter(), 0.0
@@ -76,7 +75,7 @@ class RunRecord:
         saved, passed_over = newest_run(self.directory, self.ranks)
         words, anew = saved.load_into(self.config, self.dataset, self.backend)
         self.progress, self._seconds_before = saved.progress, saved.seconds
-        self.notes, self.marks = list(saved.notes), saved.marks
+        self.notes = list(saved.notes)
         if self.writes:
             clean_up(self.directory, passed_over)
         self.saved = True
@@ -96,9 +95,16 @@ class RunRecord:
         Raises:
             ConfigError: if its checkpoints would be too large to be read.
         """
-        rows = self.epochs * len(Row.columns()) * 8
+        trainer, rows = self.config.trainer, {"metrics": self.epochs}
+        if trainer.evaluation_samples:
+            rows["evaluations"] = self.epochs + 1
+        if trainer.log_every:
+            steps = plan_epoch(self.config, len(self.dataset.train_labels), 0).steps
+            rows["steps"] = self.epochs * (steps // trainer.log_every + 1)
+        tables = sum(8 * count * len(TABLES[name]) for name, count in rows.items())
+        size = self.backend.state_bytes() + tables + MAX_HEADER_BYTES
         try:
-            check_size(self.backend.state_bytes() + rows + MAX_HEADER_BYTES, self.directory / NAME)
+            check_size(size, self.directory / NAME)
         except OSError as error:
             raise ConfigError(
                 f"the run could not be resumed from its checkpoint: {error.strerror}; use a "
@@ -107,7 +113,7 @@ class RunRecord:
         if self.writes:
             artefacts.save_config(self.directory, self.config)
 
-    def save(self, marks: dict[str, Mark]) -> bool:
+    def save(self) -> bool:
         """Write a checkpoint, unless a number of the state is not finite; return whether it is.
 
         Raises:
@@ -119,7 +125,7 @@ class RunRecord:
         if self.writes:
             config, dataset = resume.record_of(self.config), describe(self.dataset)
             provenance = Provenance.of(self.backend, self.ranks)
-            parts = config, dataset, provenance, self.seconds, self.notes, marks
+            parts = config, dataset, provenance, self.seconds, self.notes
             SavedRun(state, self.progress, *parts).save(self.directory / NAME)
         self.saved = True
         return True
@@ -129,7 +135,7 @@ class RunRecord:
         if not self.writes:
             return
         artefacts.save_weights(self.directory, self.backend.weights(), self.config)
-        parts = self.config, self.backend.name, self.dataset, self.progress.rows, scores
+        parts = self.config, self.backend.name, self.dataset, self.progress.metrics, scores
         artefacts.draw(self.directory, *parts)
         self._summarise("finished")
         accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
@@ -197,7 +203,8 @@ class RunRecord:
         """Write summary.json; where even that cannot be written, what ended the run is told."""
         if not self.writes:
             return
-        parts = self.config, self.backend, self.dataset, self.progress.rows, self.notes
-        ending = {"status": status, "reason": reason}
+        parts = self.config, self.backend, self.dataset, self.progress.metrics, self.notes
         with nullcontext() if status == "finished" else suppress(OSError):
-            artefacts.save_summary(self.directory, *parts, **ending, seconds=self.seconds)
+            artefacts.save_summary(
+                self.directory, *parts, status=status, reason=reason, seconds=self.seconds
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,10 @@ from training.storage.checkpoint import (
     set_aside,
 )
 from training.storage.files import remove_leftovers
-from training.storage.tables import Mark
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
 
-#: Beside the state: the completed epochs' rows.
-ROWS = "progress.rows"
 #: An epoch under way is one pass in an order drawn from these: with others it begins anew.
 EPOCH = ("seed", "data", "dataset", "trainer.batch_size", "trainer.steps_per_epoch")
 #: The schedule multiplies step by step; this much, relatively, that may round in 10⁸ epochs.
@@ -48,7 +45,6 @@ _RECORD = {
     "progress": dict,
     "seconds": float,
     "notes": list,
-    "tables": dict,
 }
 
 
@@ -92,7 +88,6 @@ class SavedRun:
         maker: what has computed it.
         seconds: the time it has taken.
         notes: what a reader of the run's record has to know.
-        marks: what the tables that are resumed with it were, by file name.
     """
 
     state: State
@@ -102,7 +97,6 @@ class SavedRun:
     maker: Provenance
     seconds: float
     notes: list[str]
-    marks: dict[str, Mark] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint.
@@ -118,9 +112,8 @@ class SavedRun:
             "progress": self.progress.to_record(),
             "seconds": self.seconds,
             "notes": self.notes,
-            "tables": {name: list(mark) for name, mark in self.marks.items()},
         }
-        save_checkpoint(path, {**self.state, ROWS: self.progress.table()}, record)
+        save_checkpoint(path, {**self.state, **self.progress.tables()}, record)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> SavedRun:
@@ -129,15 +122,13 @@ class SavedRun:
         Raises:
             ValueError: if the checkpoint is not that of a run.
         """
-        state, record = dict(checkpoint.state), {"tables": {}, **checkpoint.record}
+        state, record = checkpoint
         if not _sound(record):
             raise ValueError("its record is not that of a run")
-        if ROWS not in state:
-            raise ValueError("it does not say where its run stood")
-        progress = Progress.from_record(record["progress"], state.pop(ROWS))
+        progress = Progress.from_record(record["progress"], state)
+        state = {name: a for name, a in state.items() if not name.startswith("progress.")}
         kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
-        marks = {name: Mark(*mark) for name, mark in record["tables"].items()}
-        return cls(state, progress, maker=Provenance(**record["maker"]), marks=marks, **kept)
+        return cls(state, progress, maker=Provenance(**record["maker"]), **kept)
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
         """Have the backend go on from here.
@@ -158,6 +149,7 @@ class SavedRun:
             plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
             if self.progress.step > plan.steps:
                 raise ValueError(f"it stands at step {self.progress.step} of {plan.steps}")
+            self.progress.forget_after(plan.first_step + self.progress.step)
             backend.load_state(self.state)
             if int(self.state["scheduler.last_epoch"]) != self.progress.epoch:
                 raise ValueError("its schedule stands elsewhere than its run")
@@ -180,7 +172,7 @@ class SavedRun:
         ):
             raise ValueError(f"its learning rate is not the {rate:.3g} of its settings")
         if _concern(changes, EPOCH):
-            self.progress = Progress(epoch=self.progress.epoch, rows=self.progress.rows)
+            self.progress.begin_epoch()
 
 
 def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
@@ -234,6 +226,4 @@ def _sound(record: dict[str, Any]) -> bool:
         return False
     dataset, maker = record["dataset"], record["maker"]
     texts = [*record["notes"], dataset["name"], maker["backend"], maker["device"]]
-    marks = record["tables"].values()
-    printable = all(isinstance(text, str) and text.isprintable() for text in texts)
-    return printable and all(fits(mark, [int, str]) for mark in marks)
+    return all(isinstance(text, str) and text.isprintable() for text in texts)

@@ -116,7 +116,7 @@ class Trainer:
         """Train to the last epoch; return the scores of the test images after it."""
         record = self.record
         place = record.directory if record.writes else None
-        self.recorder = Recorder(self.config, place, self.progress.rows, record.marks)
+        self.recorder = Recorder(self.config, place, self.progress)
         self.console.begin(self.epochs, self.progress.epoch)
         scores = None
         try:
@@ -134,8 +134,7 @@ class Trainer:
         progress = self.progress
         self.backend.begin_epoch(plan, progress.totals)
         self._looked = progress.step
-        for note in self.recorder.begin_epoch(plan, progress):
-            self.record.say(note)
+        self.recorder.begin_epoch(plan)
         with self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress) as bar:
             while not (stopping := self._stopping()) and progress.step < plan.steps:
                 self._take_steps(plan)
@@ -188,7 +187,7 @@ class Trainer:
         if stopping or progress.epoch == self.epochs or self._due(plan, ended=True):
             self._save()
         self.recorder.end_epoch(row, plan)
-        self.console.epoch(progress.rows)
+        self.console.epoch(progress.metrics)
         if stopping:
             raise self.record.stopped(self.stop)
 
@@ -224,7 +223,7 @@ class Trainer:
         every = self.config.trainer.log_every
         if every and (step % every == 0 or progress.step == plan.steps):
             self._look()
-            self.recorder.after_steps(step, progress.totals)
+            self.recorder.after_steps(step)
 
     def _record_evaluation(self, plan: EpochPlan, scores: Scores, epoch: int) -> None:
         """Record the accuracies on the first images of both sets, if that is asked for."""
@@ -243,5 +242,5 @@ class Trainer:
             OSError: if it cannot be written.
         """
         self._look()
-        if not self.record.save(self.recorder.marks()):
+        if not self.record.save():
             raise self.record.diverged(self.progress.step)
