@@ -94,7 +94,7 @@ class Shared:
     def __init__(self, context: BaseContext, world: int) -> None:
         self.world = world
         self.gates = [[context.Semaphore(0) for _ in range(world)] for _ in range(2)]
-        self._memory = context.RawArray(c_ubyte, world * (2 * SLOT + REASON))
+        self._memory: Any = context.RawArray(c_ubyte, world * (2 * SLOT + REASON))
 
     def slots(self) -> list[list[NDArray[np.uint8]]]:
         """Return the slots, by turn and rank."""

@@ -105,7 +105,7 @@ class SharedDataset:
 
     def open(self) -> Dataset:
         """Return the data set."""
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.frombuffer(memory, dtype).reshape(shape)
             for name, (memory, dtype, shape) in self._arrays.items()
         }

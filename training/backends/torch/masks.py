@@ -22,7 +22,9 @@ class DropoutMasks:
     places, so that a CUDA graph that reads them finds fresh numbers at every replay.
     """
 
-    def __init__(self, net: nn.Module, seed: int, device: str, image_shape: Shape) -> None:
+    def __init__(
+        self, net: nn.Module, seed: int, device: str, image_shape: tuple[int, int, int]
+    ) -> None:
         self._net, self._seed, self._device = net, seed, device
         self._image_shape = image_shape
         found = {n: m for n, m in net.named_modules() if isinstance(m, torch_models.Dropout)}
