@@ -29,7 +29,7 @@ from training.trainer.dataset import load
 from training.trainer.evaluation import Scores, score
 from training.trainer.live_log import check_logger
 from training.trainer.plan import plan_epoch
-from training.trainer.progress import Progress, epoch_row
+from training.trainer.progress import epoch_row
 from training.trainer.record import RunRecord
 from training.trainer.recorder import Recorder
 
@@ -102,13 +102,9 @@ class Trainer:
         self.record, self.stop, self.console = record, stop, record.console
         self.config, self.epochs = record.config, record.epochs
         self.backend, self.dataset, self.ranks = record.backend, record.dataset, record.ranks
+        self.progress = record.progress
         self.interval = parse_interval(self.config.trainer.checkpoint_every)
         self._looked = 0
-
-    @property
-    def progress(self) -> Progress:
-        """Return where the run stands."""
-        return self.record.progress
 
     # Training
 
