@@ -23,14 +23,21 @@ from training.errors import (
     StoppedError,
     cannot_write,
 )
-from training.storage.checkpoint import MAX_HEADER_BYTES, NAME, check_size, not_finite
+from training.storage.checkpoint import (
+    MAX_HEADER_BYTES,
+    NAME,
+    check_size,
+    not_finite,
+    set_aside,
+)
+from training.storage.files import remove_leftovers
 from training.storage.tables import TABLES
 from training.trainer import artefacts, resume, signals
 from training.trainer.console import Console
 from training.trainer.evaluation import Scores
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
-from training.trainer.saved_run import Provenance, SavedRun, clean_up, describe, newest_run
+from training.trainer.saved_run import Provenance, SavedRun, describe, newest_run
 
 
 class RunRecord:
@@ -77,7 +84,9 @@ class RunRecord:
         self.progress, self._seconds_before = saved.progress, saved.seconds
         self.notes = list(saved.notes)
         if self.writes:
-            clean_up(self.directory, passed_over)
+            remove_leftovers(self.directory)  # of a process that was killed
+            if passed_over:
+                set_aside(self.directory / NAME)
         self.saved = True
         if words:
             again = f"; epoch {self.progress.epoch + 1} begins anew" if anew else ""

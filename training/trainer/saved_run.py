@@ -23,9 +23,7 @@ from training.storage.checkpoint import (
     newest,
     parse,
     save_checkpoint,
-    set_aside,
 )
-from training.storage.files import remove_leftovers
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
@@ -196,13 +194,6 @@ def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
 def _good_bytes(path: Path) -> bytes:
     load_checkpoint(path)
     return path.read_bytes()
-
-
-def clean_up(directory: Path, passed_over: str | None) -> None:
-    """Remove what a killed process left behind, and set a damaged checkpoint aside."""
-    remove_leftovers(directory)
-    if passed_over:
-        set_aside(directory / NAME)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
