@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 from signal import SIGTERM
 from time import perf_counter
@@ -28,6 +29,7 @@ from training.storage.checkpoint import (
     NAME,
     check_size,
     not_finite,
+    save_checkpoint,
     set_aside,
 )
 from training.storage.files import remove_leftovers
@@ -37,7 +39,7 @@ from training.trainer.console import Console
 from training.trainer.evaluation import Scores
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
-from training.trainer.saved_run import Provenance, SavedRun, describe, newest_run
+from training.trainer.saved_run import Provenance, describe, newest_run
 
 
 class RunRecord:
@@ -81,8 +83,8 @@ class RunRecord:
         """
         saved, passed_over = newest_run(self.directory, self.ranks)
         words, anew = saved.load_into(self.config, self.dataset, self.backend)
-        self.progress, self._seconds_before = saved.progress, saved.seconds
-        self.notes = list(saved.notes)
+        self.progress, self._seconds_before = saved.progress, saved.record["seconds"]
+        self.notes = list(saved.record["notes"])
         if self.writes:
             remove_leftovers(self.directory)  # of a process that was killed
             if passed_over:
@@ -94,9 +96,9 @@ class RunRecord:
         if passed_over:
             self.say(f"{passed_over}: going on from the checkpoint before it")
         self.say(f"resumed {self.progress.where(self.epochs)}")
-        now = Provenance.of(self.backend, self.ranks)
-        if saved.maker != now:
-            self.say(saved.maker.followed_by(now, self.config))
+        before = Provenance(**saved.record["maker"])
+        if before != (now := Provenance.of(self.backend, self.ranks)):
+            self.say(before.followed_by(now, self.config))
 
     def begin(self) -> None:
         """Write the run's settings into its folder.
@@ -132,10 +134,16 @@ class RunRecord:
         if not_finite(state):
             return False
         if self.writes:
-            config, dataset = resume.record_of(self.config), describe(self.dataset)
-            provenance = Provenance.of(self.backend, self.ranks)
-            parts = config, dataset, provenance, self.seconds, self.notes
-            SavedRun(state, self.progress, *parts).save(self.directory / NAME)
+            record = {
+                "format": resume.FORMAT,
+                "config": resume.record_of(self.config),
+                "dataset": describe(self.dataset),
+                "maker": asdict(Provenance.of(self.backend, self.ranks)),
+                "progress": self.progress.to_record(),
+                "seconds": self.seconds,
+                "notes": self.notes,
+            }
+            save_checkpoint(self.directory / NAME, {**state, **self.progress.tables()}, record)
         self.saved = True
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from training.storage.checkpoint import (
     load_checkpoint,
     newest,
     parse,
-    save_checkpoint,
 )
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
@@ -35,6 +34,7 @@ RATE_ROUNDING = 1e-7
 #: What the learning rate follows from.
 LEARNING_RATE = ("optimizer.lr", "scheduler")
 
+#: The settings are those of `resume.record_of`, the maker is a `Provenance`.
 _RECORD = {
     "format": int,
     "config": dict,
@@ -76,42 +76,11 @@ class Provenance:
 
 @dataclass
 class SavedRun:
-    """All that a run needs to go on from where it stands.
-
-    Attributes:
-        state: the backend's.
-        progress: where the run stands.
-        config: its settings, as `resume.record_of` gives them.
-        dataset: the name of its data and their number of training images.
-        maker: what has computed it.
-        seconds: the time it has taken.
-        notes: what a reader of the run's record has to know.
-    """
+    """A run as its checkpoint holds it: the backend's state, where it stands, and its record."""
 
     state: State
     progress: Progress
-    config: dict[str, Any]
-    dataset: dict[str, Any]
-    maker: Provenance
-    seconds: float
-    notes: list[str]
-
-    def save(self, path: Path) -> None:
-        """Write the checkpoint.
-
-        Raises:
-            OSError: if it cannot be written; the older file is then still there.
-        """
-        record = {
-            "format": resume.FORMAT,
-            "config": self.config,
-            "dataset": self.dataset,
-            "maker": asdict(self.maker),
-            "progress": self.progress.to_record(),
-            "seconds": self.seconds,
-            "notes": self.notes,
-        }
-        save_checkpoint(path, {**self.state, **self.progress.tables()}, record)
+    record: dict[str, Any]
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> SavedRun:
@@ -125,8 +94,7 @@ class SavedRun:
             raise ValueError("its record is not that of a run")
         progress = Progress.from_record(record["progress"], state)
         state = {name: a for name, a in state.items() if not name.startswith("progress.")}
-        kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
-        return cls(state, progress, maker=Provenance(**record["maker"]), **kept)
+        return cls(state, progress, record)
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
         """Have the backend go on from here.
@@ -158,7 +126,8 @@ class SavedRun:
     def _changes(self, config: Config, dataset: Dataset) -> list[resume.Change]:
         """Return what decides the result and is not as it was."""
         now = {**resume.record_of(config), "dataset": describe(dataset)}
-        return resume.changes({**self.config, "dataset": self.dataset}, now)
+        was = {**self.record["config"], "dataset": self.record["dataset"]}
+        return resume.changes(was, now)
 
     def _adapt(self, config: Config, changes: list[resume.Change]) -> None:
         """Make changed settings take effect from here on."""
