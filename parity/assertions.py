@@ -126,7 +126,7 @@ def examine(setting: Setting) -> Comparison:
             return replace(varied, setting=replace(pristine, name=name, task=task))
         if varied.passed:
             notes.append(label)
-    return replace(comparison, notes=[*comparison.notes, f"held too: {'; '.join(notes)}"])
+    return replace(comparison, notes=[*comparison.notes, f"also compared: {'; '.join(notes)}"])
 
 
 def _examined(setting: Setting) -> Comparison:

@@ -110,7 +110,7 @@ class Comparison:
         if not self.decisions:
             return ""
         decisions, tensors = ", ".join(map(str, self.decisions)), ", ".join(self.undecided)
-        return f"rounding decides {decisions}; what hangs on that ({tensors}){self.apart}"
+        return f"rounding decides {decisions}; what depends on that ({tensors}){self.apart}"
 
 
 @dataclass(frozen=True)

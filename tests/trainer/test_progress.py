@@ -54,7 +54,7 @@ def test_progress_survives_json():
     progress = Progress(2, 7, Totals(1 / 3, 4, 9), 0.1, [ROW, replace(ROW, epoch=2)])
     record = json.loads(json.dumps(progress.to_record()))
     assert Progress.from_record(record, progress.table()) == progress
-    with pytest.raises(ValueError, match="where its run stood"):
+    with pytest.raises(ValueError, match="how far its run had got"):
         Progress.from_record(record, progress.table()[:1])
 
 

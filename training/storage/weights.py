@@ -44,13 +44,13 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     if not path.is_file():  # opening a pipe would wait for a writer
         raise WeightsError("it is not a regular file")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise WeightsError(f"it has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
+        raise WeightsError(f"it has {size:,} bytes, more than the limit of {MAX_BYTES:,}")
     try:
         with safe_open(path, framework="numpy") as file:
             return load_file(path), file.metadata() or {}
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         reason = "".join(filter(str.isprintable, str(error)))[:200]
-        raise WeightsError(f"it is damaged or is no safetensors file ({reason})") from error
+        raise WeightsError(f"it is damaged or not a safetensors file ({reason})") from error
 
 
 def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> bytes:

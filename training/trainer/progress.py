@@ -78,7 +78,7 @@ class Progress:
             and [int(row[0]) for row in table] == list(range(1, len(table) + 1))
         )
         if not sound:
-            raise ValueError("it does not say where its run stood")
+            raise ValueError("it does not record how far its run had got")
         rows = [Row(int(row[0]), *row[1:].tolist()) for row in table]
         assert isinstance(totals, list)
         return cls(record["epoch"], record["step"], Totals(*totals), record["seconds"], rows)

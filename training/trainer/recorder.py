@@ -118,7 +118,7 @@ class Recorder:
                 aside = path.with_name(name + DAMAGED)
                 copy(path, aside)
                 notes.append(
-                    f"{name} is damaged: going on with the rows that can be read; as it was it is "
+                    f"{name} is damaged: continuing with its readable rows; the damaged file is "
                     f"kept as {aside.name}"
                 )
         return Table(path, header, rows)

@@ -121,7 +121,7 @@ class SavedRun:
         if not _sound(record):
             raise ValueError("its record is not that of a run")
         if ROWS not in state:
-            raise ValueError("it does not say where its run stood")
+            raise ValueError("it does not record how far its run had got")
         progress = Progress.from_record(record["progress"], state.pop(ROWS))
         kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
         marks = {name: Mark(*mark) for name, mark in record.get("tables", {}).items()}
@@ -140,15 +140,15 @@ class SavedRun:
             changes = self._changes(config, dataset)
             words = ", ".join(map(str, changes))
             if changes and not config.resume_override:
-                raise ValueError(f"{words}; add resume_override=true to go on all the same")
+                raise ValueError(f"{words}; add resume_override=true to resume anyway")
             stood = self.progress.step
             self._adapt(config, changes)
             plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
             if self.progress.step > plan.steps:
-                raise ValueError(f"it stands at step {self.progress.step} of {plan.steps}")
+                raise ValueError(f"it is at step {self.progress.step} of {plan.steps}")
             backend.load_state(self.state)
             if int(self.state["scheduler.last_epoch"]) != self.progress.epoch:
-                raise ValueError("its schedule stands elsewhere than its run")
+                raise ValueError("its schedule and its run are at different epochs")
         except ValueError as error:
             raise ConfigError(f"resume={config.resume}: {error}") from error
         return words, self.progress.step < stood
