@@ -79,7 +79,7 @@ def test_a_damaged_table_is_kept_aside(damage, kept, call_main, tmp_path, capsys
     path.write_bytes(damaged)
     capsys.readouterr()
     assert call_main("resume=run", "trainer.epochs=2") == 0
-    said = "steps.csv is damaged: going on with the rows that can be read; as it was it is kept as"
+    said = "steps.csv is damaged: continuing with its readable rows; the damaged file is kept as"
     assert f"{said} steps.csv.damaged\n" in capsys.readouterr().out
     assert (tmp_path / "run" / "steps.csv.damaged").read_bytes() == damaged
     notes = json.loads((tmp_path / "run" / "summary.json").read_text())["notes"]
