@@ -74,7 +74,7 @@ def package(runs: list[records.Record]) -> None:
     first = runs[0]
     for run in runs:
         if run.status != "finished" or run.dataset != "mnist" or run.setting("data.validation"):
-            raise BenchmarkError(f"{run.directory} is no finished run on all of MNIST")
+            raise BenchmarkError(f"{run.directory} is not a finished run on all of MNIST")
         if records.differences(records.flatten(first.config), run.config):
             raise BenchmarkError(f"{run.directory} has other settings than {first.directory}")
     weights = find(str(first.directory))

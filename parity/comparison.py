@@ -1,4 +1,4 @@
-"""Hold a NumPy network against a torch module: outputs, loss, gradients and buffers."""
+"""Compare a NumPy network with a torch module: outputs, loss, gradients and buffers."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Comparison:
         dtype: "float32" or "float64".
         train: whether it ran in training mode.
         checks: one verdict per tensor, in the order outputs, input gradient, parameters, buffers.
-        decisions: what rounding decides and a tensor hangs on that would not agree otherwise.
+        decisions: decisions of rounding on which depend tensors that would not agree otherwise.
         undecided: those tensors.
-        apart: how what hangs on the decisions was judged without them, the end of a sentence.
+        apart: how these were judged without the decisions, as the end of a sentence.
         alone: the verdicts on each layer alone, where they were needed.
-        notes: what the reader must know of how it was judged: a forward pass alone, departures
-            that are meant, the variations held.
+        notes: what the reader must know about how it was judged: a forward pass alone, declared
+            departures, variations compared.
         raised: whether NumPy raised an exception instead.
         setting: what was compared, with the NumPy side as it was before; to look for a culprit.
     """
@@ -73,17 +73,17 @@ class Comparison:
 
     @property
     def wrong(self) -> list[TensorCheck]:
-        """The failures that are more than float64 where float32 was asked for."""
+        """The failures other than float64 where float32 was expected."""
         return [check for check in self.failures if check.tensor != DTYPE]
 
     @property
     def unjudged(self) -> list[TensorCheck]:
-        """The checks that say nothing, by a budget that would let anything pass."""
+        """The checks that say nothing, because their budget would let anything pass."""
         return [check for check in self.checks if check.unjudged]
 
     @property
     def passed(self) -> bool:
-        """Whether every tensor is within its budget, and the budget means something."""
+        """Whether every tensor is within its budget, and every budget is meaningful."""
         return all(check.passed for check in self.checks)
 
     @property
@@ -106,11 +106,11 @@ class Comparison:
 
     @property
     def remark(self) -> str:
-        """Where rounding decides, and what was judged without it; empty if it does nowhere."""
+        """What rounding decides, and what was judged without it; empty if nothing."""
         if not self.decisions:
             return ""
         decisions, tensors = ", ".join(map(str, self.decisions)), ", ".join(self.undecided)
-        return f"rounding decides {decisions}; what hangs on that ({tensors}){self.apart}"
+        return f"rounding decides {decisions}; what depends on that ({tensors}){self.apart}"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _notes(task: Task) -> list[str]:
 
 
 def _change_weights(network: Network) -> None:
-    """Turn a network's weights round, for what is kept of others to show."""
+    """Change a network's weights, so that anything kept from before shows."""
     weights = arrays_of(network, "parameters")
     assign(network, {name: np.flip(value).copy() for name, value in weights.items()})
 
@@ -225,7 +225,7 @@ def _untied(result: Tensors, module: nn.Module) -> Tensors:
 
 
 def _doubted(comparison: Comparison, setting: Setting, given: References) -> list[TensorCheck]:
-    """Mark what neither passes nor fails: budgets that mean nothing, and no float64 reference."""
+    """Mark what neither passes nor fails: meaningless budgets, or no float64 reference."""
     module, epsilon, single = setting.module, epsilon_of(setting.task), given.watched[0][1].single
     epsilon /= _FEWER if setting.task.format else 1.0
     hanging = set(comparison.undecided)
@@ -245,8 +245,8 @@ def _doubted(comparison: Comparison, setting: Setting, given: References) -> lis
 def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list[TensorCheck]:
     """Return the failures of a run after another forward, with `SCALE` times the upstream gradient.
 
-    The weights change between the two calls of forward. Backward is linear, so that gradients are
-    as many times larger, unless something is clipped.
+    The weights change between the two calls of forward. Backward is linear, so gradients grow by
+    the same factor, unless something is clipped.
     """
     module, network, task = setting.module, setting.network, setting.task
     budgets = {(check.layer, check.tensor): check.budget for check in comparison.checks}
@@ -340,7 +340,7 @@ class Identity:
 
 
 def snapshot(network: Network, task: Task) -> Tensors:
-    """Return copies of what forward and backward must leave alone."""
+    """Return copies of what forward and backward must not change."""
     kept: dict[Place, Any] = {("", f"inputs{name}"): x for name, x in task.arrays.items()}
     kept["", "targets"] = task.targets
     for name, gradient in (task.upstream or {}).items():

@@ -1,8 +1,8 @@
 """The same proof with torch on a CUDA device, TF32 off and on.
 
-Three computations are held against the float64 reference on the CPU: NumPy's and torch's in float32
-on the CPU, by `parity.tolerance`'s rule, and torch's on the device, by the same rule with a floor
-of its own. Without TF32 that is the floor NumPy is granted. With TF32 it is `parity.precision`'s.
+Three computations are compared with the float64 reference on the CPU: NumPy's and torch's in
+float32 on the CPU, by `parity.tolerance`'s rule, and torch's on the device, by the same rule with a
+floor of its own: without TF32 NumPy's, with TF32 that of `parity.precision`.
 """
 
 from __future__ import annotations

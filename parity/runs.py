@@ -265,8 +265,8 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
         len(watch.choices) != len(decided.choices) for _, watch in [(own, own_decided), *trials]
     ):
         raise ParityError(
-            f"torch's {type(module).__name__} does other operations when its operands move by no "
-            "more than rounding, so no reference can be made: hold the parts that do not branch"
+            f"torch's {type(module).__name__} performs different operations when its operands move "
+            "only by rounding, so it has no reference: compare the parts that do not branch"
         )
     comparable = decided.agrees(own_decided, exact)
     trusted = [(trial, decided.agrees(watch, exact)) for trial, watch in trials]

@@ -170,7 +170,7 @@ def assert_trajectory(
 ) -> Trajectory:
     """Do as `follow`, and raise DisagreementError naming the culprit, first step and tensors.
 
-    At the first step that fails, both sides are held against each other as `assert_parity` does,
+    At the first step that fails, both sides are compared with each other as `assert_parity` does,
     on torch's weights before that step; where all is right, the update is to blame.
     """
     trajectory = follow(torch_module, numpy_network, batches, recipe, **options)

@@ -1,7 +1,7 @@
-"""Variations of a pair's inputs, on which it must agree too: one kind of input hides much.
+"""Variations of a pair's inputs, on which it must agree too, because one kind of input hides much.
 
-None leaves the range of the user's own numbers, unless these are of both signs and beyond ±1, which
-no pixels are: then some are made large. What torch refuses is left out.
+None leaves the range of the user's own numbers, unless these have both signs and exceed ±1, which
+pixels do not: then some are made large. Variations that torch refuses are left out.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def command(only: str, json_path: str | None) -> int:
     survivors = [each for each in kills if each.survived]
     seconds = perf_counter() - start
     print(
-        f"{len(kills)} faults planted, {len(kills) - len(survivors)} killed and put down to the "
+        f"{len(kills)} faults planted, {len(kills) - len(survivors)} killed and attributed to the "
         f"right culprit, {len(survivors)} survivors, {seconds:.0f} s"
     )
     for each in survivors:

@@ -125,7 +125,7 @@ def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
         (("--cfg", "job", "--multirun"), r"exclude each other"),
         (("--cfg", "nonsense"), r"nonsense"),
         (("--multirun", "backend.name=torch,numpy"), r"write backend=torch,numpy$"),
-        (("--multirun", "hydra.run.dir=a,b"), r"hydra\.run\.dir=a,b.*not swept"),
+        (("--multirun", "hydra.run.dir=a,b"), r"hydra\.run\.dir=a,b.*cannot be swept"),
         (
             ("experiment=r2_deepcnn21", "optimizer=adam"),
             r"experiment=r2_deepcnn21 and optimizer=adam exclude each other: optimizer\.\w+ is set",

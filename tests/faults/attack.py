@@ -86,7 +86,7 @@ def folders(cwd: Path) -> None:
     refused(cwd, r"hydra\.run\.dir is empty", *QUICK, "hydra.run.dir=")
     refused(cwd, "several jobs", *QUICK, "--multirun", "seed=0,1", "hydra.sweep.subdir=same")
     works(cwd, *QUICK, "trainer.epochs=1", "hydra.run.dir=run")
-    refused(cwd, "holds a run already", *QUICK, "hydra.run.dir=run")
+    refused(cwd, "already holds a run", *QUICK, "hydra.run.dir=run")
     assert not (cwd / "run_2").exists()
 
 

@@ -27,7 +27,7 @@ def test_a_damaged_file_falls_back_and_is_never_kept_as_the_previous_one(
     assert call_main("resume=run", "trainer.epochs=3") == 0
     output = capsys.readouterr().out
     assert f"{path} is damaged" in output
-    assert "going on from the checkpoint before it" in output
+    assert "resuming from the previous checkpoint" in output
     assert "resumed at the end of epoch 1" in output
     assert_same_run(folder, tmp_path / "whole")
     assert (folder / f"{NAME}.damaged").read_bytes() == whole[: len(whole) // 2]
@@ -94,7 +94,8 @@ def test_a_checkpoint_of_another_version_is_told_from_a_damaged_one(run, call_ma
     (run / NAME).write_bytes(forged(record | {"format": 1}, arrays))
     assert call_main("resume=run") == 2
     assert (
-        "saves runs in another form (1, here 3): go on with that version" in capsys.readouterr().err
+        "saves runs in another format (1, here 3): resume it with that version"
+        in capsys.readouterr().err
     )
 
 

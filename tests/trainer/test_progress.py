@@ -61,9 +61,9 @@ def test_progress_survives_json():
     for name, table in tables.items():
         for wrong in (table[::-1], table[:, 1:], table[0], table.astype(np.float32)):
             if name != "progress.evaluations" or wrong.shape != table.shape:
-                with pytest.raises(ValueError, match="where its run stood"):
+                with pytest.raises(ValueError, match="how far its run had got"):
                     Progress.from_record(record, tables | {name: wrong})
-    with pytest.raises(ValueError, match="where its run stood"):
+    with pytest.raises(ValueError, match="how far its run had got"):
         Progress.from_record(record | {"epoch": 1}, tables)
 
 

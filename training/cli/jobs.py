@@ -69,11 +69,11 @@ def _check_sweeps(overrides: Iterable[Override]) -> None:
     for override in overrides:
         if override.is_interval_sweep():
             raise ConfigError(
-                f"{override.input_line} gives an interval, and a sweep takes single values: "
+                f"{override.input_line} gives an interval, but a sweep takes single values: "
                 f"write {override.get_key_element()}=a,b,c"
             )
         if override.is_sweep_override() and override.is_hydra_override():
-            raise ConfigError(f"{override.input_line}: Hydra's own settings are not swept over")
+            raise ConfigError(f"{override.input_line}: Hydra's own settings cannot be swept over")
         if not _values(override):
             raise ConfigError(f"{override.input_line} gives no value at all")
 

@@ -72,7 +72,7 @@ def run_jobs(request: Request, place: Path) -> dict[Path, str]:
                     failed[run.directory] = reason
     if stop.number is not None:
         tell_not_started(request, list(waiting))
-        what = f"stopped by {stop.name}, what was under way is saved"
+        what = f"stopped by {stop.name}, all running jobs are saved"
         raise StoppedError(what, stop.number, how_to_go_on(request, place))
     return failed
 

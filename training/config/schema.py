@@ -40,8 +40,8 @@ class BackendConfig:
     """Which twin trains.
 
     Attributes:
-        threads: cores at work: threads of PyTorch in each process; processes of NumPy, with one
-            core each. Null means as many as pay off.
+        threads: cores used: threads in each process of PyTorch; processes of NumPy, with one core
+            each. Null means as many as are worth using.
     """
 
     name: str = MISSING
@@ -54,14 +54,14 @@ class TorchBackendConfig(BackendConfig):
 
     Attributes:
         deterministic: on CUDA, use only algorithms that give the same bits every time; on the CPU
-            they do anyway.
+            all do.
         mode: "eager" calls each step's kernels one by one, "graph" replays them as one CUDA
-            graph; "auto" is graph on CUDA where it can be had, and eager elsewhere.
-        compile: have torch.compile make the kernels of the forward and backward pass.
+            graph; "auto" is graph on CUDA where possible, and eager elsewhere.
+        compile: compile the forward and backward pass with torch.compile.
         precision: "float32", or "tf32" or "bf16" in convolutions and matrix products; only
             float32 agrees with the other twin to rounding.
         batch_norm: with several processes, "synchronised" normalises with the whole batch's
-            statistics, as one process does, and "local" with those of each process's part; then
+            statistics, as a single process would; "local" with those of each process's part, and
             the first process's running statistics are kept.
     """
 
@@ -85,9 +85,9 @@ class DataConfig:
     """The images and how an epoch is drawn from them.
 
     Attributes:
-        name: "mnist", "digits", or "auto" for mnist where it can be had and digits otherwise.
+        name: "mnist", "digits", or "auto" for mnist if it is available and digits otherwise.
         root: folder of the MNIST files; null for MNIST_ROOT or the user's cache folder.
-        download: whether missing MNIST files may be fetched.
+        download: whether missing MNIST files may be downloaded.
         scaling: pixel x in 0..255 becomes "unit" x/255, "standard" (x/255 - 0.1307)/0.3081,
             or "raw" x.
         sampling: "shuffle" (every image once an epoch, last batch shorter) or "replacement"
@@ -95,8 +95,8 @@ class DataConfig:
         flip: probability of mirroring a training image left to right (report R1: 0.5).
         shift: the greatest shift of a training image, in pixels, to each side and up or down.
         rotation: the greatest rotation of a training image, in degrees, in either direction.
-        validation: so many images, the last of the training set, are held out of it and take the
-            test images' place; the test images are then not looked at.
+        validation: number of images, the last of the training set, that are held out of it and
+            replace the test images, which are then not used.
     """
 
     name: Annotated[str, one_of("auto", "mnist", "digits")] = MISSING
@@ -112,7 +112,7 @@ class DataConfig:
 
 @dataclass
 class OptimizerConfig:
-    """What every optimizer has."""
+    """Settings that all optimizers have."""
 
     name: str = MISSING
     lr: Positive = MISSING
@@ -121,7 +121,7 @@ class OptimizerConfig:
 
 @dataclass
 class AdamConfig(OptimizerConfig):
-    """Adam; eps_mode is where ε stands: "torch", "uncorrected" (R0) or "inside_root" (R3)."""
+    """Adam; eps_mode is where ε is added: "torch", "uncorrected" (R0) or "inside_root" (R3)."""
 
     name: Annotated[str, one_of("adam")] = "adam"
     lr: Positive = 1e-3
@@ -193,9 +193,9 @@ class TrainerConfig:
             run's start. The state is also saved after the last epoch and on SIGINT and SIGTERM.
         steps_per_epoch: only with data.sampling=replacement, which has no natural end of an
             epoch; null means as many full batches as there are images for.
-        log_every: write loss and accuracy to steps.csv every so many steps; null for never.
-        evaluation_samples: after the first step and each epoch, write the accuracies on so many
-            training and test images, in evaluation mode, to evaluations.csv; 0 for none.
+        log_every: number of steps between rows of loss and accuracy in steps.csv; null for none.
+        evaluation_samples: number of training and of test images on which accuracies in evaluation
+            mode are written to evaluations.csv, after the first step and each epoch; 0 for none.
     """
 
     epochs: Count | None = None
@@ -208,7 +208,7 @@ class TrainerConfig:
 
 @dataclass
 class LoggerConfig:
-    """A log for live viewing besides the CSV files, which are always written."""
+    """A log for live viewing, in addition to the CSV files, which are always written."""
 
     name: Annotated[str, one_of("csv", "tensorboard")] = MISSING
 
@@ -233,10 +233,10 @@ class StudyConfig:
 
 @dataclass
 class Config:
-    """Everything that decides a run.
+    """Everything that determines a run.
 
     Attributes:
-        resume: folder of a run to go on with from where it was saved, with its own settings.
+        resume: folder of a run to resume from where it was saved, with its own settings.
         resume_override: whether settings that change the result may differ from that run's.
     """
 

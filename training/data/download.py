@@ -120,7 +120,7 @@ def _pieces(url: str, size: int, silence: float, deadline: float) -> Iterator[by
     know a timeout. It is left behind when its time is over.
     """
     if time.monotonic() >= deadline:
-        raise _MirrorError("was not asked, the time being over")
+        raise _MirrorError("was not tried because the time was up")
     answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
     given_up = threading.Event()
 

@@ -114,7 +114,7 @@ def find_place(root: str | os.PathLike[str] | None, download: bool = True) -> Pl
     named = os.environ.get(ROOT_VARIABLE)
     try:
         if named:
-            return Place(Path(named).expanduser(), f"{ROOT_VARIABLE} is never downloaded into")
+            return Place(Path(named).expanduser(), f"{ROOT_VARIABLE} is never downloaded to")
         if root is not None and str(root):
             return Place(Path(root).expanduser(), barred)
         cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
@@ -183,7 +183,7 @@ def _obtain(
     try:
         paths = net.fetch(files, collection.mirrors, place.raw, limits)
     except net.DownloadError as failure:
-        reason = f"not found in {place.root} and not to be had ({failure})"
+        reason = f"not found in {place.root} and could not be downloaded ({failure})"
         remedy = f"try again later, point {ROOT_VARIABLE} at a copy, or choose data=digits"
         raise error(what, reason, remedy) from failure
     return dict(zip(missing, paths, strict=True))

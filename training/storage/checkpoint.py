@@ -101,7 +101,7 @@ def check_size(count: int, path: Path) -> None:
         OSError: if it is too large, with path as its filename.
     """
     if count > MAX_BYTES:
-        reason = f"it would have {count:,} bytes, more than the {MAX_BYTES:,} that are read"
+        reason = f"it would have {count:,} bytes, more than the limit of {MAX_BYTES:,}"
         raise OSError(errno.EFBIG, reason, str(path))
 
 
@@ -116,7 +116,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint.
 
     Raises:
-        CheckpointError: if the file cannot be read, is damaged or is no checkpoint, or if a number
+        CheckpointError: if the file cannot be read, is damaged or not a checkpoint, or if a number
             of its state is not finite.
     """
     return decode(read(path))
@@ -144,7 +144,7 @@ def read(path: Path) -> Content:
     """Read and verify a checkpoint without NumPy.
 
     Raises:
-        CheckpointError: if the file cannot be read, is damaged, or is no checkpoint.
+        CheckpointError: if the file cannot be read, is damaged, or is not a checkpoint.
     """
     try:
         data = read_bounded(path, MAX_BYTES)
@@ -192,18 +192,18 @@ def parse(data: bytes, path: Path) -> Content:
     try:
         metadata, tensors = _deserialize(data)
         if metadata.keys() != {"record", "sha256"}:
-            raise CheckpointError(f"{path} is no checkpoint: its header has no record and checksum")
+            raise CheckpointError(f"{path} is not a checkpoint: it has no record and checksum")
         if metadata["sha256"] != checksum(tensors, metadata["record"]):
-            raise CheckpointError(f"{path} is damaged: its content does not have its checksum")
+            raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
         record = json.loads(metadata["record"], parse_float=_finite, parse_constant=_finite)
         if not isinstance(record, dict):
-            raise ValueError("its record is no JSON object")
+            raise ValueError("its record is not a JSON object")
     except CheckpointError:
         raise
     except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         reason = str(error).removeprefix("Error while deserializing: ").partition("\n")[0]
         printable = "".join(filter(str.isprintable, reason))[:200]
-        raise CheckpointError(f"{path} is damaged or is no checkpoint ({printable})") from error
+        raise CheckpointError(f"{path} is damaged or not a checkpoint ({printable})") from error
     return Content(path, tensors, record)
 
 

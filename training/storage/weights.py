@@ -41,7 +41,7 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
         return load(content), json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         reason = "".join(filter(str.isprintable, str(error)))[:200]
-        raise WeightsError(f"it is damaged or is no safetensors file ({reason})") from error
+        raise WeightsError(f"it is damaged or not a safetensors file ({reason})") from error
 
 
 def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> bytes:

@@ -100,7 +100,7 @@ class Progress:
             sound = sound and bool((np.diff(table[:, 0], prepend=0) >= 0).all())
         epochs = tables["metrics"][:, 0].tolist() if sound else []
         if not sound or epochs != list(range(1, record["epoch"] + 1)):
-            raise ValueError("it does not say where its run stood")
+            raise ValueError("it does not record how far its run had got")
         totals = {key: Totals(*record[key]) for key in ("totals", "recorded")}
         return cls(
             **{**record, **totals},

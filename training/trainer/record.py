@@ -91,10 +91,10 @@ class RunRecord:
                 set_aside(self.directory / NAME)
         self.saved = True
         if words:
-            again = f"; epoch {self.progress.epoch + 1} begins anew" if anew else ""
+            again = f"; epoch {self.progress.epoch + 1} restarts" if anew else ""
             self.say(f"resumed with changes: {words}{again}")
         if passed_over:
-            self.say(f"{passed_over}: going on from the checkpoint before it")
+            self.say(f"{passed_over}: resuming from the previous checkpoint")
         self.say(f"resumed {self.progress.where(self.epochs)}")
         before = Provenance(**saved.record["maker"])
         if before != (now := Provenance.of(self.backend, self.ranks)):
@@ -202,7 +202,7 @@ class RunRecord:
         if self.saved:
             command = resume.command(self.directory, self.config)
             remedy = (
-                f"the last good checkpoint is {self.directory / NAME}: go on from it with "
+                f"the last good checkpoint is {self.directory / NAME}: resume from it with "
                 f"{command} resume_override=true optimizer.lr=..."
             )
         return DivergenceError(
@@ -212,9 +212,9 @@ class RunRecord:
 
     def _remedy(self) -> str:
         if not self.saved:
-            return "nothing of the run was saved before"
+            return "nothing had been saved yet"
         command = resume.command(self.directory, self.config)
-        return f"the last checkpoint is good; go on with: {command}"
+        return f"the last checkpoint is good; resume with: {command}"
 
     def _summarise(self, status: str, reason: str = "") -> None:
         """Write summary.json; where even that cannot be written, what ended the run is told."""

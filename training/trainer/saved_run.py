@@ -109,16 +109,16 @@ class SavedRun:
             changes = self._changes(config, dataset)
             words = ", ".join(map(str, changes))
             if changes and not config.resume_override:
-                raise ValueError(f"{words}; add resume_override=true to go on all the same")
+                raise ValueError(f"{words}; add resume_override=true to resume anyway")
             stood = self.progress.step
             self._adapt(config, changes)
             plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
             if self.progress.step > plan.steps:
-                raise ValueError(f"it stands at step {self.progress.step} of {plan.steps}")
+                raise ValueError(f"it is at step {self.progress.step} of {plan.steps}")
             self.progress.forget_after(plan.first_step + self.progress.step)
             backend.load_state(self.state)
             if int(self.state["scheduler.last_epoch"]) != self.progress.epoch:
-                raise ValueError("its schedule stands elsewhere than its run")
+                raise ValueError("its schedule and its run are at different epochs")
         except ValueError as error:
             raise ConfigError(f"resume={config.resume}: {error}") from error
         return words, self.progress.step < stood

@@ -96,7 +96,7 @@ def train(
             scores = Trainer(record, stop).fit()
             record.finish(scores)
     if stop.number is not None:
-        raise StoppedError(f"{stop.name} came when the run was already finished", stop.number)
+        raise StoppedError(f"{stop.name} arrived after the run had finished", stop.number)
     return scores.accuracy
 
 

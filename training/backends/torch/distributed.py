@@ -118,4 +118,4 @@ def explain(error: BaseException, world: int) -> str | None:
     if "timed out" in text or "timeout" in text:
         minutes = TIMEOUT.seconds // 60
         return f"another of the {world} processes has not answered for {minutes} minutes"
-    return f"another of the {world} processes is gone: it was killed, or told its reason itself"
+    return f"another of the {world} processes is gone: it was killed, or gave its reason itself"
