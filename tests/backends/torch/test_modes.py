@@ -137,7 +137,8 @@ def test_a_recorded_call_reads_its_places_anew():
 def test_mirrored_images_are_not_among_those_evaluated():
     backend = trained("model=lenet5_relu", "data.flip=0.5", epochs=1)
     assert backend.evaluate(1000).shape == (100, 10)
-    np.testing.assert_array_equal(backend.evaluate(1000)[:30], backend.evaluate(30))
+    # Kernels may round by the batch's size; a mirrored image moves logits by far more.
+    np.testing.assert_allclose(backend.evaluate(1000)[:30], backend.evaluate(30), atol=1e-6)
 
 
 def test_bf16_is_close_and_says_so():
