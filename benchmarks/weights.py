@@ -94,9 +94,7 @@ def package(runs: list[records.Record]) -> None:
         "command": f"python train.py experiment={first.experiment} seed={first.seed}",
         "seed": first.seed,
         "epochs": first.summary["epochs"],
-        "augmentation": {
-            key: first.setting(f"data.{key}") for key in ("flip", "shift", "rotation")
-        },
+        "augmentation": {key: first.setting(f"data.{key}") for key in AUGMENTATION},
         "minutes": round(first.summary["seconds"] / 60, 1),
         "processor": f"{first.summary['processor']} ({first.summary['threads']} threads)",
         "test_accuracy": {backend: found[0] for backend, found in accuracies.items()},

@@ -89,8 +89,8 @@ def test_mistakes(stopped, call_main, capsys) -> None:
         assert said.count("\n") == 1
     hostile = {
         "not json": "{",
-        "deep": '{"format":2,"jobs":' + "[" * 100_000,
-        "no jobs": json.dumps({"format": 2, "jobs": []}),
+        "deep": '{"format":3,"jobs":' + "[" * 100_000,
+        "no jobs": json.dumps({"format": 3, "jobs": []}),
         "a setting of Hydra's": entry(listed, {"hydra": {"run": {"dir": "/tmp/elsewhere"}}}),
         "an environment variable": entry(listed, {"model": {"name": "${oc.env:HOME}"}}),
         "a folder elsewhere": json.dumps(listed).replace(FOLDERS[1], "../elsewhere"),

@@ -94,7 +94,7 @@ def test_a_checkpoint_of_another_version_is_told_from_a_damaged_one(run, call_ma
     (run / NAME).write_bytes(forged(record | {"format": 1}, arrays))
     assert call_main("resume=run") == 2
     assert (
-        "saves runs in another format (1, here 2): resume it with that version"
+        "saves runs in another format (1, here 3): resume it with that version"
         in capsys.readouterr().err
     )
 
@@ -114,7 +114,9 @@ def test_hostile_states_are_refused(run, call_main, capsys):
         "optimizer.exp_avg.c1.bias": np.full(6, np.inf, np.float32),
         "scheduler.last_epoch": np.asarray(3),
         "model.c1.bias": np.zeros(5, np.float32),
-        "progress.rows": np.zeros((3, 8)),
+        "progress.metrics": np.zeros((3, 8)),
+        "progress.steps": np.array([[2.0, 0, 0], [1, 0, 0]]),
+        "progress.evaluations": np.zeros(4),
     }.items():
         (run / NAME).write_bytes(forged(record, state | {name: array}))
         assert call_main("resume=run") == 2, name

@@ -249,7 +249,7 @@ def test_drawing_by_mouse(page: Page, weights: list[Weights]) -> None:
 
 
 def test_drawing_by_finger(page: Page) -> None:
-    """On a phone a finger draws what the mouse draws, and the page does not scroll away under it."""
+    """On a phone a finger draws what the mouse draws, and the page stays where it is."""
     page.look(390, 844)
     page.run("pad.show()")
     drawn = []

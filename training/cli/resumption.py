@@ -126,14 +126,8 @@ def _job(
 ) -> Job:
     """Return the job that goes on with a run, or that begins one of which there is only a record.
 
-    Args:
-        opened: composes it.
-        directory: of the run or its sweep.
-        given: the command line's settings.
-        content: the run's checkpoint, or the entry of its sweep's list.
-        number: its place in that sweep.
-        name: its folder there.
-        recipes: settings that choose files, which a new run's record is to name.
+    The content is the run's checkpoint, or the entry of its sweep's list; number, folder (name) and
+    recipes, the settings that choose files and that a new run's record is to name, are a sweep's.
     """
     begun = content.path.name != JOBS
     keys = [override.key_or_group for override in given]

@@ -15,14 +15,14 @@ from omegaconf import MISSING
 
 from training.config.limits import (
     Count,
-    Every,
     Fraction,
     Fractions,
     Natural,
     NonNegative,
-    OneOf,
     Positive,
-    Range,
+    between,
+    interval,
+    one_of,
 )
 
 
@@ -31,7 +31,7 @@ class ModelConfig:
     """A network: its file's stem, its class's arguments, the side of the images it takes."""
 
     name: str = MISSING
-    image_size: Annotated[int, Range(1, 128)] = 28
+    image_size: Annotated[int, between(1, 128)] = 28
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,7 +45,7 @@ class BackendConfig:
     """
 
     name: str = MISSING
-    threads: Annotated[int, Range(1, 1024)] | None = None
+    threads: Annotated[int, between(1, 1024)] | None = None
 
 
 @dataclass
@@ -65,19 +65,19 @@ class TorchBackendConfig(BackendConfig):
             the first process's running statistics are kept.
     """
 
-    name: Annotated[str, OneOf("torch")] = "torch"
+    name: Annotated[str, one_of("torch")] = "torch"
     deterministic: bool = False
-    mode: Annotated[str, OneOf("auto", "eager", "graph")] = "auto"
+    mode: Annotated[str, one_of("auto", "eager", "graph")] = "auto"
     compile: bool = False
-    precision: Annotated[str, OneOf("float32", "tf32", "bf16")] = "float32"
-    batch_norm: Annotated[str, OneOf("synchronised", "local")] = "synchronised"
+    precision: Annotated[str, one_of("float32", "tf32", "bf16")] = "float32"
+    batch_norm: Annotated[str, one_of("synchronised", "local")] = "synchronised"
 
 
 @dataclass
 class NumpyBackendConfig(BackendConfig):
     """The NumPy twin, on the CPU; torch is never imported."""
 
-    name: Annotated[str, OneOf("numpy")] = "numpy"
+    name: Annotated[str, one_of("numpy")] = "numpy"
 
 
 @dataclass
@@ -99,14 +99,14 @@ class DataConfig:
             replace the test images, which are then not used.
     """
 
-    name: Annotated[str, OneOf("auto", "mnist", "digits")] = MISSING
+    name: Annotated[str, one_of("auto", "mnist", "digits")] = MISSING
     root: str | None = None
     download: bool = True
-    scaling: Annotated[str, OneOf("unit", "standard", "raw")] = "standard"
-    sampling: Annotated[str, OneOf("shuffle", "replacement")] = "shuffle"
+    scaling: Annotated[str, one_of("unit", "standard", "raw")] = "standard"
+    sampling: Annotated[str, one_of("shuffle", "replacement")] = "shuffle"
     flip: Fraction = 0.0
-    shift: Annotated[float, Range(0, 128)] = 0.0
-    rotation: Annotated[float, Range(0, 180)] = 0.0
+    shift: Annotated[float, between(0, 128)] = 0.0
+    rotation: Annotated[float, between(0, 180)] = 0.0
     validation: Natural = 0
 
 
@@ -123,18 +123,18 @@ class OptimizerConfig:
 class AdamConfig(OptimizerConfig):
     """Adam; eps_mode is where ε is added: "torch", "uncorrected" (R0) or "inside_root" (R3)."""
 
-    name: Annotated[str, OneOf("adam")] = "adam"
+    name: Annotated[str, one_of("adam")] = "adam"
     lr: Positive = 1e-3
     betas: Fractions = (0.9, 0.999)
     eps: NonNegative = 1e-8
-    eps_mode: Annotated[str, OneOf("torch", "uncorrected", "inside_root")] = "torch"
+    eps_mode: Annotated[str, one_of("torch", "uncorrected", "inside_root")] = "torch"
 
 
 @dataclass
 class SGDConfig(OptimizerConfig):
     """Stochastic gradient descent with momentum as torch defines it."""
 
-    name: Annotated[str, OneOf("sgd")] = "sgd"
+    name: Annotated[str, one_of("sgd")] = "sgd"
     lr: Positive = 1e-2
     momentum: NonNegative = 0.9
     dampening: NonNegative = 0.0
@@ -145,7 +145,7 @@ class SGDConfig(OptimizerConfig):
 class AdagradConfig(OptimizerConfig):
     """AdaGrad (report R2 uses lr 0.01 and eps 1e-7)."""
 
-    name: Annotated[str, OneOf("adagrad")] = "adagrad"
+    name: Annotated[str, one_of("adagrad")] = "adagrad"
     lr: Positive = 1e-2
     lr_decay: NonNegative = 0.0
     initial_accumulator_value: NonNegative = 0.0
@@ -171,14 +171,14 @@ class StepSchedulerConfig(SchedulerConfig):
 class InitConfig:
     """Initial weights: "torch", "he", "xavier" or "normal" (backends/initialisation.py)."""
 
-    name: Annotated[str, OneOf("torch", "he", "xavier", "normal")] = MISSING
+    name: Annotated[str, one_of("torch", "he", "xavier", "normal")] = MISSING
 
 
 @dataclass
 class NormalInitConfig(InitConfig):
     """Linear weights N(0, linear_std²), the form that report R0 prints with a scale of 1."""
 
-    name: Annotated[str, OneOf("normal")] = "normal"
+    name: Annotated[str, one_of("normal")] = "normal"
     linear_std: Positive = 1.0
 
 
@@ -200,7 +200,7 @@ class TrainerConfig:
 
     epochs: Count | None = None
     batch_size: Count = 128
-    checkpoint_every: Annotated[str, Every()] = "1 epoch"
+    checkpoint_every: Annotated[str, interval] = "1 epoch"
     steps_per_epoch: Count | None = None
     log_every: Count | None = None
     evaluation_samples: Natural = 0
@@ -210,7 +210,7 @@ class TrainerConfig:
 class LoggerConfig:
     """A log for live viewing, in addition to the CSV files, which are always written."""
 
-    name: Annotated[str, OneOf("csv", "tensorboard")] = MISSING
+    name: Annotated[str, one_of("csv", "tensorboard")] = MISSING
 
 
 @dataclass
@@ -225,8 +225,8 @@ class StudyConfig:
     """
 
     title: str = ""
-    form: Annotated[str, OneOf("table", "curves", "evaluations")] = "table"
-    column: Annotated[str, OneOf("train_loss", "train_accuracy", "test_loss", "test_accuracy")] = (
+    form: Annotated[str, one_of("table", "curves", "evaluations")] = "table"
+    column: Annotated[str, one_of("train_loss", "train_accuracy", "test_loss", "test_accuracy")] = (
         "test_accuracy"
     )
 
@@ -242,8 +242,8 @@ class Config:
 
     resume: str | None = None
     resume_override: bool = False
-    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
-    device: Annotated[str, OneOf("auto", "cpu", "cuda")] = "auto"
+    seed: Annotated[int, between(0, 2**63 - 1)] = 0
+    device: Annotated[str, one_of("auto", "cpu", "cuda")] = "auto"
     model: ModelConfig = MISSING
     backend: BackendConfig = MISSING
     data: DataConfig = MISSING

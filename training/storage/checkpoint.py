@@ -16,14 +16,13 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import safetensors
 
-from training.storage.files import copy, write_atomically
+from training.storage.files import copy, read_bounded, write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,19 +147,9 @@ def read(path: Path) -> Content:
         CheckpointError: if the file cannot be read, is damaged, or is not a checkpoint.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
-            raise CheckpointError(f"{path} is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise CheckpointError(
-                f"{path} has {status.st_size:,} bytes, more than the limit of {MAX_BYTES:,}"
-            )
-        with open(path, "rb") as file:
-            data = file.read(status.st_size + 1)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
-    if len(data) != status.st_size:
-        raise CheckpointError(f"{path} changed while it was read")
+        data = read_bounded(path, MAX_BYTES)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
     return parse(data, path)
 
 
@@ -216,6 +205,18 @@ def parse(data: bytes, path: Path) -> Content:
         printable = "".join(filter(str.isprintable, reason))[:200]
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({printable})") from error
     return Content(path, tensors, record)
+
+
+def fits(value: Any, shape: Any) -> bool:
+    """Return whether a record's value is of a shape: a type, or a dict or a list of shapes."""
+    match shape:
+        case dict():
+            same = isinstance(value, dict) and value.keys() == shape.keys()
+            return same and all(fits(value[key], part) for key, part in shape.items())
+        case list():
+            same = isinstance(value, list) and len(value) == len(shape)
+            return same and all(map(fits, value, shape))
+    return type(value) is shape
 
 
 def checksum(tensors: Mapping[str, Tensor], record: str) -> str:

@@ -74,14 +74,7 @@ class Console:
 
 
 def heading(config: Config, backend: Backend, chosen: str, introduce: bool) -> str:
-    """Return what stands above a run's epochs.
-
-    Args:
-        config: the run's.
-        backend: which trains.
-        chosen: where the number of epochs comes from.
-        introduce: whether to show the network's table.
-    """
+    """Return what stands above a run's epochs, whose number was chosen so, with the layer table."""
     workers = _plural(backend.threads, "thread")
     if backend.name == "numpy" and backend.threads > 1:
         workers = f"{backend.threads} processes"

@@ -22,7 +22,7 @@ from training.storage.checkpoint import NAME, CheckpointError, Content, newest, 
 from training.storage.run_folder import SUMMARY
 
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
-FORMAT = 2
+FORMAT = 3
 #: What is installed beside the checkout's train.py.
 COMMAND = "lenet-twins-train"
 #: Of a folder's runs, in the sentence that it is no run's itself.
