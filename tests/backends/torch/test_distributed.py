@@ -189,7 +189,7 @@ def test_a_failing_process_gives_its_reason(alone, place):
     assert launch.statuses == [1]
     reason, sentence = launch.said
     assert reason == "train.py: rank 1: ValueError: the fault"
-    assert "or told its reason itself; the last checkpoint is good" in sentence
+    assert "or gave its reason itself; the last checkpoint is good" in sentence
     summary = json.loads((place / "failed/summary.json").read_text())
     assert "batch normalisation local, rank 0's statistics" in summary["notes"][0]
     # The first process, whose statistics are kept, has no image in the fifth step.
