@@ -80,7 +80,7 @@ def test_mistakes(stopped, call_main, capsys) -> None:
     listed = json.loads(stopped.read_text())
     for settings, words in {
         ("optimizer.lr=0.1",): "optimizer.lr was 0.001 and is 0.1",
-        ("seed=1,2", "--multirun"): "resume goes on with one run or sweep",
+        ("seed=1,2", "--multirun"): "resume takes one run or sweep",
         ("hydra.sweep.subdir=a",): "exclude each other",
         ("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"): "n_jobs must be",
     }.items():

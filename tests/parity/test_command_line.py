@@ -79,7 +79,7 @@ def test_what_takes_several_inputs_or_one_sample_to_fail_replays(words, evidence
 
 def test_a_failure_that_does_not_come_back_is_not_written(capsys) -> None:
     assert main(["check", "factories:tired"]) == 1
-    assert "no reproduction is written: the failure does not come back" in capsys.readouterr().out
+    assert "no reproduction is written: the failure does not recur" in capsys.readouterr().out
     assert not list(Path().iterdir())
 
 
