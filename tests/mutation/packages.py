@@ -1,0 +1,56 @@
+"""What is mutated, and the tests that it meets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Package(NamedTuple):
+    """Sources whose mutants are counted together.
+
+    `mutated` and `spared` are mutmut's patterns of files, `tests` what pytest is given.
+    """
+
+    mutated: tuple[str, ...]
+    tests: tuple[str, ...]
+    spared: tuple[str, ...] = ()
+
+
+_LAYERS = tuple(f"parity/test_{name}.py" for name in ("layers", "losses", "optimizers", "networks"))
+PACKAGES: dict[str, Package] = {
+    "numpy_models": Package(
+        mutated=("numpy_models/*",),
+        tests=("tests/numpy_models", *_LAYERS, "tests/backends/test_numpy.py"),
+    ),
+    "torch_models": Package(
+        mutated=("torch_models/*",),
+        tests=(
+            *("parity/test_torch_models.py", *_LAYERS, "parity/test_names.py"),
+            *("tests/backends/torch/test_meta_device.py", "tests/backends/test_models.py"),
+        ),
+    ),
+    "parity": Package(
+        mutated=("parity/*",),
+        tests=(
+            *("parity", "tests/parity", "--ignore=parity/test_faults.py"),
+            *("--ignore=parity/exercises", "--ignore=tests/parity/report"),
+        ),
+        # Not judges: planted faults, exercises and their grading, the report's pictures.
+        spared=(
+            *("parity/test_*", "parity/conftest.py", "parity/plugin.py", "parity/__main__.py"),
+            *("parity/faults/*", "parity/exercises/*", "parity/grading/*", "parity/report/*"),
+        ),
+    ),
+    "training": Package(
+        mutated=(
+            *("training/trainer/*", "training/storage/*", "training/backends/*"),
+            *("training/data/sampling.py", "studies/claim.py", "studies/claims.py"),
+            *("studies/verdicts.py", "studies/groups.py"),
+        ),
+        tests=(
+            *("tests/trainer", "tests/storage", "tests/backends", "tests/studies"),
+            *("tests/data/test_sampling.py", "tests/data/test_augmentation.py"),
+            "--ignore=tests/backends/torch/test_distributed.py",
+        ),
+    ),
+}

@@ -1,0 +1,104 @@
+"""The page that `python -m tests.mutation` writes: what is dead, equivalent and alive."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tomllib
+from importlib.metadata import version
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from training.environment import processor
+
+EQUIVALENT = Path(__file__).parent / "equivalent.toml"
+LIVING = ("survived", "no tests")
+
+
+def changed_lines(diff: str) -> tuple[str, str]:
+    """What a unified diff takes away and what it puts there, without indentation."""
+    lines = [line for line in diff.splitlines() if line[:3] not in ("---", "+++")]
+    taken, put = (" ".join(x[1:].strip() for x in lines if x[0] == sign) for sign in "-+")
+    return taken, put
+
+
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson, 1927)."""
+    z, share = 1.96, part / whole
+    middle = share + z * z / (2 * whole)
+    reach = z * sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))
+    return (middle - reach) / (1 + z * z / whole), (middle + reach) / (1 + z * z / whole)
+
+
+def reasons() -> dict[tuple[str, str], str]:
+    """Why mutants are equivalent, by what they take away and put there."""
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", [])
+    return {(entry["taken"], entry["put"]): entry["reason"] for entry in entries}
+
+
+def function_of(name: str) -> str:
+    """`numpy_models.conv.xǁConv2dǁforward__mutmut_3` as `numpy_models.conv.Conv2d.forward`."""
+    module, _, mangled = name.partition("__mutmut_")[0].rpartition(".")
+    return f"{module}.{mangled.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
+
+
+def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
+    """A package's row of the table, and the lines that list what lives."""
+    known = reasons()
+    listed: dict[bool, list[str]] = {True: [], False: []}
+    for mutant in result["judged"]:
+        if mutant["status"] in LIVING:
+            taken, put = changed_lines(mutant["change"])
+            reason = known.get((taken, put))
+            line = f"- `{function_of(mutant['name'])}`: `{taken}` → `{put or 'nothing'}`"
+            listed[reason is not None].append(line + (f": {reason}" if reason else ""))
+    equivalent, alive = len(listed[True]), len(listed[False])
+    counted = len(result["judged"]) - equivalent
+    dead = counted - alive
+    low, high = wilson(dead, counted)
+    row = (
+        f"| {package} | {result['mutants']:,} | {len(result['judged'])} | {equivalent} | {dead} | "
+        f"{alive} | {dead / counted:.1%} | {low:.0%} to {high:.0%} | {result['minutes']:.0f} |"
+    )
+    lines = [f"\n## {package}\n"] if equivalent or alive else []
+    for kind, title in ((True, "Equivalent:"), (False, "Alive, without excuse:")):
+        if listed[kind]:
+            lines += [title, "", *sorted(listed[kind]), ""]
+    return row, lines
+
+
+def page(results: dict[str, dict[str, Any]], sample: int, seed: int) -> str:
+    """The page's Markdown, of each package's `result.json`."""
+    sections = {name: section(name, result) for name, result in results.items()}
+    versions = ", ".join(f"{name} {version(name)}" for name in ("mutmut", "torch", "numpy"))
+    return (
+        "\n".join(
+            [
+                "# Single changes of the sources, and whether the tests notice",
+                "",
+                f"`python -m tests.mutation --sample {sample} --seed {seed}` on {processor()}, one "
+                f"process, one thread; Python {platform.python_version()}, {versions}. What is changed "
+                "and how, which tests meet a change, and what is not changed: "
+                "[tests/mutation](__main__.py). The share is of what is not equivalent, its interval "
+                "Wilson's at 95 %; minutes include the tests' first run.",
+                "",
+                "| package | mutants | sampled | equivalent | dead | alive | share dead | interval | "
+                "minutes |",
+                "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+                *(row for row, _ in sections.values()),
+                *(line for _, lines in sections.values() for line in lines),
+            ]
+        ).rstrip()
+        + "\n"
+    )
+
+
+def write(folders: dict[str, Path], sample: int, seed: int) -> None:
+    """Write `results.md` from the results in the working folders."""
+    results = {
+        name: json.loads((folder / "result.json").read_text())
+        for name, folder in folders.items()
+        if (folder / "result.json").exists()
+    }
+    (Path(__file__).parent / "results.md").write_text(page(results, sample, seed), "utf-8")
