@@ -107,7 +107,7 @@ def rounds(name: str) -> Iterator[tuple[list[str], int]]:
     near = quick or set().union(*(met[f] for f in met if f.rpartition(".")[0] == file))
     whole = sorted({test.partition("[")[0] for test in near})
     if whole:
-        yield whole, 600
+        yield whole, 120
 
 
 def main(sample: int, seed: int, only: Sequence[str]) -> None:

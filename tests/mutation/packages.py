@@ -20,7 +20,7 @@ _LAYERS = tuple(f"parity/test_{name}.py" for name in ("layers", "losses", "optim
 PACKAGES: dict[str, Package] = {
     "numpy_models": Package(
         mutated=("numpy_models/*",),
-        tests=("tests/numpy_models", *_LAYERS, "tests/backends/test_numpy.py"),
+        tests=("tests/numpy_models", *_LAYERS, "parity/test_finite_differences.py"),
     ),
     "torch_models": Package(
         mutated=("torch_models/*",),

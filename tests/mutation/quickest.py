@@ -17,7 +17,7 @@ import pytest
 from mutmut.state import state
 
 SETS, MORE_SETS = 3, 12
-SECONDS = 40
+SECONDS = 12
 FORGOTTEN = Path("failed_without_a_mutant.txt")
 _failed: set[str] = set()
 
