@@ -40,7 +40,10 @@ def configure(folder: Path, package: Package) -> None:
         "do_not_mutate_patterns": [r"raise \w"],  # a message's words and figures
         "also_copy": others,
         "pytest_add_cli_args_test_selection": list(package.tests),
-        "pytest_add_cli_args": ["-p", "tests.mutation.quickest", "-p", "no:cacheprovider"],
+        "pytest_add_cli_args": [
+            *("-p", "tests.mutation.quickest", f"--parameter-sets={package.sets}"),
+            *("-p", "no:cacheprovider"),
+        ],
         "process_isolation": "forkserver",  # torch's threads do not survive a fork
     }
     lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())

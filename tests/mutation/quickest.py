@@ -1,9 +1,9 @@
 """A pytest plugin for mutmut: which tests meet a mutant, and in which order.
 
-While mutmut learns which test calls which function, only `SETS` parameter sets of each test run,
-and no failure ends the run. Afterwards it forgets tests that fail without a mutant, for they read
-sources, which are not their own text there, and of each function's tests all but the quickest,
-which take `SECONDS` together. With a mutant at most `MORE_SETS` run, the quickest first.
+Of each test at most `--parameter-sets` run. While mutmut learns which test calls which function, no
+failure ends the run; afterwards it forgets tests that fail without a mutant, for they read sources,
+which are not their own text there, and of each function's tests all but the quickest, which take
+`SECONDS` together. With a mutant the quickest run first.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 from mutmut.state import state
 
-SETS, MORE_SETS = 3, 12
-SECONDS = 12
+SECONDS = 20
 FORGOTTEN = Path("failed_without_a_mutant.txt")
 _failed: set[str] = set()
 
@@ -31,14 +30,19 @@ def _seconds(test: str) -> float:
 
 
 def some_sets(tests: list[str], most: int) -> set[str]:
-    """Evenly spread, at most so many of each test's parameter sets."""
-    grouped: dict[str, list[str]] = defaultdict(list)
+    """At most so many of each test's parameter sets, in which each value of each has its turn."""
+    chosen: dict[str, list[str]] = defaultdict(list)
+    seen: dict[str, set[tuple[int, str]]] = defaultdict(set)
     for test in tests:
-        grouped[test.partition("[")[0]].append(test)
+        function, _, values = test.partition("[")
+        placed = set(enumerate(values.split("-")))
+        if not placed <= seen[function]:
+            seen[function] |= placed
+            chosen[function].append(test)
     return {
-        group[place * len(group) // min(most, len(group))]
-        for group in grouped.values()
-        for place in range(min(most, len(group)))
+        sets[place * len(sets) // min(most, len(sets))]
+        for sets in chosen.values()
+        for place in range(min(most, len(sets)))
     }
 
 
@@ -49,17 +53,21 @@ def quickest(tests: set[str]) -> set[str]:
     return {test for test, end in zip(ranked, ends, strict=True) if end <= SECONDS} | {*ranked[:1]}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parameter-sets", type=int, help="of each test, at most")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if _learning():
         config.option.maxfail = 0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    listing = os.environ.get("MUTANT_UNDER_TEST") in {"stats", "list_all_tests"}
-    chosen = some_sets([item.nodeid for item in items], SETS if listing else MORE_SETS)
-    items[:] = [item for item in items if item.nodeid in chosen]
-    if not listing:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "__mutmut_" in os.environ["MUTANT_UNDER_TEST"]:
         items.sort(key=lambda item: _seconds(item.nodeid))
+    else:
+        chosen = some_sets([item.nodeid for item in items], config.option.parameter_sets)
+        items[:] = [item for item in items if item.nodeid in chosen]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -13,6 +13,19 @@ from typing import Any
 from training.environment import processor
 
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
+HEAD = """\
+# Single changes of the sources, and whether the tests notice
+
+`python -m tests.mutation --sample {} --seed {}` on {}, one process, one thread; Python {}, {}.
+
+[`packages.py`](packages.py) says what is changed and which tests it meets,
+[`mutants.py`](mutants.py) how it is changed, [`quickest.py`](quickest.py) which of these tests run.
+mutmut leaves alone what stands outside functions and functions with decorators. The share is of
+what is not equivalent, with Wilson's interval at 95 %; the minutes include the first run of the
+tests, which learns which of them call what.
+
+| package | mutants | sampled | equivalent | dead | alive | share | interval | minutes |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 LIVING = ("survived", "no tests")
 
 
@@ -71,27 +84,11 @@ def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
 def page(results: dict[str, dict[str, Any]], sample: int, seed: int) -> str:
     """The page's Markdown, of each package's `result.json`."""
     sections = {name: section(name, result) for name, result in results.items()}
-    versions = ", ".join(f"{name} {version(name)}" for name in ("mutmut", "torch", "numpy"))
-    return (
-        "\n".join(
-            [
-                "# Single changes of the sources, and whether the tests notice",
-                "",
-                f"`python -m tests.mutation --sample {sample} --seed {seed}` on {processor()}, one "
-                f"process, one thread; Python {platform.python_version()}, {versions}. What is changed "
-                "and how, which tests meet a change, and what is not changed: "
-                "[tests/mutation](__main__.py). The share is of what is not equivalent, its interval "
-                "Wilson's at 95 %; minutes include the tests' first run.",
-                "",
-                "| package | mutants | sampled | equivalent | dead | alive | share dead | interval | "
-                "minutes |",
-                "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-                *(row for row, _ in sections.values()),
-                *(line for _, lines in sections.values() for line in lines),
-            ]
-        ).rstrip()
-        + "\n"
-    )
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("mutmut", "torch", "numpy"))
+    head = HEAD.format(sample, seed, processor(), platform.python_version(), libraries)
+    rows = (row for row, _ in sections.values())
+    lists = (line for _, lines in sections.values() for line in lines)
+    return "\n".join([head, *rows, *lists]).rstrip() + "\n"
 
 
 def write(folders: dict[str, Path], sample: int, seed: int) -> None:

@@ -40,7 +40,8 @@ def test_an_obvious_mutant_dies_and_an_equivalent_one_lives(tmp_path: Path) -> N
     (tmp_path / "tiny" / "sums.py").write_text(SOURCE)
     shutil.copytree(Path(command.__file__).parent, tmp_path / "tests" / "mutation")
     (tmp_path / "tests" / "test_sums.py").write_text(TESTS)
-    command.configure(tmp_path, Package(mutated=("tiny/*",), tests=("tests/test_sums.py",)))
+    package = Package(mutated=("tiny/*",), tests=("tests/test_sums.py",), sets=1)
+    command.configure(tmp_path, package)
     command.run(tmp_path, sample=100, seed=0)
     result = json.loads((tmp_path / "result.json").read_text())
     assert len(result["judged"]) == result["mutants"]
