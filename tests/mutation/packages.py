@@ -54,10 +54,11 @@ PACKAGES: dict[str, Package] = {
             *("studies/verdicts.py", "studies/groups.py"),
         ),
         tests=(
-            *("tests/trainer", "tests/storage", "tests/backends", "tests/studies"),
-            *("tests/data/test_sampling.py", "tests/data/test_augmentation.py"),
-            "--ignore=tests/backends/torch/test_distributed.py",
+            *("tests/storage", "tests/data/test_sampling.py", "tests/backends/test_backends.py"),
+            *(f"tests/studies/test_{name}.py" for name in ("collection", "page")),
+            *(f"tests/trainer/test_{name}.py" for name in ("evaluation", "progress", "recorder")),
+            *(f"tests/trainer/test_{name}.py" for name in ("trainer", "scenarios")),
         ),
-        sets=4,
+        sets=2,
     ),
 }
