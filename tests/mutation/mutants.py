@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import libcst as cst
 from mutmut import __main__ as mutmut
@@ -59,43 +60,44 @@ def all_mutants() -> list[str]:
     return sorted(name for _, name, _ in found)
 
 
-def judge(names: Sequence[str]) -> list[dict[str, str]]:
+def judge(names: Sequence[str]) -> Iterator[dict[str, str]]:
     """Runs mutants: each one's name, status and, while it lives, what it changes."""
     runner = get_mutant_runner(1)
     mutmut.collect_or_load_stats(runner)
     found, _ = mutmut.collect_source_file_mutation_data(mutant_names=list(names))
+    paths = {name: data.path for data, name, _ in found}
     met, duration = state().tests_by_mangled_function_name, state().duration_by_test
     set_mutant_under_test("")
     runner.startup()
-    judged = []
-    for number, (data, name, _) in enumerate(found, 1):
+    for name in names:
         status, tests = "no tests", met.get(name.partition("__mutmut_")[0])
         if tests:
             limit = 60 + 6 * int(sum(duration[test] for test in tests))
             runner.submit(name, sorted(tests), 2 * limit, limit)  # of its own it halves the first
             status = status_by_exit_code[runner.wait_for_result().exit_code]
         alive = status in {"survived", "no tests"}
-        change = get_diff_for_mutant(name, path=data.path) if alive else ""
-        judged.append({"name": name, "status": status, "change": change})
-        print(f"{number}/{len(found)} {status} {name}\n{change}", flush=True)
+        change = get_diff_for_mutant(name, path=paths[name]) if alive else ""
+        yield {"name": name, "status": status, "change": change}
     runner.signal_work_complete()
     runner.shutdown()
-    return judged
 
 
 def main(sample: int, seed: int, only: Sequence[str]) -> None:
-    """Writes `result.json`; with some mutants only, what it says about them."""
+    """Writes `result.json` after each mutant; with some mutants only, what is new about them."""
     set_operators()
     names = all_mutants()
-    chosen = list(only) or sorted(random.Random(seed).sample(names, min(sample, len(names))))
-    start = time.monotonic()
-    judged = judge(chosen)
-    result = {"mutants": len(names), "minutes": (time.monotonic() - start) / 60, "judged": judged}
+    result: dict[str, Any] = {"mutants": len(names), "minutes": 0.0, "judged": []}
     if only:
         result = json.loads(RESULT.read_text())
-        anew = {mutant["name"]: mutant for mutant in judged}
-        result["judged"] = [anew.get(mutant["name"], mutant) for mutant in result["judged"]]
-    RESULT.write_text(json.dumps(result, indent=1))
+    judged = {mutant["name"]: mutant for mutant in result["judged"]}
+    chosen = only or random.Random(seed).sample(names, min(sample, len(names)))
+    earlier, start = result["minutes"], time.monotonic()
+    for number, mutant in enumerate(judge(chosen), 1):
+        print(f"{number}/{len(chosen)} {mutant['status']} {mutant['name']}\n{mutant['change']}")
+        judged[mutant["name"]] = mutant
+        result["judged"] = list(judged.values())
+        result["minutes"] = earlier + (time.monotonic() - start) / 60
+        RESULT.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
