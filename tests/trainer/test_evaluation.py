@@ -37,6 +37,7 @@ def test_confusion_and_errors():
 def test_errors_of_equal_confidence_keep_the_images_order():
     labels = np.zeros(200, int)
     logits = np.zeros((200, 10), np.float32)
-    logits[::3, 1], logits[1::3, 2] = 5, 5  # every third image is right
-    wrong = [place for place in range(200) if place % 3 < 2]
-    assert most_confident_errors(score(logits, labels), labels, 100).tolist() == wrong[:100]
+    logits[::3, 1], logits[1::3, 2] = 5, 7  # every third image is right
+    scores = score(logits, labels)
+    assert most_confident_errors(scores, labels, 67).tolist() == list(range(1, 200, 3))
+    assert most_confident_errors(scores, labels, 200)[67:].tolist() == list(range(0, 200, 3))
