@@ -51,9 +51,12 @@ def configure(folder: Path, package: Package) -> None:
         file.write(f"\n[tool.mutmut]\n{lines}")
 
 
-def run(folder: Path, sample: int, seed: int, only: Sequence[str] = ()) -> None:
+def run(
+    folder: Path, sample: int, seed: int, only: Sequence[str] = (), tests: Sequence[str] = ()
+) -> None:
     """Run a sample of the mutants, or some, in a working folder; leaves `result.json` there."""
-    command = [sys.executable, "-m", "tests.mutation.mutants", str(sample), str(seed), *only]
+    options = json.dumps({"sample": sample, "seed": seed, "only": only, "tests": tests})
+    command = [sys.executable, "-m", "tests.mutation.mutants", options]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     subprocess.run(command, cwd=folder, check=True, env={**os.environ, **one_thread})
 
@@ -64,6 +67,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=60, help="mutants of each package")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--only", nargs="+", default=[], help="these mutants, not a sample")
+    parser.add_argument("--tests", nargs="+", default=[], help="what these meet, not the usual")
     options = parser.parse_args()
     if find_spec("mutmut") is None:
         parser.error("mutmut is missing; python -m pip install -e '.[mutation]' brings it")
@@ -72,7 +76,7 @@ def main() -> None:
             parser.error(f"{name!r} is none of {', '.join(PACKAGES)}")
         copy_project(WORK / name)
         configure(WORK / name, PACKAGES[name])
-        run(WORK / name, options.sample, options.seed, options.only)
+        run(WORK / name, options.sample, options.seed, options.only, options.tests)
     report.write({name: WORK / name for name in PACKAGES}, options.sample, options.seed)
 
 

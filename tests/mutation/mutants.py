@@ -60,8 +60,11 @@ def all_mutants() -> list[str]:
     return sorted(name for _, name, _ in found)
 
 
-def judge(names: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Runs mutants: each one's name, status and, while it lives, what it changes."""
+def judge(names: Sequence[str], given: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Runs mutants, each with the given tests or those that call its function.
+
+    Yields its name, its status and, while it lives, what it changes.
+    """
     runner = get_mutant_runner(1)
     mutmut.collect_or_load_stats(runner)
     found, _ = mutmut.collect_source_file_mutation_data(mutant_names=list(names))
@@ -70,9 +73,9 @@ def judge(names: Sequence[str]) -> Iterator[dict[str, str]]:
     set_mutant_under_test("")
     runner.startup()
     for name in names:
-        status, tests = "no tests", met.get(name.partition("__mutmut_")[0])
+        status, tests = "no tests", given or met.get(name.partition("__mutmut_")[0])
         if tests:
-            limit = 60 + 6 * int(sum(duration[test] for test in tests))
+            limit = 60 + 6 * int(sum(duration.get(test, 60) for test in tests))
             runner.submit(name, sorted(tests), 2 * limit, limit)  # of its own it halves the first
             status = status_by_exit_code[runner.wait_for_result().exit_code]
         alive = status in {"survived", "no tests"}
@@ -82,7 +85,7 @@ def judge(names: Sequence[str]) -> Iterator[dict[str, str]]:
     runner.shutdown()
 
 
-def main(sample: int, seed: int, only: Sequence[str]) -> None:
+def main(sample: int, seed: int, only: Sequence[str], tests: Sequence[str]) -> None:
     """Writes `result.json` after each mutant; with some mutants only, what is new about them."""
     set_operators()
     names = all_mutants()
@@ -92,7 +95,7 @@ def main(sample: int, seed: int, only: Sequence[str]) -> None:
     judged = {mutant["name"]: mutant for mutant in result["judged"]}
     chosen = only or random.Random(seed).sample(names, min(sample, len(names)))
     earlier, start = result["minutes"], time.monotonic()
-    for number, mutant in enumerate(judge(chosen), 1):
+    for number, mutant in enumerate(judge(chosen, tests), 1):
         print(f"{number}/{len(chosen)} {mutant['status']} {mutant['name']}\n{mutant['change']}")
         judged[mutant["name"]] = mutant
         result["judged"] = list(judged.values())
@@ -101,4 +104,4 @@ def main(sample: int, seed: int, only: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    main(**json.loads(sys.argv[1]))
