@@ -18,7 +18,10 @@ class Package(NamedTuple):
     spared: tuple[str, ...] = ()
 
 
-_LAYERS = tuple(f"parity/test_{name}.py" for name in ("layers", "losses", "optimizers", "networks"))
+_LAYERS = tuple(
+    f"parity/test_{name}.py"
+    for name in ("layers", "losses", "networks", "optimizers", "trajectories")
+)
 PACKAGES: dict[str, Package] = {
     "numpy_models": Package(
         mutated=("numpy_models/*",),
