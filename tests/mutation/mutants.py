@@ -60,10 +60,10 @@ def all_mutants() -> list[str]:
     return sorted(name for _, name, _ in found)
 
 
-def judge(names: Sequence[str], given: Sequence[str]) -> Iterator[dict[str, str]]:
+def judge(names: Sequence[str], given: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Runs mutants, each with the given tests or those that call its function.
 
-    Yields its name, its status and, while it lives, what it changes.
+    Yields its name, its status, while it lives what it changes, and the tests if they were given.
     """
     runner = get_mutant_runner(1)
     mutmut.collect_or_load_stats(runner)
@@ -80,7 +80,7 @@ def judge(names: Sequence[str], given: Sequence[str]) -> Iterator[dict[str, str]
             status = status_by_exit_code[runner.wait_for_result().exit_code]
         alive = status in {"survived", "no tests"}
         change = get_diff_for_mutant(name, path=paths[name]) if alive else ""
-        yield {"name": name, "status": status, "change": change}
+        yield {"name": name, "status": status, "change": change, "tests": list(given)}
     runner.signal_work_complete()
     runner.shutdown()
 

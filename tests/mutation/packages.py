@@ -22,6 +22,10 @@ _LAYERS = tuple(
     f"parity/test_{name}.py"
     for name in ("layers", "losses", "networks", "optimizers", "trajectories")
 )
+_JUDGES = (
+    *("decisions", "finite_differences", "localisation", "names", "precision", "sides"),
+    *("tolerance", "trajectories", "transfer", "witness"),
+)
 PACKAGES: dict[str, Package] = {
     "numpy_models": Package(
         mutated=("numpy_models/*",),
@@ -39,9 +43,9 @@ PACKAGES: dict[str, Package] = {
     "parity": Package(
         mutated=("parity/*",),
         tests=(
-            *("parity", "tests/parity", "--ignore=parity/test_faults.py"),
-            *("--ignore=parity/exercises", "--ignore=tests/parity/report"),
-            *("--ignore=parity/test_cuda.py", "--ignore=parity/test_degenerate.py"),
+            *(f"parity/test_{name}.py" for name in _JUDGES),
+            *("tests/parity/test_any_pair.py", "tests/parity/test_two_culprits.py"),
+            *("tests/parity/test_kernels.py", "tests/parity/test_files.py"),
         ),
         sets=2,
         # Not judges: planted faults, exercises and their grading, the report's pictures.

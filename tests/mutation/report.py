@@ -58,26 +58,32 @@ def function_of(name: str) -> str:
 
 def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
     """A package's row of the table, and the lines that list what lives."""
-    known = reasons()
-    listed: dict[bool, list[str]] = {True: [], False: []}
+    known, titles = reasons(), ("Equivalent:", "Alive, without excuse:", "Dead in other tests:")
+    equivalent, alive, elsewhere = listed = [], [], []
     for mutant in result["judged"]:
-        if mutant["status"] in LIVING:
-            taken, put = changed_lines(mutant["change"])
-            reason = known.get((taken, put))
-            line = f"- `{function_of(mutant['name'])}`: `{taken}` → `{put or 'nothing'}`"
-            listed[reason is not None].append(line + (f": {reason}" if reason else ""))
-    equivalent, alive = len(listed[True]), len(listed[False])
-    counted = len(result["judged"]) - equivalent
-    dead = counted - alive
+        name, (taken, put) = function_of(mutant["name"]), changed_lines(mutant["change"])
+        line = f"- `{name}`: `{taken}` → `{put or 'nothing'}`"
+        if mutant["status"] not in LIVING:
+            if mutant.get("tests"):
+                elsewhere.append(
+                    f"- `{name}`: {', '.join(f'`{test}`' for test in mutant['tests'])}"
+                )
+        elif (taken, put) in known:
+            equivalent.append(f"{line}: {known[taken, put]}")
+        else:
+            alive.append(line)
+    counted = len(result["judged"]) - len(equivalent)
+    dead = counted - len(alive)
     low, high = wilson(dead, counted)
     row = (
-        f"| {package} | {result['mutants']:,} | {len(result['judged'])} | {equivalent} | {dead} | "
-        f"{alive} | {dead / counted:.1%} | {low:.0%} to {high:.0%} | {result['minutes']:.0f} |"
+        f"| {package} | {result['mutants']:,} | {len(result['judged'])} | {len(equivalent)} | "
+        f"{dead} | {len(alive)} | {dead / counted:.1%} | {low:.0%} to {high:.0%} | "
+        f"{result['minutes']:.0f} |"
     )
-    lines = [f"\n## {package}\n"] if equivalent or alive else []
-    for kind, title in ((True, "Equivalent:"), (False, "Alive, without excuse:")):
-        if listed[kind]:
-            lines += [title, "", *sorted(listed[kind]), ""]
+    lines = [f"\n## {package}"] if any(listed) else []
+    for title, entries in zip(titles, listed, strict=True):
+        if entries:
+            lines += ["", title, "", *sorted(entries)]
     return row, lines
 
 

@@ -55,19 +55,20 @@ def test_an_obvious_mutant_dies_and_an_equivalent_one_lives(tmp_path: Path) -> N
 
 
 def test_what_has_a_reason_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mutant(number: int, status: str, line: str) -> dict[str, str]:
+    def mutant(number: int, status: str, line: str) -> dict:
         change = f"--- a\n+++ a\n@@ -1 +1 @@\n-    {line}\n+    {line} + 1" if line else ""
         return {"name": f"p.m.xǁCǁf__mutmut_{number}", "status": status, "change": change}
 
     monkeypatch.setattr(report, "reasons", lambda: {("a = b", "a = b + 1"): "nobody reads a"})
     judged = [mutant(1, "killed", ""), mutant(2, "timeout", ""), mutant(3, "survived", "a = b")]
     judged += [mutant(4, "no tests", "c = d"), mutant(5, "killed", "")]
+    judged[-1]["tests"] = ["tests/test_x.py"]
     row, lines = report.section("p", {"mutants": 1234, "minutes": 2.04, "judged": judged})
     assert row == "| p | 1,234 | 5 | 1 | 3 | 1 | 75.0% | 30% to 95% | 2 |"
-    assert lines[3:] == [
+    assert lines[4:] == [
         "- `p.m.C.f`: `a = b` → `a = b + 1`: nobody reads a",
-        *("", "Alive, without excuse:", ""),
-        *("- `p.m.C.f`: `c = d` → `c = d + 1`", ""),
+        *("", "Alive, without excuse:", "", "- `p.m.C.f`: `c = d` → `c = d + 1`"),
+        *("", "Dead in other tests:", "", "- `p.m.C.f`: `tests/test_x.py`"),
     ]
 
 
