@@ -201,7 +201,6 @@ def _add_unrolled(unrolled: Array, moves: list[int], out: Array) -> None:
         inside, columns = column_span(move, out.shape[2], unrolled.shape[2])
         if k == 0:
             out[:, :, columns] = part[:, :, inside]
-            out[:, :, : columns.start] = 0
             out[:, :, columns.stop :] = 0
         else:
             out[:, :, columns] += part[:, :, inside]
