@@ -14,7 +14,9 @@ from parity.decisions import Decision, Rounding, leeway
 from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
 from parity.precision import epsilon_of, granted
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
-from parity.runs import References, Setting, Task, place_of, references, run_torch
+from parity.references import References, references
+from parity.runs import run_torch
+from parity.task import Setting, Task, place_of
 from parity.tolerance import (
     Place,
     TensorCheck,

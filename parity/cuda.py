@@ -21,8 +21,10 @@ from parity.comparison import Comparison, judged_again
 from parity.pair import Pair
 from parity.precision import granted
 from parity.protocol import DisagreementError, ParityError
-from parity.runs import Task, Tensors, references, run_torch
-from parity.tolerance import judge
+from parity.references import references
+from parity.runs import run_torch
+from parity.task import Task
+from parity.tolerance import Tensors, judge
 
 
 def compare_on_device(

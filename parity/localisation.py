@@ -16,7 +16,8 @@ from parity import shared_masks
 from parity.comparison import Identity, LayerProbe, hold
 from parity.perturbation import layers_of
 from parity.protocol import Network, ParityError, check_network
-from parity.runs import Setting, Task, arithmetic, refused, torch_targets
+from parity.runs import arithmetic, refused, torch_targets
+from parity.task import Setting, Task
 from parity.trees import Call, call_of, mapped, named
 
 

@@ -25,7 +25,9 @@ from torch.utils._pytree import tree_map
 
 from parity.perturbation import signs
 from parity.protocol import ParityError
-from parity.runs import References, Task, clone, run_torch
+from parity.references import References
+from parity.runs import clone, run_torch
+from parity.task import Task
 from parity.tolerance import FACTOR, TF32_ROUNDOFF, Tensors, largest, movement
 
 _PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot"}

@@ -17,9 +17,10 @@ from parity.networks import NetworkCase, batches, optimizer_of, recipe
 from parity.numpy_runs import run_numpy
 from parity.pair import Pair
 from parity.protocol import DisagreementError, ParityError
+from parity.references import references
 from parity.report import figures
 from parity.report.drawing import lay_out
-from parity.runs import Setting, references
+from parity.task import Setting
 from parity.tolerance import movement
 from parity.trajectory import Trajectory, assert_trajectory
 from parity.transfer import to_numpy
