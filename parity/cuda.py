@@ -70,13 +70,13 @@ def assert_parity_on_device(*arguments: Any, **options: Any) -> list[Comparison]
 
 def judge_device(name: str, module: nn.Module, task: Task, tensors: Tensors) -> Comparison:
     """Judge what a device computed; the module has the task's dtype and mode."""
-    given = granted(references(module, task), module, task)
+    given = granted(references(module, task))
     checks = [
         judge(name, *place, value, given.own[place], given.exact[place], given.budgets[place])
         for place, value in tensors.items()
     ]
     comparison = Comparison(name, task.dtype.name, task.train, checks)
-    return judged_again(comparison, module, task, given)
+    return judged_again(comparison, given)
 
 
 @contextmanager

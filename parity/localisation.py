@@ -96,10 +96,12 @@ def parts(setting: Setting) -> Iterator[Setting]:
             constants=passage.constants,
         )
         module = setting.module.get_submodule(layer)
-        yield Setting(f"{setting.name}, {layer} alone", module, network, alone, layer=layer)
+        name = f"{setting.name}, {layer} alone"
+        yield Setting(name, module, network, alone, layer=layer, ask=setting.ask)
     if task.torch_criterion is not None:
         loss = replace(task, inputs=output, expect={})
-        yield Setting(f"{setting.name}, loss", nn.Identity(), Identity(), loss, layer="loss")
+        sides = nn.Identity(), Identity()
+        yield Setting(f"{setting.name}, loss", *sides, loss, layer="loss", ask=setting.ask)
 
 
 def copied(side: Any) -> Any:

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
 from parity import perturbation
-from parity.decisions import Rounding
+from parity.decisions import Leeway, Rounding, leeway
 from parity.protocol import ParityError
 from parity.runs import Probe, clone, run_forward, run_torch
 from parity.task import Task
 from parity.tolerance import FACTOR, Place, Tensors, floor, movement
 
 
-class References(NamedTuple):
+@dataclass(frozen=True)
+class References:
     """What torch computes of one task, and how far NumPy may be off.
 
     Attributes:
+        module: the torch module, in the task's mode.
+        task: what it computes.
         own: torch's tensors in the task's dtype.
         exact: the float64 reference.
         budgets: the error allowed by `parity.tolerance`.
         watched: the reference, torch's own and the perturbed runs, each with what it decided.
     """
 
+    module: nn.Module
+    task: Task
     own: Tensors
     exact: Tensors
     budgets: dict[Place, float]
     watched: list[tuple[Tensors, Rounding]]
+    _leeways: dict[float, Leeway] = field(default_factory=dict)
+
+    def leeway(self, epsilon: float) -> Leeway:
+        """Return what rounding by an epsilon decides, from experiments made when first asked."""
+
+        def run(rounding: Rounding) -> Tensors:
+            return run_torch(self.module, self.task, torch.float64, rounding=rounding)
+
+        if epsilon not in self._leeways:
+            self._leeways[epsilon] = leeway(run, self.watched, epsilon)
+        return self._leeways[epsilon]
 
 
 def references(module: nn.Module, task: Task, probes: int = 3) -> References:
@@ -66,7 +82,8 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
         budgets[place] = (
             0.0 if exactly else max(FACTOR * error, floor(value, moved, length, epsilon))
         )
-    return References(own, exact, budgets, [(exact, decided), (own, own_decided), *trials])
+    watched = [(exact, decided), (own, own_decided), *trials]
+    return References(module, task, own, exact, budgets, watched)
 
 
 def _longest_sum(

@@ -81,6 +81,7 @@ class Setting:
         layers: NumPy layer by torch's name, None to look for them in the network.
         layer: the layer's name, or "loss"; empty for a whole pair.
         vary: whether the pair is also held on variations of its inputs (`parity.variation`).
+        ask: what to ask for torch's results instead of `parity.references.references`.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Setting:
     layers: Mapping[str, Any] | None = None
     layer: str = ""
     vary: bool = False
+    ask: Callable[[nn.Module, Task], Any] | None = field(default=None, repr=False)
 
 
 def torch_dtype(array: np.ndarray) -> torch.dtype:

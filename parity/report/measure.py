@@ -161,7 +161,8 @@ def _tensors(setting: Setting) -> list[_Measured]:
     """
     module, network, task = setting.module, setting.network, setting.task
     checks = hold(replace(setting, name="")).checks
-    own, reference, *_ = references(module, task, probes=0)
+    given = references(module, task, probes=0)
+    own, reference = given.own, given.exact
     to_numpy(module, network)
     try:
         result = run_numpy(network, task)
