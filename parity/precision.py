@@ -124,7 +124,8 @@ def rounded_runs(module: nn.Module, task: Task, kind: Format) -> list[Tensors]:
 
     def moved(probe: int) -> Callable[[Tensor], Tensor]:
         def move(x: Tensor) -> Tensor:
-            return x + (signs(x, probe) * kind.half_unit(x)).nan_to_num(0.0, 0.0, 0.0)
+            moved = torch.from_numpy(signs(x, probe)).to(x.dtype) * kind.half_unit(x)
+            return x + moved.nan_to_num(0.0, 0.0, 0.0)
 
         return move
 
