@@ -15,7 +15,7 @@ from parity.localisation import copied, probes
 from parity.pair import Pair
 from parity.perturbation import layers_of
 from parity.protocol import Criterion, DisagreementError, ParityError
-from parity.runs import Setting
+from parity.task import Setting
 from parity.tolerance import TensorCheck
 from parity.variation import drawn, variations
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from parity.decisions import Decision, Rounding, leeway
+from parity.decisions import Decision
 from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
 from parity.precision import epsilon_of, granted
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
-from parity.runs import References, Setting, Task, place_of, references, run_torch
+from parity.references import References, references
+from parity.task import Setting, Task, place_of
 from parity.tolerance import (
     Place,
     TensorCheck,
@@ -131,7 +131,7 @@ class LayerProbe:
 def hold(setting: Setting) -> Comparison:
     """Run both sides on the same numbers and judge every tensor."""
     name, module, network, task = setting.name, setting.module, setting.network, setting.task
-    given = granted(references(module, task), module, task)
+    given = granted((setting.ask or references)(module, task))
     comparison = Comparison(name, task.dtype.name, task.train, [], notes=_notes(task))
     to_numpy(module, network)
     with suppress(NumpyError):  # it may refuse such weights
@@ -153,7 +153,7 @@ def hold(setting: Setting) -> Comparison:
         for place, value in before.items()
         if not np.array_equal(value, after[place], equal_nan=True)
     ]
-    comparison = judged_again(replace(comparison, checks=checks), module, task, given)
+    comparison = judged_again(replace(comparison, checks=checks), given)
     comparison = replace(comparison, checks=_doubted(comparison, setting, given))
     if comparison.passed and not task.forward_only and setting.layer != "loss":
         checks = _once_more(setting, result, comparison)
@@ -281,38 +281,26 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
     return both and (failures(scaled, False, SCALE) or failures(called, True, 1.0) or both)
 
 
-def judged_again(
-    comparison: Comparison, torch_module: nn.Module, task: Task, given: References
-) -> Comparison:
-    """Grant the tensors that failed what `parity.decisions` finds rounding to do to them.
-
-    Args:
-        comparison: the verdict so far.
-        torch_module: the torch side, in the task's mode.
-        task: what was computed.
-        given: torch's runs of it.
-    """
+def judged_again(comparison: Comparison, given: References) -> Comparison:
+    """Grant the tensors that failed what `parity.decisions` finds rounding to do to them."""
     (_, still), *_ = given.watched
+    epsilon = epsilon_of(given.task)
     last = max((choice.position for choice in still.choices), default=0)
     deciding = still.hanging(last, given.exact)  # the rest moves by no more than rounding
     # Below this a number may be what cancellation leaves: 1 − tanh² where tanh is all but 1.
-    cancelled = _GROSS * epsilon_of(task) * max(map(largest, given.exact.values()))
+    cancelled = _GROSS * epsilon * max(map(largest, given.exact.values()))
     for check in comparison.failures:
         gross = check.share > _GROSS and check.error > cancelled
         if check.note or (gross and (check.layer, check.tensor) not in deciding):
             return comparison
     if comparison.passed:
         return comparison
-
-    def run(rounding: Rounding) -> Tensors:
-        return run_torch(torch_module, task, torch.float64, rounding=rounding)
-
-    found = leeway(run, given.watched, epsilon_of(task))
+    found = given.leeway(epsilon)
     checks, undecided = [], list[str]()
     for check in comparison.checks:
         place = check.layer, check.tensor
         wider = check
-        if not check.passed and (not task.format or place in found.hanging):
+        if not check.passed and (not given.task.format or place in found.hanging):
             wider = replace(check, budget=check.budget + found.budget(place))
             if wider.passed and place in found.hanging:
                 undecided.append(" of ".join(filter(None, reversed(place))))

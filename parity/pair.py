@@ -20,9 +20,11 @@ from parity.protocol import (
     check_network,
     kind_of,
 )
-from parity.runs import Setting, Task, clone, with_upstream
+from parity.runs import clone
+from parity.task import Setting, Task
 from parity.transfer import renamed, to_array
 from parity.trees import call_of, mapped, named
+from parity.upstream import with_upstream
 
 
 @dataclass(frozen=True)

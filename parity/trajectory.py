@@ -23,9 +23,10 @@ from parity import perturbation
 from parity.assertions import accuse, examine
 from parity.pair import Pair, check_inputs
 from parity.protocol import DisagreementError, Network, ParityError, check_network
-from parity.runs import Probe, Task, Tensors, clone, run_forward
+from parity.runs import Probe, clone, run_forward
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
-from parity.tolerance import FACTOR, TensorCheck, fault, floor, judge, movement
+from parity.task import Task
+from parity.tolerance import FACTOR, TensorCheck, Tensors, fault, floor, judge, movement
 from parity.transfer import renamed, to_array, to_numpy
 from parity.trees import mapped, named
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from parity.protocol import ParityError
-from parity.runs import Setting, Task, with_upstream
+from parity.task import Setting, Task
 from parity.tolerance import largest
+from parity.upstream import with_upstream
 
 
 def variations(setting: Setting) -> Iterator[tuple[str, Task, bool]]:
