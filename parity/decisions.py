@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from parity.tolerance import FACTOR, Place, Tensors, movement
 
@@ -232,9 +232,11 @@ class Rounding(TorchDispatchMode):
     def _changes(self, func: Any, args: Any, kwargs: Any) -> list[Tensor | None]:
         """Return by how much each result of an operation moves, None for one that is exact."""
         assert self.signs is not None
-        single = tree_map(partial(_single, generator=self._jitter), (args, kwargs))
-        double = tree_map(_double, single)
-        low, high = (tree_leaves(func(*a, **k)) for a, k in (single, double))
+        leaves, tree = tree_flatten((args, kwargs))
+        single = [_single(leaf, self._jitter) for leaf in leaves]
+        double = [_double(leaf) for leaf in single]
+        calls = [tree_unflatten(operands, tree) for operands in (single, double)]
+        low, high = (tree_leaves(func(*a, **k)) for a, k in calls)
         changes: list[Tensor | None] = []
         for rounded, exact in zip(low, high, strict=True):
             change = None
