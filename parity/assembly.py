@@ -29,7 +29,10 @@ def explain(setting: Setting, comparison: Comparison) -> Finding | None:
     def fresh() -> tuple[Any, Mapping[str, Any]]:
         network, layers = copied((setting.network, setting.layers))
         to_numpy(module, network)
-        return network, members_of(module, network, layers)
+        try:
+            return network, members_of(module, network, layers)
+        except ParityError:
+            return network, {}
 
     task = setting.task
     if task.torch_criterion is not None:  # which is right alone
@@ -128,6 +131,8 @@ def _calls(
     module: nn.Module, network: Any, members: Mapping[str, Any], task: Task
 ) -> Finding | None:
     """Find a layer that is not called, or out of turn, going forward or back."""
+    if not members:
+        return None
     passages = [passage for passage in traffic(module, task)[0] if passage.layer in members]
     called: dict[str, list[tuple[str, Any]]] = {"forward": [], "backward": []}
 

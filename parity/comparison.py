@@ -185,7 +185,8 @@ def _judged(setting: Setting, result: Tensors, given: References) -> list[Tensor
     for place in [*own, *(place for place in result if place not in own)]:
         if place not in result:
             returned = place[1].startswith("gradient of input")
-            told = "NumPy's backward returns none" if returned else "only torch has it"
+            none = f'NumPy\'s backward returns none (meant? expect={{"{place[1]}": "absent"}})'
+            told = none if returned else "only torch has it"
             checks.append(fault(setting.name, *place, told))
         elif place in own:
             values = result[place], own[place], given.exact[place]
