@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from parity.comparison import Comparison
-from parity.localisation import Passage, copied, members_of, traffic
+from parity.localisation import Passage, copied, members_of, probes, traffic
 from parity.numpy_runs import ARRAY, fresh, other, run_numpy
 from parity.protocol import Network, ParityError, arrays_of, set_mode
 from parity.runs import Setting, Task, Tensors, run_forward, with_upstream
@@ -42,6 +42,7 @@ def explain(setting: Setting, comparison: Comparison) -> Finding | None:
         _intruder(*fresh(), task)
         or _misplaced(*fresh(), task)
         or _mode(fresh()[0], train)
+        or _block(setting)
         or _calls(module, *fresh(), task)
         or _single(comparison)
         or _carried_over(module, fresh()[0], task)
@@ -127,6 +128,15 @@ def _mode(network: Any, train: bool) -> Finding | None:
     return method, f"{method}, after which the NumPy network is still in {now} mode"
 
 
+def _block(setting: Setting) -> Finding | None:
+    """Find a module made of layers that is wrong by itself, the innermost and first."""
+    wrong = [probe for probe in probes(setting, blocks=True) if probe.comparison.wrong]
+    for probe in wrong:
+        if not any(other.layer.startswith(f"{probe.layer}.") for other in wrong):
+            return probe.layer, str(probe)
+    return None
+
+
 def _calls(
     module: nn.Module, network: Any, members: Mapping[str, Any], task: Task
 ) -> Finding | None:
@@ -160,6 +170,8 @@ def _calls(
             if names[position : position + 1] == [name]:
                 continue
             if name in names:
+                if _given_alike(passage, calls[names.index(name)][1], direction):
+                    continue  # branches may be taken in any order
                 instead = names[position] if position < len(names) else "nothing"
                 told = f"{name}, in whose place the NumPy network's {direction} calls {instead}"
                 return name, told
@@ -173,12 +185,17 @@ def _done_elsewhere(wanted: list[Passage], calls: list[tuple[str, Any]], directi
     """Return whether the next layer is given what torch gives it, though one before is missing."""
     if not wanted or not calls or wanted[0].layer != calls[0][0]:
         return False
-    given = named(wanted[0].call if direction == "forward" else wanted[0].upstream, np.ndarray)
-    ours = named(calls[0][1], ARRAY)
+    return _given_alike(wanted[0], calls[0][1], direction)
+
+
+def _given_alike(passage: Passage, argument: Any, direction: str) -> bool:
+    """Return whether a layer is called with what torch gives it."""
+    given = named(passage.call if direction == "forward" else passage.upstream, np.ndarray)
+    ours = named(argument, ARRAY)
     theirs, mine = next(iter(given.values()), None), next(iter(ours.values()), None)
     if theirs is None or mine is None or mine.size != theirs.size:
         return False
-    if hasattr(calls[0][1], "shape") and mine.shape != theirs.shape:  # numpy_models: batch last
+    if hasattr(argument, "shape") and mine.shape != theirs.shape:  # numpy_models: batch last
         mine = mine.transpose(3, 1, 0, 2) if mine.ndim == 4 else mine.T
     close = mine.shape == theirs.shape and np.allclose(mine, theirs, rtol=1e-3, atol=1e-4)
     return bool(close)

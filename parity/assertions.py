@@ -200,10 +200,11 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
     if not comparison.wrong:
         return f"culprit: dtype, and nothing else: {comparison.failures[0].note}", [DTYPE]
     if setting.layer:
-        return _sentences([LayerProbe(setting.layer, kind_of_part(setting), comparison)])
+        probe = LayerProbe(setting.layer, kind_of_part(setting), comparison)
+        return f"culprit: {probe}", [probe.layer]
     if not any(setting.module.children()) and setting.task.torch_criterion is None:
         kind = type(setting.module).__name__
-        return f"culprit: {kind}, the only layer: {_evidence(comparison)}", [kind]
+        return f"culprit: {kind}, the only layer: {comparison.evidence}", [kind]
     alone, reason = comparison.alone, None
     try:
         alone = alone or probes(setting)
@@ -211,14 +212,10 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
         reason = error
     guilty = _guilty(alone, comparison)
     if guilty:
-        return _sentences(guilty)
+        return "\n".join(f"culprit: {probe}" for probe in guilty), [p.layer for p in guilty]
     found = explain(setting, comparison)
     if found:
         return f"culprit: {found[1]}", [found[0]]
-    if blocks := _guilty(probes(setting, blocks=True), comparison):
-        names = [probe.layer for probe in blocks]
-        inner = [p for p in blocks if not any(n.startswith(f"{p.layer}.") for n in names)]
-        return _sentences(inner)
     if reason:
         return f"culprit: unknown, because {reason}", []
     ran = list(dict.fromkeys(probe.layer for probe in alone if not probe.comparison.wrong))
@@ -227,15 +224,12 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
         "culprit: none of the layers that were run alone, each is right on its own "
         f"({', '.join(ran)}); look at their order and at what lies between them, such as a sum, "
         "a mask, or a flatten that orders its elements otherwise"
-        + (f", and at what could not be judged alone ({', '.join(rest)}): pass layers=" if rest else "")
+        + (
+            f", and at what could not be judged alone ({', '.join(rest)}): pass layers="
+            if rest
+            else ""
+        )
     ), []
-
-
-def _sentences(guilty: list[LayerProbe]) -> tuple[str, list[str]]:
-    lines = [
-        f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p.comparison)}" for p in guilty
-    ]
-    return "\n".join(lines), [p.layer for p in guilty]
 
 
 def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]:
@@ -260,10 +254,3 @@ def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]
 def _outputs(comparison: Comparison, failed: bool) -> bool:
     """Return whether any output fails, or agrees."""
     return any(c.failed is failed for c in comparison.checks if c.tensor.startswith("output"))
-
-
-def _evidence(comparison: Comparison) -> str:
-    """Return the first wrong tensor; what comes after an output may merely inherit its error."""
-    failures = comparison.wrong
-    first = failures[0].tensor.startswith("output")
-    return str(failures[0] if first else max(failures, key=lambda check: check.share))

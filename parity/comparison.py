@@ -91,6 +91,13 @@ class Comparison:
         """The check that uses most of its budget; a failure if there is one."""
         return max(self.checks, key=lambda check: (not check.passed, check.share))
 
+    @property
+    def evidence(self) -> TensorCheck:
+        """The first wrong output, after which all may inherit its error, or else the worst."""
+        first, failures = self.wrong[0], self.wrong
+        output = first.tensor.startswith("output")
+        return first if output else max(failures, key=lambda check: check.share)
+
     def __str__(self) -> str:
         mode = "training" if self.train else "evaluation"
         head = f"{self.network} in {self.dtype}, {mode} mode"
@@ -126,6 +133,9 @@ class LayerProbe:
     layer: str
     kind: str
     comparison: Comparison
+
+    def __str__(self) -> str:
+        return f"{self.layer} ({self.kind}), wrong by itself: {self.comparison.evidence}"
 
 
 def hold(setting: Setting) -> Comparison:

@@ -76,6 +76,8 @@ def parts(setting: Setting, blocks: bool = False) -> Iterator[Setting]:
     task, members = setting.task, dict[str, Any]()
     with suppress(ParityError) if task.torch_criterion is not None else nullcontext():
         members = members_of(setting.module, setting.network, setting.layers, blocks)
+    if blocks and not members:
+        return
     passages, output = traffic(setting.module, task, members if blocks else ())
     for passage in passages:
         layer = passage.layer
@@ -183,9 +185,7 @@ def _accepted(network: Any, call: Call) -> Call | None:
     return call
 
 
-def traffic(
-    module: nn.Module, task: Task, names: Iterable[str] = ()
-) -> tuple[list[Passage], Any]:
+def traffic(module: nn.Module, task: Task, names: Iterable[str] = ()) -> tuple[list[Passage], Any]:
     """Return each call of a layer, or of the modules named, in a torch run, and its output."""
     module = copy.deepcopy(module)
     passages: list[Passage] = []
