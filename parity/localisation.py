@@ -76,8 +76,6 @@ def parts(setting: Setting, blocks: bool = False) -> Iterator[Setting]:
     task, members = setting.task, dict[str, Any]()
     with suppress(ParityError) if task.torch_criterion is not None else nullcontext():
         members = members_of(setting.module, setting.network, setting.layers, blocks)
-    if blocks and not members:
-        return
     passages, output = traffic(setting.module, task, members if blocks else ())
     for passage in passages:
         layer = passage.layer
