@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from parity.comparison import Comparison
+from parity.comparison import Comparison, hold
 from parity.localisation import Passage, copied, members_of, probes, traffic
 from parity.numpy_runs import ARRAY, fresh, other, run_numpy
 from parity.protocol import Network, ParityError, arrays_of, set_mode
@@ -39,6 +39,7 @@ def explain(setting: Setting, comparison: Comparison) -> Finding | None:
         plain = Task(task.inputs, train=train, seed=task.seed, forward_only=task.forward_only)
         task = with_upstream(module, replace(plain, dtype=task.dtype))
     searches: list[Callable[[], Finding | None]] = [
+        lambda: _inside(setting),
         lambda: _intruder(*fresh(), task),
         lambda: _misplaced(*fresh(), task),
         lambda: _mode(fresh()[0], train),
@@ -51,6 +52,39 @@ def explain(setting: Setting, comparison: Comparison) -> Finding | None:
         with suppress(ParityError):  # where torch's side cannot be watched
             if found := search():
                 return found
+    return None
+
+
+class _Shown(nn.Module):
+    """A module that returns what its layers return, by their names."""
+
+    def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
+        super().__init__()
+        self.module, self.names = module, names
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        given = dict[str, Any]()
+        with ExitStack() as stack:
+            for name in self.names:
+                layer = self.module.get_submodule(name)
+                hook = layer.register_forward_hook(lambda _, x, y, n=name: given.update({n: y}))
+                stack.callback(hook.remove)
+            self.module(*args, **kwargs)
+        return given
+
+
+def _inside(setting: Setting) -> Finding | None:
+    """Find the first layer whose output is wrong inside of a model that can show it."""
+    if not hasattr(setting.network, "opened"):
+        return None
+    network = setting.network.opened([name for name, _ in setting.module.named_modules() if name])
+    if not network.shown:
+        return None
+    shown = _Shown(setting.module, network.shown)
+    for check in hold(replace(setting, module=shown, network=network)).failures:
+        if not check.note:
+            layer = check.tensor.removeprefix("output").strip("[]") or next(iter(network.shown))
+            return layer, f"{layer}, whose output is the first to be wrong: {check}"
     return None
 
 
@@ -244,9 +278,9 @@ def _same(one: Tensors, two: Tensors) -> bool:
 
 
 def _single(comparison: Comparison) -> Finding | None:
-    """Where all that is wrong is in one place, name the place."""
+    """Where all that is wrong is in one place of several, name the place."""
     first = comparison.failures[0]
-    if len({check.layer for check in comparison.failures}) > 1:
+    if len({check.layer for check in comparison.failures}) > 1 or len(comparison.checks) == 1:
         return None
     place = first.layer or first.tensor
     if place == "gradient of input":
