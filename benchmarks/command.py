@@ -30,11 +30,7 @@ def parser(
 ) -> argparse.ArgumentParser:
     """Return a parser with the options of every benchmark, and of those that it has a default for.
 
-    Args:
-        name: of the module.
-        description: the module's; its first line is shown.
-        rounds: the default number of interleaved rounds.
-        seconds: the default length of one measurement.
+    Of the module's description the first line is shown.
     """
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}", description=(description or "").partition("\n")[0]
@@ -99,11 +95,7 @@ def measurement(
 ) -> Iterator[Content]:
     """Give the results of a benchmark to be filled in; then print their tables and write them.
 
-    Args:
-        name: of the benchmark.
-        options: of its command line.
-        packages: whose versions the numbers depend on.
-        settings: what else they depend on.
+    The numbers depend on the packages' versions and on the settings.
 
     Raises:
         BenchmarkError: before the block, if the file cannot be written.

@@ -66,11 +66,6 @@ class Implementation:
 class Worker:
     """A process that holds one implementation and answers calls; a context manager.
 
-    Args:
-        implementation: what to run.
-        threads: threads, or processes, it may use.
-        arguments: of the target's class, JSON values.
-
     Raises:
         BenchmarkError: if it cannot start, a call fails in it, or it dies.
     """
@@ -141,12 +136,7 @@ def start_workers(
 ) -> dict[str, Worker]:
     """Start a worker per implementation, by name; they end with the stack.
 
-    Args:
-        stack: closes them.
-        implementations: which.
-        threads: threads, or processes, of each.
-        absent: takes the reasons of the optional ones that did not start.
-        arguments: of the tasks.
+    The reasons of the optional ones that did not start go to `absent`.
     """
     workers = {}
     for one in implementations:

@@ -13,7 +13,8 @@ from benchmarks.cases import CASES
 from benchmarks.task import SEED, make_data
 from parity import cuda
 from parity.comparison import Comparison
-from parity.runs import Task, clone, run_torch
+from parity.runs import clone, run_torch
+from parity.task import Task
 
 
 def compare(network: str, precision: str, device: str) -> Comparison:

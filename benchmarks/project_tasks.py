@@ -35,15 +35,7 @@ def compose(backend: str, threads: int, *settings: str) -> Config:
 
 
 class ProjectStep(StepTask):
-    """Steps of a backend, which counts right answers, too, and always draws the shared masks.
-
-    Args:
-        threads: threads, or processes, to use.
-        network: a name of `benchmarks.cases.CASES`.
-        backend: "numpy" or "torch".
-        settings: of the backend, as key=value.
-        others: as `StepTask`.
-    """
+    """Steps of a backend, which counts right answers, too, and always draws the shared masks."""
 
     def __init__(
         self,
@@ -58,7 +50,6 @@ class ProjectStep(StepTask):
         self._first = self.seconds("step", 1)
 
     def place(self) -> None:
-        """Make configuration, data set and plan."""
         settings = [f"model={self.network}", "optimizer=adam", f"optimizer.lr={self.rate}"]
         settings += [f"trainer.batch_size={self.batch}", "device=cpu", *self._settings]
         self._config = compose(self._side, self.threads, *settings)
@@ -68,7 +59,6 @@ class ProjectStep(StepTask):
         self._plan = EpochPlan(self.order[: edges[-1]], edges, None, first_step=0)
 
     def start(self, nudge: int) -> None:
-        """Open the backend anew."""
         self._backend = open_backend(self._config, self.ranks)
         self._backend.place(self._dataset)
         start = {f"model.{name}": array for name, array in self.start_weights(nudge).items()}
@@ -77,7 +67,6 @@ class ProjectStep(StepTask):
         self._seen = 0.0
 
     def step(self, start: int, stop: int) -> None:
-        """Take the plan's step that has these images."""
         self._backend.train(start // self.batch, stop // self.batch)
 
     def loss(self, result: None) -> float:
@@ -86,7 +75,6 @@ class ProjectStep(StepTask):
         return (self._seen - before) / self.batch
 
     def test_logits(self, images: int) -> NDArray[np.float32]:
-        """Return the first test images' logits."""
         return self._backend.evaluate()[:images]
 
     def describe(self) -> dict[str, Any]:
@@ -95,17 +83,7 @@ class ProjectStep(StepTask):
 
 
 class ProjectEpoch(EpochTask):
-    """Epochs of a recipe: images resized once, order and flips drawn anew for each.
-
-    Args:
-        threads: threads, or processes, to use.
-        images: how many training images an epoch has.
-        backend: "torch" or "numpy".
-        recipe: the experiment.
-        device: "cpu" or "cuda".
-        settings: of the backend, as key=value.
-        ranks: the processes that share it.
-    """
+    """Epochs of a recipe: images resized once, order and flips drawn anew for each."""
 
     def __init__(
         self,
@@ -123,7 +101,6 @@ class ProjectEpoch(EpochTask):
         super().__init__(threads, images, device, ranks)
 
     def prepare(self) -> None:
-        """Resize the images, and let the backend take them over."""
         self._backend = open_backend(self._config, self.ranks)
         images = resize_bilinear(self.images, self._config.model.image_size)
         few = images[:10], self.labels[:10]
@@ -132,7 +109,6 @@ class ProjectEpoch(EpochTask):
         self._epochs = 0
 
     def warm_up(self) -> None:
-        """Take the first steps of an epoch, and its last, shorter one several times."""
         plan = plan_epoch(self._config, len(self.labels), self._epochs)
         self._backend.begin_epoch(plan, Totals())
         self._backend.train(0, min(WARM_UP, plan.steps))
@@ -141,7 +117,6 @@ class ProjectEpoch(EpochTask):
         self._backend.totals()
 
     def epoch(self) -> float:
-        """Train on all images; return the mean loss."""
         plan = plan_epoch(self._config, len(self.labels), self._epochs)
         self._epochs += 1
         backend = self._backend
@@ -159,13 +134,11 @@ class NumpyConvolution(ConvolutionTask):
     """A layer of numpy_models alone, its public arrays batch first."""
 
     def place(self) -> None:
-        """Build the layer."""
         padding = self.kernel // 2
         self._layer = Conv2d(self.channels, self.channels, self.kernel, padding=padding)
         self._layer.load_state_dict({"weight": self.weight, "bias": self.bias})
 
     def results(self) -> list[NDArray[np.float32]]:
-        """Return the output and the gradients."""
         y = self._layer(self.x)
         dx = self._layer.backward(self.dy)
         assert dx is not None

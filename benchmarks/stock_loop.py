@@ -51,7 +51,6 @@ class StockLoop(EpochTask):
         super().__init__(threads, images, device)
 
     def prepare(self) -> None:
-        """Build network, optimizer and schedule."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(SEED)
         self._net = torch_models.build(NETWORK)
@@ -64,11 +63,9 @@ class StockLoop(EpochTask):
         self._loader = self._load(len(self.labels))
 
     def warm_up(self) -> None:
-        """Train on the images of a few batches."""
         self._train(self._load(min(WARM_UP * BATCH + len(self.labels) % BATCH, len(self.labels))))
 
     def epoch(self) -> float:
-        """Train on all images; return the mean loss."""
         return self._train(self._loader)
 
     def _train(self, loader: DataLoader) -> float:

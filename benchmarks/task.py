@@ -35,11 +35,6 @@ WARM_UP = 5
 def make_data(size: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return synthetic images that can be learnt: a coarse pattern per class, under noise.
 
-    Args:
-        size: height and width of an image.
-        count: how many.
-        seed: equal seeds give equal data.
-
     Returns:
         Images uint8 (count, size, size) and labels int64 (count,), 0 to 9.
     """
@@ -55,12 +50,7 @@ def make_data(size: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDAr
 
 
 class Task(ABC):
-    """Something to time, in one or more kinds of run.
-
-    Args:
-        threads: threads, or processes, to use.
-        ranks: the processes that share it.
-    """
+    """Something to time, in one or more kinds of run, on threads or on ranks (processes)."""
 
     def __init__(self, threads: int, ranks: Ranks = ALONE) -> None:
         self.threads, self.ranks = threads, ranks
@@ -199,14 +189,7 @@ class StepTask(Task):
 
 
 class EpochTask(Task):
-    """Kind "epoch"; after it, `mean_loss` is that of the last epoch.
-
-    Args:
-        threads: threads, or processes, to use.
-        images: how many training images an epoch has.
-        device: "cpu" or "cuda".
-        ranks: the processes that share it.
-    """
+    """Kind "epoch", of so many training images; after it, `mean_loss` is that of the last epoch."""
 
     def __init__(self, threads: int, images: int, device: str, ranks: Ranks = ALONE) -> None:
         super().__init__(threads, ranks)
@@ -246,15 +229,7 @@ class EpochTask(Task):
 
 
 class ConvolutionTask(Task):
-    """A convolution forward and backward, kind "run", with equal channels in and out.
-
-    Args:
-        threads: threads to use.
-        channels: in and out.
-        size: height and width of the images, in and out.
-        kernel: its height and width.
-        batch: images.
-    """
+    """A convolution forward and backward, kind "run", with equal channels and sizes in and out."""
 
     def __init__(self, threads: int, channels: int, size: int, kernel: int, batch: int) -> None:
         super().__init__(threads)

@@ -19,7 +19,6 @@ class TorchStep(StepTask):
     """A network of torch_models with the data resident as tensors."""
 
     def place(self) -> None:
-        """Hold everything as tensors."""
         torch.set_num_threads(self.threads)
         self._images = torch.from_numpy(self.train_images).unsqueeze(1)
         self._labels = torch.from_numpy(self.train_labels)
@@ -28,7 +27,6 @@ class TorchStep(StepTask):
         self._pixels = float(self.scale), float(self.shift)
 
     def start(self, nudge: int) -> None:
-        """Build network and optimizer anew."""
         self._net = torch_models.build(self.network)
         start = self.start_weights(nudge)
         with torch.no_grad():
@@ -38,7 +36,6 @@ class TorchStep(StepTask):
         self._optimizer = torch_models.Adam(self._net.parameters(), self.rate, fused=True)
 
     def step(self, start: int, stop: int) -> Tensor:
-        """Take a training step; return its loss."""
         indices = self._order[start:stop]
         images = self._input(self._images[indices])
         loss = F.cross_entropy(self._net(images), self._labels[indices])
@@ -48,7 +45,6 @@ class TorchStep(StepTask):
         return loss.detach()
 
     def share_masks(self, step: int | None) -> None:
-        """Set every dropout module's `draw`."""
         draw = None if step is None else partial(_uniforms, stream(SEED, "dropout", step))
         for module in self._net.modules():
             if isinstance(module, torch_models.Dropout):
@@ -56,14 +52,12 @@ class TorchStep(StepTask):
 
     @torch.inference_mode()
     def test_logits(self, images: int) -> Tensor:
-        """Return the first test images' logits."""
         self._net.eval()
         parts = [self._net(self._input(self._test[s])) for s in self.test_slices(images)]
         self._net.train()
         return torch.cat(parts)
 
     def describe(self) -> dict[str, Any]:
-        """Return what torch says of itself besides."""
         return super().describe() | {
             "torch_threads": torch.get_num_threads(),
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
@@ -84,7 +78,6 @@ class TorchConvolution(ConvolutionTask):
     """torch.nn.Conv2d alone."""
 
     def place(self) -> None:
-        """Build the layer."""
         torch.set_num_threads(self.threads)
         self._layer = nn.Conv2d(self.channels, self.channels, self.kernel, padding=self.kernel // 2)
         weight, bias, self._x, self._dy = map(
@@ -94,7 +87,6 @@ class TorchConvolution(ConvolutionTask):
         self._x.requires_grad_()
 
     def results(self) -> list[Tensor]:
-        """Return the output and the gradients."""
         y = self._layer(self._x)
         inputs = [self._x, *self._layer.parameters()]
         return [y.detach(), *torch.autograd.grad(y, inputs, self._dy)]

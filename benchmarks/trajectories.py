@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import command, kernel_sets
 from parity import kernels
 from parity.faults import matrix
+from parity.faults.recall import Recall
 from parity.networks import batches, network_cases, optimizer_of, pair, recipe
 from parity.trajectory import follow
 
@@ -62,7 +63,8 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
             shares[str(case)] = max(share, shares.get(str(case), 0.0))
             if not found.passed:
                 alarms.append(f"{case}, {dtype}, seed {seed}: {found.failures[0]}")
-    kills = [matrix.kill(fault) for fault in (matrix.faults() if job["faults"] else [])]
+    recall = Recall()
+    kills = [matrix.kill(fault, recall) for fault in (matrix.faults() if job["faults"] else [])]
     return {
         "shares": shares,
         "alarms": alarms,

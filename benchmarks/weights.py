@@ -60,7 +60,7 @@ def table() -> str:
         both, runs = meta["test_accuracy"], meta["runs"]
         count, std = len(runs["seeds"]), runs["std"]["numpy"]
         spread = "" if std is None else f" ± {std * 100:.2f}"
-        own = " / ".join(dict.fromkeys(f"{both[backend]:.2%}" for backend in BACKENDS))
+        own = " / ".join(dict.fromkeys(f"{both[backend] * 100:.2f} %" for backend in BACKENDS))
         lines.append(
             f"| `{name}` | {own} | {runs['mean']['numpy'] * 100:.2f}{spread} % (n = {count}) "
             f"| {meta['epochs']} | {meta['minutes']} |"
@@ -74,7 +74,7 @@ def package(runs: list[records.Record]) -> None:
     first = runs[0]
     for run in runs:
         if run.status != "finished" or run.dataset != "mnist" or run.setting("data.validation"):
-            raise BenchmarkError(f"{run.directory} is no finished run on all of MNIST")
+            raise BenchmarkError(f"{run.directory} is not a finished run on all of MNIST")
         if records.differences(records.flatten(first.config), run.config):
             raise BenchmarkError(f"{run.directory} has other settings than {first.directory}")
     weights = find(str(first.directory))
@@ -94,9 +94,7 @@ def package(runs: list[records.Record]) -> None:
         "command": f"python train.py experiment={first.experiment} seed={first.seed}",
         "seed": first.seed,
         "epochs": first.summary["epochs"],
-        "augmentation": {
-            key: first.setting(f"data.{key}") for key in ("flip", "shift", "rotation")
-        },
+        "augmentation": {key: first.setting(f"data.{key}") for key in AUGMENTATION},
         "minutes": round(first.summary["seconds"] / 60, 1),
         "processor": f"{first.summary['processor']} ({first.summary['threads']} threads)",
         "test_accuracy": {backend: found[0] for backend, found in accuracies.items()},

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     add("weights", help="a network's name, a run's folder or a .safetensors file")
     add_backend(made, "numpy")
     add("--data", choices=("mnist", "digits"), default="mnist", help="(default: %(default)s)")
-    add("--errors", type=_natural, default=10, metavar="N", help="how many errors are listed")
+    add("--errors", type=_natural, default=10, metavar="N", help="number of errors to list")
     add("--pictures", type=Path, metavar="FOLDER", help="draw matrix and errors in this folder")
     add("--json", action="store_true", help="print one JSON object")
     return made

@@ -22,7 +22,7 @@ from training.errors import ConfigError
 from training.storage.files import write_atomically
 from training.storage.weights import read_weights, serialize
 
-#: Images on which an exported file is held against both twins.
+#: Images on which an exported file is compared with both twins.
 IMAGES = 32
 
 

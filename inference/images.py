@@ -68,7 +68,7 @@ def read(place: str) -> NDArray[np.float32]:
         kinds = ", ".join(FORMATS)
         raise ConfigError(f"it is not an image of a kind that is read ({kinds})") from None
     except Image.DecompressionBombError:  # raised by Pillow, and below
-        told = f"it has more than the {MAX_PIXELS:,} pixels that are read: scale it down"
+        told = f"it has more than {MAX_PIXELS:,} pixels: scale it down"
         raise ConfigError(told) from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         reason = "".join(filter(str.isprintable, str(error)))[:100] or type(error).__name__
@@ -87,7 +87,7 @@ def _bytes(place: str) -> bytes:
     except OSError as error:
         raise ConfigError(f"it cannot be read ({error.strerror})") from error
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"it has more than the {MAX_BYTES:,} bytes that are read")
+        raise ConfigError(f"it has more than the limit of {MAX_BYTES:,} bytes")
     return data
 
 

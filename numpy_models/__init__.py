@@ -1,4 +1,4 @@
-"""Pure-NumPy layers with hand-written backward passes, and the five networks built of them."""
+"""Pure-NumPy layers with hand-written backward passes, and the five networks built from them."""
 
 from numpy_models.activations import Flatten, ReLU, SiLU, Tanh
 from numpy_models.avgpool import AvgPool2d

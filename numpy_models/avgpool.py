@@ -1,7 +1,7 @@
 """Average pooling, with torch's rules for ceil_mode and padding.
 
-y is the sum of a window's elements over their number k. Each of them moves y by 1/k of what it
-moves itself, so dL/dx gives dy/k to every element of a window, added up where windows overlap.
+y is the sum of a window's elements divided by their number k. Each element contributes 1/k of its
+value, so dL/dx gives dy/k to every element of a window, added up where windows overlap.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class AvgPool2d(Pool2d):
         return self._unframed(frame, shape)
 
     def _divisor(self, shape: Shape, dtype: np.dtype) -> Array:
-        """How many elements each window counts: (OH, 1, OW, 1)."""
+        """Return how many elements each window counts: (OH, 1, OW, 1)."""
         rows = self._counted(0, shape[0])
         columns = self._counted(1, shape[2])
         return (rows[:, None] * columns).astype(dtype)[:, None, :, None]

@@ -1,16 +1,16 @@
 """Batch normalisation of images, per channel (Ioffe & Szegedy 2015).
 
-Over the n values of a channel, all samples and places, with s = 1 / sqrt(var + eps):
+Over the n values of a channel, all samples and positions, with s = 1 / sqrt(var + eps):
 
     mean = Σ x / n,   var = Σ (x - mean)² / n,   z = (x - mean) · s,   y = γ z + β.
 
-γ and β enter linearly: dL/dγ = Σ dy · z and dL/dβ = Σ dy. An x moves y by itself, through the mean
-and through the variance; with dz = γ dy and the derivatives -1/n of z·(1/s) by the mean and
--s² (x - mean)/n of s by x,
+γ and β enter linearly: dL/dγ = Σ dy · z and dL/dβ = Σ dy. x affects y directly, through the mean
+and through the variance. With dz = γ dy and the derivatives d mean / dx = 1/n and
+ds / dx = -s³ (x - mean) / n,
 
     dL/dx = s · (dz - Σ dz / n - z · Σ (dz · z) / n) = γ s · (dy - dL/dβ / n - z · dL/dγ / n).
 
-In evaluation mean and variance are constants, and only dL/dx = γ s · dy is left.
+In evaluation mode, mean and variance are constants, and dL/dx = γ s · dy.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ class BatchNorm2d(Layer):
 
     Training normalises with the batch's mean and *biased* variance over (N, H, W) and moves the
     running statistics towards the batch's mean and *unbiased* variance; evaluation uses the
-    running statistics. Where a batch is spread over several processes, a subclass overrides
-    ``gather``: see :class:`numpy_models.SyncBatchNorm2d`.
+    running statistics. For a batch spread over several processes, a subclass overrides ``gather``:
+    see :class:`numpy_models.SyncBatchNorm2d`.
 
     Args:
         num_features: channels C.
         eps: added to the variance.
         momentum: weight of the new batch in the running statistics (a report's "decay" of 0.9 is
             momentum 0.1); None for a plain average over all batches.
-        affine: whether there are a weight and a bias.
+        affine: whether the layer has a weight and a bias.
         track_running_stats: without them, evaluation uses batch statistics too.
 
     Parameters: ``weight`` (C,), ``bias`` (C,). Buffers: ``running_mean`` (C,), ``running_var``
     (C,), ``num_batches_tracked`` int64 ().
 
     Raises:
-        ValueError: for another number of channels, or for one value per channel in training.
+        ValueError: for an input without C channels, or for one value per channel in training.
     """
 
     mixes_samples = True
@@ -90,7 +90,7 @@ class BatchNorm2d(Layer):
         return shape
 
     def gather(self, part: Array) -> list[Array]:
-        """Return the ``part`` of everybody who holds a part of the batch: here there is one."""
+        """Return the ``part`` of every process that holds part of the batch: here, of one."""
         return [part]
 
     def forward_batch_last(self, x: Array) -> Array:
@@ -105,7 +105,7 @@ class BatchNorm2d(Layer):
         scale = per_channel(1 / np.sqrt(variance + self.eps), x.dtype)
         normalised = x - per_channel(mean, x.dtype)
         normalised *= scale
-        # The count says over how many values the statistics were taken; None: constants.
+        # The number of values that the statistics were taken over; None: they are constants.
         self._saved = normalised, scale, count
         if not self._parameters:
             return normalised
@@ -120,7 +120,7 @@ class BatchNorm2d(Layer):
             self._gradients["weight"][...] = d_weight
             self._gradients["bias"][...] = d_bias
             scale = scale * per_channel(self._parameters["weight"])
-        if count is not None:  # everybody's turn, whether or not this one needs the result
+        if count is not None:  # all processes take part, whether or not this one needs it
             d_bias, d_weight = np.sum(self.gather(np.stack([d_bias, d_weight])), axis=0)
         if not input_gradient:
             return None
@@ -133,7 +133,7 @@ class BatchNorm2d(Layer):
         return dx
 
     def _batch_moments(self, x: Array) -> Moments:
-        """Moments of the whole batch, everybody's parts merged in their fixed order."""
+        """Return the moments of the whole batch: all parts, merged in their fixed order."""
         height, channels, width, n = x.shape
         count = height * width * n
         mean = _sum_per_channel(x) / count
@@ -158,7 +158,7 @@ class BatchNorm2d(Layer):
 
 
 def per_channel(values: Array, dtype: np.dtype | None = None) -> Array:
-    """Return (C,) as (C, 1, 1), which meets images (H, C, W, N)."""
+    """Return (C,) as (C, 1, 1), which broadcasts over images (H, C, W, N)."""
     return values.astype(dtype or values.dtype, copy=False)[:, None, None]
 
 
@@ -168,7 +168,7 @@ def _sum_per_channel(x: Array) -> Array:
 
 
 def _merged(parts: list[Moments]) -> Moments:
-    """Moments of several samples together (Chan, Golub & LeVeque 1979)."""
+    """Return the moments of several samples together (Chan, Golub & LeVeque 1979)."""
     count, mean, squares = parts[0]
     for other_count, other_mean, other_squares in parts[1:]:
         total, step = count + other_count, other_mean - mean

@@ -1,8 +1,8 @@
-"""Choosing array elements through their bits.
+"""Selecting array elements through their bits.
 
 NumPy's masked copies (``where=``, boolean indexing) take some twenty times as long as a plain
-pass over the array, and multiplying a float by 0 turns infinities and NaN into NaN. Seen as an
-integer, every number there is times True is itself, and times False is +0.
+pass over the array, and multiplying a float by 0 turns infinities and NaN into NaN. Viewed as an
+integer, any number times True is itself, and times False is +0.
 """
 
 from __future__ import annotations

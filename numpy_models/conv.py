@@ -1,18 +1,19 @@
 """Two-dimensional convolution (cross-correlation, as in torch).
 
-With x padded by p zeros and moved by stride s, per sample and for every filter f and place (r, c),
+With x padded by p zeros and stride s, per sample, filter f and output position (r, c),
 
     y[f, r, c] = b[f] + Σ_{ch,i,j} w[f, ch, i, j] · x[ch, r·s + i, c·s + j].
 
-Each product w · x appears once, so the chain rule gives each of its factors the other one times dy:
+Each product w · x contributes to one output, so each factor's gradient is the other factor times
+that output's dy:
 
     dL/dw[f, ch, i, j]       = Σ_{r,c}   dy[f, r, c] · x[ch, r·s + i, c·s + j],
     dL/dx[ch, r·s + i, c·s + j] += Σ_f   w[f, ch, i, j] · dy[f, r, c]   for all i, j, r, c,
     dL/db[f]                 = Σ_{r,c}   dy[f, r, c],
 
-summed over the batch too where the left side has no sample. For one kernel offset (i, j) each line
-is a single matrix product over all places: that is the general path below. With stride 1,
-:mod:`numpy_models.row_windows` takes a kernel's whole row, or all its rows, at once.
+with the parameters' gradients summed over the batch as well. For one kernel offset (i, j), each
+line is a single matrix product over all positions: that is the general path below. With stride 1,
+:mod:`numpy_models.row_windows` processes a kernel's whole row, or all its rows, at once.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Conv2d(Layer):
     Parameters: ``weight`` (F, C, kh, kw), ``bias`` (F,).
 
     Raises:
-        ValueError: for sizes that are not positive, another number of channels than
-            ``in_channels``, or a geometry that would give an empty output.
+        ValueError: for sizes that are not positive, an input that does not have ``in_channels``
+            channels, or a geometry that would give an empty output.
     """
 
     def __init__(
@@ -85,9 +86,9 @@ class Conv2d(Layer):
         return (self.out_channels, *self.windows.output_size(height, width, "Conv2d"))
 
     def _by_row_windows(self) -> bool:
-        """Where the fast path is chosen; the general one goes kernel offset by kernel offset.
+        """Return whether the fast path applies; the general one loops over kernel offsets.
 
-        Row windows move by one, and each has rows of the image in it.
+        It needs stride 1, and windows that each contain a row of the image.
         """
         w = self.windows
         return w.stride == (1, 1) and w.padding[0] < w.kernel[0]

@@ -1,10 +1,10 @@
 """R2's 21-layer network: six 3x3 convolutions, dropout even on the logits.
 
 Assumptions where the report is silent: ``hidden`` is 50; the ReLU after the fourth convolution,
-missing from the pseudo-code, is there because the abstract counts seven; of the depth study's
-networks, 5 convolutions drop the sixth with its ReLU, and 4 drop the whole third block with its
-pooling (the study counts two poolings there), so that ``fc1`` takes 512 features. Dropout is the
-original kind, without rescaling in training; ``dropout="inverted"`` is torch's.
+missing from the pseudo-code, is included because the abstract counts seven; of the depth study's
+networks, that of 5 convolutions drops the sixth with its ReLU, and that of 4 drops the whole third
+block with its pooling (the study counts two poolings there), so ``fc1`` takes 512 features. Dropout
+is the original kind, without rescaling in training; ``dropout="inverted"`` is torch's.
 """
 
 from typing import Literal

@@ -1,6 +1,6 @@
-"""Dropout, in the inverted kind of today's libraries and the original kind of report R2.
+"""Dropout: the inverted kind of today's libraries, and the original kind of report R2.
 
-y = m · x, with a factor m per element that does not depend on x: so dL/dx = m · dy.
+y = m · x, with a factor m per element that does not depend on x, so dL/dx = m · dy.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Dropout(Layer):
     Args:
         p: probability of dropping an element, 0 <= p <= 1.
 
-    ``draw``, when set, replaces the layer's own generator: it is called with the public shape of
-    the activation, (N, ...), and returns that many uniforms in [0, 1). That is how two networks
-    share one mask.
+    ``draw``, if set, replaces the layer's own generator: it takes the public shape of the
+    activation, (N, ...), and returns uniforms in [0, 1) of that shape. This lets two networks share
+    one mask.
 
     Raises:
         ValueError: if ``p`` is not a probability, or ``kind`` is unknown.
@@ -46,7 +46,7 @@ class Dropout(Layer):
         return f'Dropout(p={self.p}, kind="{self.kind}")'
 
     def copy(self) -> Self:
-        """Return an independent layer that goes on with the same masks; ``draw`` is shared."""
+        """Return an independent layer that will draw the same masks; ``draw`` is shared."""
         twin = super().copy()
         twin._rng = copy.deepcopy(self._rng)
         return twin
@@ -55,7 +55,7 @@ class Dropout(Layer):
         """Return uniforms in [0, 1) for a batch of public shape ``shape``.
 
         Raises:
-            ValueError: if a custom ``draw`` returns another shape.
+            ValueError: if a custom ``draw`` returns a different shape.
         """
         if self.draw is None:
             return self._rng.random(shape, np.float32)

@@ -58,11 +58,11 @@ class Windows:
         span = length + 2 * padding - kernel
         size = (-(-span // stride) if self.ceil_mode else span // stride) + 1
         if self.ceil_mode and (size - 1) * stride >= length + padding:
-            size -= 1  # a last window that would begin in the right-hand padding does not count
+            size -= 1  # a last window that would begin in the padding at the end does not count
         return max(0, size)
 
     def offsets(self, image: Array, oh: int, ow: int) -> Iterator[tuple[int, int, Array]]:
-        """Give each kernel offset (i, j) with the view of ``image`` that the windows meet there.
+        """Yield each kernel offset (i, j) with the view of ``image`` that the windows see there.
 
         ``image`` is padded and batch last, (H, C, W, N); the views are (oh, C, ow, N).
         """
@@ -77,7 +77,7 @@ def require_image(shape: tuple[int, ...], layer: str) -> tuple[int, int, int]:
     """Return ``shape`` as (C, H, W).
 
     Raises:
-        ValueError: if it has another number of axes.
+        ValueError: if it does not have three axes.
     """
     if len(shape) != 3:
         raise ValueError(f"{layer} takes images (N, C, H, W), got a batch of samples {shape}")

@@ -1,24 +1,24 @@
-"""A layer: everything that goes forward and backward, from a single ReLU to a whole network.
+"""A layer: anything with a forward and a backward pass, from a single ReLU to a whole network.
 
-Let L be the loss, x a layer's input, y = f(x; w) its output and w its parameters. Going backward,
-the layer is handed dy = dL/dy and owes two things, both by the chain rule:
+Let L be the loss, x a layer's input, y = f(x; w) its output and w its parameters. The backward pass
+takes dy = dL/dy and computes two products, both by the chain rule:
 
-    dL/dx = (dy/dx)ᵀ · dy, which it returns, and which is the dy of the layer before it;
-    dL/dw = (dy/dw)ᵀ · dy, which it writes into its gradients.
+    dL/dx = (dy/dx)ᵀ · dy, which it returns: the dy of the layer before;
+    dL/dw = (dy/dw)ᵀ · dy, which it writes to the layer's gradients.
 
 Every file of this package derives these two products for one f, above the code that computes them.
 
-From outside, a layer speaks torch's language: batches (N, C, H, W) or (N, F), arrays under torch's
+Outside, a layer follows torch's conventions: batches (N, C, H, W) or (N, F), arrays under torch's
 names and in torch's layouts (OIHW convolution kernels, (out, in) matrices). Inside, the batch is
 the *last* axis, (H, C, W, N) or (F, N): a window of rows is then one contiguous block, and
-element-wise work runs along the batch. :class:`Layer` translates between the two, once, so a new
-layer defines only
+element-wise operations run along the batch. :class:`Layer` converts between the two, so a new layer
+defines only
 
 * ``forward_batch_last(x)``, which returns y and keeps in ``self._saved`` what backward will need;
 * ``backward_batch_last(dy, input_gradient)``, which *overwrites* the gradients and returns dL/dx;
 * ``output_shape``, unless y has x's shape; ``describe``, ``reset_parameters`` where they apply.
 
-Neither changes the array it is given: others may still need it.
+Neither pass modifies its argument, which others may still need.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from numpy_models.state import Array, Shape, State, joined
 
 
 class Layer(State):
-    """Base of layers and networks; ``layers`` are those inside, by name."""
+    """Base of layers and networks; ``layers`` holds the inner layers by name."""
 
     #: Whether, in training, one sample's output depends on the other samples of the batch.
     mixes_samples: ClassVar[bool] = False
@@ -83,10 +83,10 @@ class Layer(State):
         Infinities and NaN pass through silently, as in torch.
 
         Raises:
-            ValueError: if shape or dtype do not fit, naming the layer that refuses.
+            ValueError: if shape or dtype do not fit; the message names the layer.
         """
         x = np.asarray(x)
-        self.forget()  # before new memory is asked for: this batch then finds the last one's, warm
+        self.forget()  # first: new arrays then reuse the last batch's memory, still in the cache
         shapes = x.shape, (len(x), *self._checked_output_shape(x))
         with np.errstate(all="ignore"):
             y = batch_first(self.forward_batch_last(batch_last(x).copy())).copy()
@@ -98,7 +98,7 @@ class Layer(State):
         return self.forward(x)
 
     def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        """Return the gradient of the last ``forward``'s input, and compute all parameters'.
+        """Return the gradient of the last ``forward``'s input; compute the parameters' gradients.
 
         Gradients are overwritten, never added to; parameters stay as they are.
 
@@ -108,7 +108,7 @@ class Layer(State):
 
         Raises:
             RuntimeError: if there was no ``forward``.
-            ValueError: if ``dy`` has another shape than the output.
+            ValueError: if the shape of ``dy`` is not the output's.
         """
         if self._shapes is None:
             raise RuntimeError(
@@ -155,7 +155,7 @@ class Layer(State):
         return [("", self, self.output_shape(tuple(shape)))]
 
     def leaves(self) -> dict[str, Layer]:
-        """Return the layers that have none inside, by dotted name; a lone layer's name is empty."""
+        """Return the layers without inner layers, by dotted name; "" for a lone layer."""
         if not self.layers:
             return {"": self}
         return {

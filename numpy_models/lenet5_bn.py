@@ -1,9 +1,9 @@
 """R4's LeNet-5 with batch normalisation, 61,750 parameters and the running statistics.
 
-Order is convolution, pooling, batch norm, ReLU. Its decay of 0.9 is momentum 0.1 here. The
-report speaks of 32x32 inputs, but with its SAME padding only 28x28 gives the 120x1x1 that its
-first linear layer needs. Whether the running variance is unbiased is not stated: torch's rule
-(unbiased) is used. Its max-pool backward is ``ties="all"``; the default is torch's.
+The order is convolution, pooling, batch norm, ReLU. The report's decay of 0.9 is momentum 0.1 here.
+It speaks of 32x32 inputs, but with its SAME padding only 28x28 gives the 120x1x1 that its first
+linear layer needs. Whether the running variance is unbiased is not stated; torch's is. The report's
+max-pool gradient is ``ties="all"``; the default is torch's.
 """
 
 from numpy_models.activations import Flatten, ReLU

@@ -1,7 +1,7 @@
 """R0's LeNet-5: ReLU and max pooling, 61,706 parameters.
 
-Deviations: R0's max-pool backward gives tied maxima all the gradient; that is ``ties="all"``,
-while the default is torch's first maximum. Softmax is part of the loss.
+Deviations: R0 sends the full gradient to every tied maximum of a pooling window, which is
+``ties="all"``; the default is torch's first maximum. Softmax is part of the loss.
 """
 
 from numpy_models.activations import Flatten, ReLU

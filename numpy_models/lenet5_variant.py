@@ -1,9 +1,9 @@
 """R1's future work on its LeNet-5: ReLU or SiLU for tanh, batch norm, residual connections.
 
-The report names these and no more. Assumed: batch norm comes between a convolution and its
-activation; as no layer here keeps its shape, a residual connection needs a layer of its own, a 3x3
-convolution after each pooling's activation. Without options this is ``lenet5_tanh``, whose
-activations have other names.
+The report only names these. Assumed: batch norm comes between a convolution and its activation.
+Because no layer here keeps its input's shape, a residual connection needs a layer of its own, a 3x3
+convolution after each pooling's activation. Without options this is ``lenet5_tanh`` with different
+names for the activations.
 """
 
 from typing import Literal

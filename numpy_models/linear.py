@@ -43,7 +43,7 @@ class Linear(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         if shape != (self.in_features,):
             raise ValueError(
-                f"Linear expects {self.in_features} features a sample, got samples of shape "
+                f"Linear expects {self.in_features} features per sample, got samples of shape "
                 f"{shape}; put a Flatten before it or change in_features"
             )
         return (self.out_features,)

@@ -1,6 +1,6 @@
 """R0's baseline from an earlier exercise: one linear layer on the pixels, 7,850 parameters.
 
-Only its iterations and its accuracy are stated; a bias is assumed.
+The report states only its iterations and its accuracy; a bias is assumed.
 """
 
 from numpy_models.activations import Flatten

@@ -5,7 +5,7 @@ Cross-entropy, per sample, of logits z with p = softmax(z) and a target distribu
     L = -Σ_c q_c log p_c   with   log p_c = z_c - log Σ_k exp z_k,   so   dL/dz_c = p_c - q_c,
 
 because the q_c add up to 1. Squared error, per element: L = (y - t)², dL/dy = 2 (y - t). A mean
-divides both by how many there are.
+over n terms divides both by n.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class CrossEntropyLoss:
     """Mean over the batch of -sum_c q_c * log softmax(logits)_c, as ``torch.nn.CrossEntropyLoss``.
 
     q is the one-hot target smoothed to (1 - s) * onehot + s / classes with s = label_smoothing.
-    Computed through log-sum-exp per row, so that large logits do not overflow.
+    Computed with log-sum-exp per row, so that large logits do not overflow.
 
     Raises:
         ValueError: if ``label_smoothing`` is outside [0, 1].
@@ -35,7 +35,7 @@ class CrossEntropyLoss:
         """Return the loss of ``logits`` (N, classes) against class indices ``targets`` (N,).
 
         Raises:
-            ValueError: if the shapes do not match, or an index is no integer or out of range.
+            ValueError: if the shapes do not match, or an index is not an integer or out of range.
         """
         targets = np.asarray(targets)
         if logits.ndim != 2 or targets.shape != logits.shape[:1]:
@@ -83,14 +83,14 @@ class MSELoss:
         self._saved: Array | None = None
 
     def forward(self, predictions: Array, targets: Array) -> float:
-        """Return the loss of two arrays of one shape.
+        """Return the loss of two arrays of the same shape.
 
         Raises:
             ValueError: if the shapes differ.
         """
         if predictions.shape != np.shape(targets):
             raise ValueError(
-                "MSELoss takes predictions and targets of one shape, got "
+                "MSELoss takes predictions and targets of the same shape, got "
                 f"{predictions.shape} and {np.shape(targets)}"
             )
         difference = predictions - np.asarray(targets, predictions.dtype)

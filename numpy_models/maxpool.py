@@ -1,10 +1,10 @@
 """Max pooling, with torch's rules for ties, NaN, ceil_mode and padding.
 
 y is the largest element of each window. A small change of that element changes y by as much, a
-small change of any other does nothing: dL/dx sends each window's dy to its winner, and an element
-that wins several windows receives the sum. Only the winners' places need to be kept.
+small change of any other not at all: dL/dx sends each window's dy to its winner, and an element
+that wins several windows receives the sum. Only the positions of the winners need to be kept.
 
-At a tie no derivative exists, and somebody has to choose: torch takes the first maximum.
+At a tie the derivative does not exist, and one element has to be chosen: torch takes the first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MaxPool2d(Pool2d):
     Args:
         kernel_size, stride, padding: integer or (height, width) pair; stride defaults to the
             kernel size; padding (of -inf) is at most half the kernel.
-        ceil_mode: count a last window that begins inside the image but sticks out of it.
+        ceil_mode: count a last window that begins inside the image but extends beyond it.
         ties: ``"first"`` sends a window's gradient to its first maximum in row-major order
             (torch); ``"all"`` sends it, undivided, to every element equal to the maximum, as
             reports R0 and R4 do.
@@ -82,11 +82,11 @@ class MaxPool2d(Pool2d):
         return self._unframed(frame, shape)
 
     def _first_winner(self, views: list[tuple[int, int, Array]], y: Array) -> Array:
-        """Per window the number of the offset that receives the gradient under torch's rule."""
+        """Return, per window, the number of the offset that receives the gradient in torch."""
         (sh, sw), (ph, pw) = self.windows.stride, self.windows.padding
         kw = self.windows.kernel[1]
         oh, _, ow, _ = y.shape
-        # A window of nothing but -inf belongs to its first element inside the image.
+        # If a window is all -inf, its first element inside the image wins.
         top = np.maximum(0, ph - sh * np.arange(oh))[:, None, None, None]
         left = np.maximum(0, pw - sw * np.arange(ow))[None, None, :, None]
         winner = np.broadcast_to(top * kw + left, y.shape).astype(np.int32)

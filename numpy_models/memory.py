@@ -1,8 +1,8 @@
 """Memory that begins on a cache line.
 
-A processor fetches 64 bytes at a time, and NumPy's arrays begin at any multiple of 16. The widest
-vectors are 64 bytes, too: read from such an array, each one needs two fetches, and matrix products
-small enough to be multiplied from where they lie take up to half as long again.
+A processor fetches 64 bytes at a time, but NumPy's arrays begin at any multiple of 16. The widest
+vectors are 64 bytes, too: read from a misaligned array, each one needs two fetches, and matrix
+products small enough to be computed without packing take up to half as long again.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""A batch worked through in micro-batches, small enough that a layer finds in the cache what the
-layer before it left there.
+"""Training on a batch in micro-batches, so small that each layer finds its input in the cache.
 
 Losses are means over the batch. With n of N samples in a micro-batch,
 
     L = Σ n/N · L_n   and   dL/dw = Σ n/N · dL_n/dw,
 
-so the sum of the micro-batches' gradients, each with its dy scaled by n/N, is the whole batch's.
-It is always taken in the same order: the same batch gives the same bits.
+so the sum of the micro-batches' gradients, each with its dy scaled by n/N, is that of the whole
+batch. The order of summation is fixed: the same batch gives the same bits.
 """
 
 from __future__ import annotations
@@ -47,15 +46,15 @@ def loss_and_gradients(
     whole: int | None = None,
     size: int = SIZE,
 ) -> tuple[float, Array]:
-    """Return the mean loss of a batch and the outputs (N, ...); leave its gradients in ``net``.
+    """Return a batch's mean loss and outputs (N, ...); leave the gradients in ``net``.
 
     Args:
-        net: a network; where a layer in training mixes samples, it gets the batch in one piece.
+        net: a network; if a layer mixes samples in training, the batch is not split.
         criterion: the loss.
         x: the batch, (N, C, H, W) or (N, F).
         targets: one for each sample, as the loss takes them.
-        whole: where ``x`` is one process's part of a larger batch, how many samples that has:
-            loss and gradients are then the part's shares, which add up to the batch's.
+        whole: number of samples of the larger batch, if ``x`` is one process's part of it; loss
+            and gradients are then the part's shares, which add up to the batch's.
         size: samples in a micro-batch.
 
     Raises:
@@ -79,7 +78,7 @@ def loss_and_gradients(
 
 
 def outputs(net: Layer, x: Array, size: int = SIZE) -> Array:
-    """Return the outputs (N, ...) for ``x`` in evaluation mode, a micro-batch at a time."""
+    """Return the outputs (N, ...) for ``x`` in evaluation mode, computed in micro-batches."""
     was_training = net.training
     net.eval()
     try:
@@ -89,7 +88,7 @@ def outputs(net: Layer, x: Array, size: int = SIZE) -> Array:
 
 
 def _bounds(net: Layer, samples: int, size: int) -> list[slice]:
-    """Micro-batches that make up the batch, in order; a small rest goes to the last one."""
+    """Return the micro-batches in order; a small remainder joins the last one."""
     if any(leaf.mixes_samples and leaf.training for leaf in net.leaves().values()):
         size = samples
     edges = [0, *range(size, samples - (size + 1) // 2 + 1, size), samples]
@@ -98,7 +97,7 @@ def _bounds(net: Layer, samples: int, size: int) -> list[slice]:
 
 @contextmanager
 def _masks_of_the_whole_batch(net: Layer, shape: Shape) -> Iterator[None]:
-    """Have dropout draw for the whole batch at once, so that no mask depends on how it is split."""
+    """Make dropout draw for the whole batch at once, so that no mask depends on the split."""
     dropouts = [
         (leaf, (shape[0], *out))
         for _, leaf, out in net.output_shapes(shape[1:])

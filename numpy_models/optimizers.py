@@ -1,4 +1,4 @@
-"""Optimizers over a network's flat parameter vector: a handful of array operations a step."""
+"""Optimizers over a network's flat parameter vector: a few array operations per step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class Optimizer:
         """Copy ``state`` in.
 
         Raises:
-            ValueError: for a missing or extra key or another shape; then nothing has changed.
+            ValueError: for a missing or extra key, or a shape that does not match; nothing has
+                been changed then.
         """
         expected = self.state_dict()
         missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected)
@@ -207,7 +208,7 @@ class Adam(Optimizer):
             rate = self.lr / first
         else:
             # sqrt(vh) + eps is (sqrt(v) + eps * sqrt(1 - b2^t)) / sqrt(1 - b2^t): the two forms
-            # differ only in whether eps is scaled along.
+            # differ only in whether eps is scaled as well.
             corrected = self.eps_mode == "torch"
             np.sqrt(v, out=a)
             a += self.eps * math.sqrt(second) if corrected else self.eps

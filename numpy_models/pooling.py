@@ -1,12 +1,12 @@
 """What max and average pooling share: windows that move over an image.
 
-An image is seen as one strided view per kernel offset: view (i, j) holds, for every window, the
-element in its row i and column j. Pooling reduces the views to one array; its backward gives every
-view its share of dy and adds the shares up where windows overlap.
+An image is taken as one strided view per kernel offset: view (i, j) holds, for every window, the
+element in its row i and column j. Pooling reduces the views to one array; its backward pass gives
+every view its share of dy, and adds the shares up where windows overlap.
 
-Windows that tile the image (stride = kernel, no padding) need no padded copy and meet every element
-at most once, so that their gradients are plain assignments: `_tiles` is where that is decided, and
-:mod:`numpy_models.tiles` is the faster way that it opens.
+Windows that tile the image (stride = kernel, no padding) need no padded copy and contain every
+element at most once, so their gradients are plain assignments. `_tiles` tells whether that holds;
+:mod:`numpy_models.tiles` is then the faster way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy_models.layer import Array, Layer, Shape
 
 
 class Pool2d(Layer):
-    """Base of the two poolings: sizes, checks, and the frame of padding around an image."""
+    """Base of both poolings: sizes, checks, and the frame of padding around an image."""
 
     def __init__(
         self, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair, ceil: bool
@@ -52,7 +52,7 @@ class Pool2d(Layer):
         return w.stride == w.kernel and w.padding == (0, 0) and not w.ceil_mode
 
     def _framed(self, x: Array, fill: float) -> Array:
-        """``x`` itself where windows tile it, otherwise a copy with ``fill`` around it."""
+        """Return ``x`` itself if windows tile it, otherwise a copy framed with ``fill``."""
         if self._tiles():
             return x
         (ph, pw), (height, channels, width, n) = self.windows.padding, x.shape
@@ -69,7 +69,7 @@ class Pool2d(Layer):
         return rows, columns
 
     def _gradient_frame(self, shape: Shape, dy: Array) -> Array:
-        """A zeroed gradient for the framed image of an input of ``shape``."""
+        """Return a zero gradient for the framed image of an input of ``shape``."""
         height, channels, width, n = shape
         rows, columns = (height, width) if self._tiles() else self._framed_size(height, width)
         return np.zeros((rows, channels, columns, n), dy.dtype)

@@ -50,14 +50,14 @@ def build(name: str, *, weights: str | Weights | None = None, **arguments: Any) 
 
     Args:
         name: the file's stem, for example "lenet5_relu".
-        weights: "mnist" for those that come with the project, or what ``pretrained.load``
-            returned; the network is then in evaluation mode, and its attribute ``pretrained``
-            holds them with their preprocessing and record. None: all parameters are zero.
+        weights: "mnist" for the weights that come with the project, or the result of
+            ``pretrained.load``; the network is then in evaluation mode, and its attribute
+            ``pretrained`` holds them with their preprocessing and record. None: all parameters
+            are zero.
         arguments: passed to the network's class.
 
     Raises:
-        ValueError: if there is no such network, it does not take these arguments, or there are no
-            such weights.
+        ValueError: if the network or the weights do not exist, or it does not take these arguments.
     """
     if weights is not None:
         from pretrained import chosen

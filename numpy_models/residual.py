@@ -1,7 +1,7 @@
 """A residual connection around layers that keep their input's shape (He et al. 2016).
 
-y = x + f(x), so dL/dx = dy + (df/dx)ᵀ · dy: what f hands back, and dy itself once more. Parameters
-belong to f, and their gradients are f's.
+y = x + f(x), so dL/dx = dy + (df/dx)ᵀ · dy: the gradient that f returns, plus dy itself. The
+parameters and their gradients are those of f.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy_models.sequential import Sequential
 
 
 class Residual(Sequential):
-    """y = x + f(x), with f the layers given, one after the other.
+    """y = x + f(x), where f applies the given layers in sequence.
 
     Args:
         *layers, **named_layers: as for :class:`numpy_models.Sequential`.

@@ -1,9 +1,9 @@
 r"""Stride-1 convolution by row windows: exact products, a small copy, no transposes.
 
-With images as (H, C, W, N) an image row is C lines of W·N numbers, and one column further to the
-right means N numbers further along each line. So the lines are cut into blocks, and a block is
-copied once for each column of the kernel, moved accordingly (im2col would copy it kh * kw times).
-Now the kh rows under an output row are one contiguous matrix::
+With images as (H, C, W, N), an image row is C lines of W·N numbers, and one column to the right is
+N numbers further along each line. The lines are cut into blocks, and each block is copied once for
+each column of the kernel, shifted accordingly (im2col would copy it kh * kw times). The kh rows
+under an output row are then one contiguous matrix::
 
     unrolled (H, kw * C, block)                weights (F, kh * kw * C)
     row 0  [ kw * C, block ]  \
@@ -11,20 +11,20 @@ Now the kh rows under an output row are one contiguous matrix::
     row 2  [ kw * C, block ]  /   \
     row 3  [ kw * C, block ]       > rows 1..kh                                -> output row 1
 
-* forward: ``y[r] = weights @ unrolled[r : r + kh]``. A line of ones at the end of each row takes
-  the bias into the product.
-* input gradient: ``d_unrolled[h] = weights' @ dy[h - kh + 1 : h + 1]``, then what the kw copies of
-  a number received is added up, a few rows at a time, before they leave the cache.
-* weight gradient: column j of the kernel meets x from column j on. That is a view, so
+* forward: ``y[r] = weights @ unrolled[r : r + kh]``. A line of ones at the end of each row adds
+  the bias in the same product.
+* input gradient: ``d_unrolled[h] = weights' @ dy[h - kh + 1 : h + 1]``, then the gradients of a
+  number's kw copies are added up, a few rows at a time, before they leave the cache.
+* weight gradient: column j of the kernel multiplies x from column j on. That is a view, so
   ``dw[j] += x[r : r + kh, j columns on] @ dy[r].T`` needs no copy, unless lines are short or few.
 
 Padding above and below costs nothing: windows are clipped to the image. Padding left and right is
-zeros in the unrolled copy. No product meets another number outside its window, so NaN and infinity
+zeros in the unrolled copy. No product involves a number outside its window, so NaN and infinity
 spread exactly as in the direct form.
 
-Multiplications are those of the direct form, F * C * kh * kw * OH * OW a sample in each of the
-three products. How fast they are depends on the sizes of single products, see the constants; they
-were measured with OpenBLAS's kernels for AVX-512, and cost its others next to nothing.
+The number of multiplications is that of the direct form, F * C * kh * kw * OH * OW per sample in
+each of the three products. Their speed depends on the sizes of the individual products; the
+constants below were measured with OpenBLAS's AVX-512 kernels, and cost its others next to nothing.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from numpy_models.geometry import Pair
 from numpy_models.layer import Array, Shape
 from numpy_models.memory import empty
 
-#: Up to this many multiplications, OpenBLAS multiplies matrices from where they lie instead of
-#: packing them first: with the few filters of these networks, in up to half the time.
+#: Up to this many multiplications, OpenBLAS multiplies matrices in place instead of packing them
+#: first: with the few filters of these networks, in as little as half the time.
 SMALL_PRODUCT = 1_000_000
-#: For a @ b.T the result must have no more numbers than this, too.
+#: For a @ b.T, the result may also have no more numbers than this.
 SMALL_RESULT = 1024
 #: Numbers that an unrolled block may have, 768 KiB of float32, to stay in a core's own cache.
 CACHED = 192 * 1024
 #: Blocks are multiples of this many columns, so that the kernels' vectors stay full.
 STEP = 64
-#: With lines as short as this or fewer than that under a kernel, the weight gradient is faster in
-#: one product over all columns of the kernel, unrolled as in forward.
+#: With lines this short, or this few under a kernel, the weight gradient is faster as one product
+#: over all columns of the kernel, unrolled as in forward.
 SHORT_LINE, FEW_LINES = 256, 16
 
 
@@ -75,7 +75,7 @@ def forward(x: Array, weight: Array, bias: Array | None, padding: Pair) -> Array
             rows[:, -1] = 1
         _slide(matrix.reshape(filters, -1), rows, kh, padding[0], range(oh), y[:, :, block])
     if bias is not None:
-        y[: padding[0]] += bias[:, None]  # whose windows lack the first row
+        y[: padding[0]] += bias[:, None]  # their windows lack the first row
     return y.reshape(oh, filters, ow, n)
 
 
@@ -135,7 +135,7 @@ def _window_products(x: Array, dy: Array, kh: int, padding: int, moves: int, ste
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
-    """Write ``a`` (M, K) @ ``b`` (count, 1, K, columns), as small products where that can be."""
+    """Write ``a`` (M, K) @ ``b`` (count, 1, K, columns), as small products where possible."""
     (m, k), (count, _, _, columns) = a.shape, b.shape
     parts, pieces = _small_products(m, k, columns)
     np.matmul(
@@ -147,7 +147,7 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
 
 @cache
 def _small_products(m: int, k: int, columns: int) -> tuple[int, int]:
-    """Into how many parts the rows, and how many pieces the columns of a product are best cut."""
+    """Return how many parts to cut a product's rows into, and how many pieces its columns."""
     parts = next((p for p in (1, 2, 4) if m % p == 0 and m * k * STEP <= SMALL_PRODUCT * p), 1)
     fewest = -(-columns * m * k // (SMALL_PRODUCT * parts))
     return parts, next((p for p in range(fewest, 2 * fewest + 1) if columns % p == 0), 1)
@@ -174,7 +174,7 @@ def _divisor(number: int, limit: int) -> int:
 
 
 def column_span(offset: int, width: int, outputs: int) -> tuple[slice, slice]:
-    """Return the slices (of the outputs, of the input's columns) that meet at ``offset``."""
+    """Return the slices (of the outputs, of the input's columns) that coincide at ``offset``."""
     first = max(0, -offset)
     last = max(first, min(outputs, width - offset))
     return slice(first, last), slice(first + offset, last + offset)
@@ -194,14 +194,13 @@ def _unroll(lines: Array, moves: list[int], out: Array) -> None:
 
 
 def _add_unrolled(unrolled: Array, moves: list[int], out: Array) -> None:
-    """Undo :func:`_unroll` for gradients: add up what its copies of a number received."""
+    """Undo :func:`_unroll` for gradients: add up the gradients of each number's copies."""
     channels = out.shape[1]
     for k, move in enumerate(moves):
         part = unrolled[:, k * channels : (k + 1) * channels]
         inside, columns = column_span(move, out.shape[2], unrolled.shape[2])
         if k == 0:
             out[:, :, columns] = part[:, :, inside]
-            out[:, :, : columns.start] = 0
             out[:, :, columns.stop :] = 0
         else:
             out[:, :, columns] += part[:, :, inside]

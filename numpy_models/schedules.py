@@ -23,13 +23,13 @@ class StepLR:
         self.last_epoch = 0
 
     def step(self) -> None:
-        """End an epoch."""
+        """Count an epoch, and multiply the rate if it is due."""
         self.last_epoch += 1
         if self.last_epoch % self.step_size == 0:
             self.optimizer.lr *= self.gamma
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of epochs ended; the learning rate itself is the optimizer's state."""
+        """Return the number of epochs counted; the learning rate is part of the optimizer."""
         return {"last_epoch": self.last_epoch}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:

@@ -1,7 +1,7 @@
-"""Layers one after the other: y = f_k(… f_2(f_1(x))).
+"""Layers applied in sequence: y = f_k(… f_2(f_1(x))).
 
-Backward is the chain rule: with dy = dL/dy, the last layer turns it into the gradient of its own
-input, which is the dy of the layer before it, and so on down to the first.
+Backward is the chain rule: the last layer turns dy = dL/dy into the gradient of its own input,
+which is the dy of the layer before it, and so on down to the first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy_models.state import joined
 class Sequential(Layer):
     """A stack of layers, itself a layer, as ``torch.nn.Sequential``.
 
-    Where some of them are float64, all become so.
+    If any of them is float64, all become float64.
 
     Args:
         *layers: layers named "0", "1", ... as torch names them.
@@ -63,8 +63,8 @@ class Sequential(Layer):
         """Return the layers in the order of computation: ReLU after max pooling, on fewer elements.
 
         max(relu(a), relu(b)) = relu(max(a, b)), and where that is positive, both orders send the
-        gradient to the same element; elsewhere, to none. So no bit changes. Layers that somebody
-        watches, by other methods than their class's, stay in their places.
+        gradient to the same element; elsewhere, to none. No bit changes. Layers whose methods have
+        been replaced on the instance, to observe them, stay in their places.
         """
         layers = list(self.layers.values())
         for i, (layer, following) in enumerate(pairwise(layers)):

@@ -1,9 +1,9 @@
-"""Named arrays in a tree, all parameters in one vector.
+"""Named arrays in a tree, with all parameters in one vector.
 
-A network is a tree: each layer has arrays of its own, and layers inside. Seen from the root, an
-array is named by the way to it, ``c1.weight``, as in torch. To an optimizer the parameters are one
-long vector, and the gradients another. So they *are* one vector each, and every layer's arrays are
-views of its part of them::
+A network is a tree: each layer has arrays of its own and inner layers. An array is named by the
+path to it from the root, such as ``c1.weight``, as in torch. An optimizer sees the parameters as
+one long vector and the gradients as another. They are stored that way, and every layer's arrays are
+views of its part::
 
     flat_parameters  [ c1.weight | c1.bias | c3.weight | c3.bias | ... ]
                      `--- c1, whose own vector ---'
@@ -25,8 +25,8 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 class State:
     """Parameters, their gradients, and buffers, of a layer and of all layers inside it.
 
-    ``flat_parameters`` and ``flat_gradients`` hold all parameters and all gradients in one vector
-    each; the arrays that ``parameters()`` and ``gradients()`` return are views of them.
+    ``flat_parameters`` and ``flat_gradients`` are vectors of all parameters and all gradients; the
+    arrays that ``parameters()`` and ``gradients()`` return are views of them.
     """
 
     def __init__(self) -> None:
@@ -57,8 +57,8 @@ class State:
         """Copy ``state`` in.
 
         Raises:
-            ValueError: for a missing or extra key, or another shape or dtype; then nothing at
-                all has been changed.
+            ValueError: for a missing or extra key, or a shape or dtype that does not match;
+                nothing has been changed then.
         """
         live = self._named("_parameters", "_buffers")
         missing, extra = sorted(live.keys() - state.keys()), sorted(state.keys() - live.keys())
@@ -101,11 +101,11 @@ class State:
 
     @property
     def is_part(self) -> bool:
-        """Whether this is inside another one, whose vectors then hold its parameters."""
+        """Whether this is part of another layer, whose vectors hold its parameters."""
         return self.flat_parameters.base is not None
 
     def forget(self) -> None:
-        """Drop what belongs to the arrays as they were before they moved."""
+        """Drop whatever refers to the arrays before they were moved."""
 
     # Inside
 
@@ -147,5 +147,5 @@ class State:
 
 
 def joined(outer: str, inner: str) -> str:
-    """Return a dotted name; what has none of its own keeps the outer one."""
+    """Return a dotted name, or the outer one if the inner one is empty."""
     return f"{outer}.{inner}" if inner else outer

@@ -1,9 +1,9 @@
 """Batch normalisation over a batch that is spread over several processes.
 
-The moments of the whole batch follow from everybody's, and so do the two sums that its backward
-needs. Every process merges the same parts in the same order: statistics, running ones included,
-are equal everywhere to the last bit. Gradients of γ and β stay those of the own part, as all other
-layers' do: adding them up over the processes is the trainer's.
+The moments of the whole batch follow from those of its parts, and so do the two sums that the
+backward pass needs. Every process merges the same parts in the same order, so the statistics,
+running ones included, are equal everywhere to the last bit. The gradients of γ and β remain those
+of the process's own part, as in all other layers: the trainer adds them up over the processes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class SyncBatchNorm2d(BatchNorm2d):
 
     Args:
         num_features, **options: as for ``BatchNorm2d``.
-        gather: given this process's array, returns every process's, in their order; all processes
-            call it equally often: once in a training ``forward``, once in its ``backward``.
+        gather: takes this process's array and returns those of all processes, in rank order; all
+            of them call it once in each training ``forward`` and once in its ``backward``.
     """
 
     def __init__(self, num_features: int, *, gather: Gather, **options: Any) -> None:
@@ -37,8 +37,8 @@ class SyncBatchNorm2d(BatchNorm2d):
 def convert_sync_batchnorm(net: Layer, gather: Gather) -> Layer:
     """Return ``net`` with every BatchNorm2d in it replaced by one that uses ``gather``.
 
-    Parameters, statistics and modes stay; ``flat_parameters`` is a new vector, so an optimizer is
-    made afterwards. A lone BatchNorm2d is not changed but comes back as a new layer.
+    Parameters, statistics and modes are kept. ``flat_parameters`` is a new vector, so make the
+    optimizer afterwards. A lone BatchNorm2d is not changed; a new layer is returned.
     """
     if type(net) is BatchNorm2d:
         synchronised = SyncBatchNorm2d(

@@ -6,12 +6,12 @@ A tile is reduced in two steps, first along its columns, then along its rows::
     e f | g h   ->   max(e, f) | max(g, h)   ->   the rows' maxima, row by row contiguous
 
 and the gradient takes the same way back: to the first row whose maximum is the window's, and
-there to the first column. That is the first maximum in row-major order, torch's rule. A step back
-to k candidates gives each the part of the gradient that it wins; the last one takes what is left,
-so that one comparison less is needed and nothing is lost.
+within it to the first column. That is the first maximum in row-major order, torch's rule. A step
+back to k candidates gives each the part of the gradient that it wins; the last one takes the rest,
+which saves a comparison and loses nothing.
 
-Cost against the general form, per input element and 2x2: forward 0.75 instead of 1 maximum;
-backward 2 passes instead of 8, all through bits (see :mod:`numpy_models.bits`).
+Cost per input element with 2x2 windows, compared with the general form: forward, 0.75 maxima
+instead of 1; backward, 2 passes instead of 8, all on bits (see :mod:`numpy_models.bits`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def forward_mean(x: Array, tile: Pair) -> Array:
 
 
 def backward_mean(dy: Array, tile: Pair, shape: Shape) -> Array:
-    """Return the gradient of an image of ``shape``: an equal share of dy all over each tile."""
+    """Return the gradient of an image of ``shape``: an equal share of dy throughout each tile."""
     share = dy / (tile[0] * tile[1])
     dx = empty(shape, dy.dtype)
     _clear_rest(dx, tile)
@@ -73,7 +73,7 @@ def backward_mean(dy: Array, tile: Pair, shape: Shape) -> Array:
 
 
 def reduce(operation: np.ufunc, parts: list[Array]) -> Array:
-    """Return a new array, the operation over all parts."""
+    """Return the operation over all parts, as a new array."""
     if len(parts) == 1:
         return parts[0].copy()
     out = operation(parts[0], parts[1], out=empty(parts[0].shape, parts[0].dtype))

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *_, (frame, line) = walk_tb(error.__traceback__)
         place = f"{Path(frame.f_code.co_filename).name}:{line}"
         told = f"{type(error).__name__} at {place}: {first_line(error)}"
-        print(f"parity: stopped by an error that it did not expect, {told}", file=sys.stderr)
+        print(f"parity: stopped by an unexpected error, {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("parity: interrupted, no file is left half-written", file=sys.stderr)
@@ -64,7 +64,7 @@ def _run(words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m parity", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="hold a pair of your own together")
+    check = commands.add_parser("check", help="compare the two sides of your own pair")
     check.add_argument(
         "factory",
         help="package.module:factory, a function that returns (torch_module, numpy_network, "

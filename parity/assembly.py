@@ -15,9 +15,12 @@ from parity.comparison import Comparison, hold
 from parity.localisation import Passage, copied, members_of, probes, traffic
 from parity.numpy_runs import ARRAY, fresh, other, run_numpy
 from parity.protocol import Network, ParityError, arrays_of, set_mode
-from parity.runs import Setting, Task, Tensors, run_forward, with_upstream
+from parity.runs import run_forward
+from parity.task import Setting, Task
+from parity.tolerance import Tensors
 from parity.transfer import to_numpy
 from parity.trees import named
+from parity.upstream import with_upstream
 
 Finding = tuple[str, str]
 

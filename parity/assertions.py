@@ -16,7 +16,7 @@ from parity.localisation import copied, kind_of_part, parts, probes
 from parity.pair import Pair
 from parity.perturbation import layers_of
 from parity.protocol import Criterion, DisagreementError, ParityError
-from parity.runs import Setting
+from parity.task import Setting
 from parity.tolerance import TensorCheck
 from parity.variation import drawn, hard, variations
 
@@ -37,9 +37,9 @@ def compare(*pair: Any, **options: Any) -> Comparison:
     compared too. The NumPy network runs once on other data and weights beforehand, so that
     accumulated gradients and stale caches show.
 
-    Where gradients differ and hang on decisions that rounding takes (`parity.decisions`), each
-    layer is held alone as well, and the pair on random inputs. A pair that agrees is held on
-    variations of its inputs too (`parity.variation`), unless ``vary=False``.
+    Where gradients differ and depend on decisions that rounding takes (`parity.decisions`), each
+    layer is also compared alone, and the pair on random inputs. A pair that agrees is compared
+    again on variations of its inputs (`parity.variation`), unless ``vary=False``.
 
     Args:
         pair: a `Pair`, or the first of its arguments: torch module, NumPy network, inputs, targets.
@@ -60,7 +60,7 @@ def compare_loss(
     *,
     name: str | None = None,
 ) -> Comparison:
-    """Hold a NumPy loss against a torch loss on given outputs: the loss and its gradient.
+    """Compare a NumPy loss with a torch loss on given outputs: the loss and its gradient.
 
     Args:
         torch_criterion: loss on torch's side, mean reduction.
@@ -107,7 +107,7 @@ def assert_agreement(setting: Setting) -> Comparison:
 
 
 def examine(setting: Setting) -> Comparison:
-    """Hold both sides against each other, then on variations; the first that fails is returned.
+    """Compare both sides, then again on variations; return the first comparison that fails.
 
     Raises:
         ParityError: if the two cannot be compared.
@@ -137,14 +137,14 @@ def examine(setting: Setting) -> Comparison:
                 return replace(varied, setting=made)
             if varied.passed:
                 notes.append(made.name.removeprefix(f"{setting.name}, "))
-    return replace(comparison, notes=[*comparison.notes, f"held too: {'; '.join(notes)}"])
+    return replace(comparison, notes=[*comparison.notes, f"also compared: {'; '.join(notes)}"])
 
 
 def _examined(setting: Setting) -> Comparison:
-    """Hold both sides against each other; judge apart what hangs on decisions of rounding.
+    """Compare both sides; judge separately what depends on decisions of rounding.
 
-    A layer alone is fed the same numbers on both sides, so that what ties for one ties for the
-    other. On random inputs next to nothing ties.
+    A layer alone receives the same numbers on both sides, so what ties for one ties for the other.
+    On random inputs almost nothing ties.
     """
     comparison = _judged_in_parts(setting, hold(setting))
     if not comparison.passed or not comparison.decisions:
@@ -168,9 +168,9 @@ def _examined(setting: Setting) -> Comparison:
 
 
 def _judged_in_parts(setting: Setting, comparison: Comparison) -> Comparison:
-    """Judge by the layers alone what few bits leave nothing of in the whole.
+    """Judge by the layers alone the tensors that low precision drowns in the whole pair.
 
-    In bfloat16 so many ReLUs and maxima fall otherwise that a deep gradient is mostly chance.
+    In bfloat16 so many ReLUs and maxima flip that a deep gradient is mostly chance.
     """
     doubtful = comparison.unjudged
     forward = any(check.tensor.startswith("output") for check in doubtful)

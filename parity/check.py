@@ -55,7 +55,7 @@ def arguments_of(words: list[str]) -> dict[str, Any]:
     for word in words:
         name, separator, text = word.partition("=")
         if not separator or not name.isidentifier():
-            raise ParityError(f"{word!r} is no argument of a factory: write name=value")
+            raise ParityError(f"{word!r} is not an argument for a factory: write name=value")
         try:
             arguments[name] = json.loads(text)
         except json.JSONDecodeError:
@@ -68,7 +68,7 @@ def _write(
 ) -> None:
     reproduction = record(error.finding.setting, error.culprits, spec, arguments)
     if reproduction is None:
-        print("no reproduction is written: the failure does not come back when it is replayed")
+        print("no reproduction is written: the failure does not recur when it is replayed")
         return
     path = Path(save_to) if save_to else _free_name(spec, reproduction.layer)
     save(reproduction, path)

@@ -1,4 +1,4 @@
-"""Hold a NumPy network against a torch module: outputs, loss, gradients and buffers."""
+"""Compare a NumPy network with a torch module: outputs, loss, gradients and buffers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from parity.decisions import Decision, Rounding, leeway
+from parity.decisions import Decision
 from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
 from parity.precision import epsilon_of, granted
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
-from parity.runs import References, Setting, Task, place_of, references, run_torch
+from parity.references import References, references
+from parity.task import Setting, Task, place_of
 from parity.tolerance import (
     Place,
     TensorCheck,
@@ -44,12 +44,12 @@ class Comparison:
         dtype: "float32" or "float64".
         train: whether it ran in training mode.
         checks: one verdict per tensor, in the order outputs, input gradient, parameters, buffers.
-        decisions: what rounding decides and a tensor hangs on that would not agree otherwise.
+        decisions: decisions of rounding on which depend tensors that would not agree otherwise.
         undecided: those tensors.
-        apart: how what hangs on the decisions was judged without them, the end of a sentence.
+        apart: how these were judged without the decisions, as the end of a sentence.
         alone: the verdicts on each layer alone, where they were needed.
-        notes: what the reader must know of how it was judged: a forward pass alone, departures
-            that are meant, the variations held.
+        notes: what the reader must know about how it was judged: a forward pass alone, declared
+            departures, variations compared.
         raised: whether NumPy raised an exception instead.
         setting: what was compared, with the NumPy side as it was before; to look for a culprit.
     """
@@ -73,17 +73,17 @@ class Comparison:
 
     @property
     def wrong(self) -> list[TensorCheck]:
-        """The failures that are more than float64 where float32 was asked for."""
+        """The failures other than float64 where float32 was expected."""
         return [check for check in self.failures if check.tensor != DTYPE]
 
     @property
     def unjudged(self) -> list[TensorCheck]:
-        """The checks that say nothing, by a budget that would let anything pass."""
+        """The checks that say nothing, because their budget would let anything pass."""
         return [check for check in self.checks if check.unjudged]
 
     @property
     def passed(self) -> bool:
-        """Whether every tensor is within its budget, and the budget means something."""
+        """Whether every tensor is within its budget, and every budget is meaningful."""
         return all(check.passed for check in self.checks)
 
     @property
@@ -113,11 +113,11 @@ class Comparison:
 
     @property
     def remark(self) -> str:
-        """Where rounding decides, and what was judged without it; empty if it does nowhere."""
+        """What rounding decides, and what was judged without it; empty if nothing."""
         if not self.decisions:
             return ""
         decisions, tensors = ", ".join(map(str, self.decisions)), ", ".join(self.undecided)
-        return f"rounding decides {decisions}; what hangs on that ({tensors}){self.apart}"
+        return f"rounding decides {decisions}; what depends on that ({tensors}){self.apart}"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class LayerProbe:
 def hold(setting: Setting) -> Comparison:
     """Run both sides on the same numbers and judge every tensor."""
     name, module, network, task = setting.name, setting.module, setting.network, setting.task
-    given = granted(references(module, task), module, task)
+    given = granted((setting.ask or references)(module, task))
     comparison = Comparison(name, task.dtype.name, task.train, [], notes=_notes(task))
     to_numpy(module, network)
     with suppress(NumpyError):  # it may refuse such weights
@@ -163,7 +163,7 @@ def hold(setting: Setting) -> Comparison:
         for place, value in before.items()
         if not np.array_equal(value, after[place], equal_nan=True)
     ]
-    comparison = judged_again(replace(comparison, checks=checks), module, task, given)
+    comparison = judged_again(replace(comparison, checks=checks), given)
     comparison = replace(comparison, checks=_doubted(comparison, setting, given))
     if comparison.passed and not task.forward_only and setting.layer != "loss":
         checks = _once_more(setting, result, comparison)
@@ -178,7 +178,7 @@ def _notes(task: Task) -> list[str]:
 
 
 def _change_weights(network: Network) -> None:
-    """Turn a network's weights round, for what is kept of others to show."""
+    """Change a network's weights, so that anything kept from before shows."""
     weights = arrays_of(network, "parameters")
     assign(network, {name: np.flip(value).copy() for name, value in weights.items()})
 
@@ -236,7 +236,7 @@ def _untied(result: Tensors, module: nn.Module) -> Tensors:
 
 
 def _doubted(comparison: Comparison, setting: Setting, given: References) -> list[TensorCheck]:
-    """Mark what neither passes nor fails: budgets that mean nothing, and no float64 reference."""
+    """Mark what neither passes nor fails: meaningless budgets, or no float64 reference."""
     module, epsilon, single = setting.module, epsilon_of(setting.task), given.watched[0][1].single
     epsilon /= _FEWER if setting.task.format else 1.0
     hanging = set(comparison.undecided)
@@ -256,8 +256,8 @@ def _doubted(comparison: Comparison, setting: Setting, given: References) -> lis
 def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list[TensorCheck]:
     """Return the failures of a run after another forward, with `SCALE` times the upstream gradient.
 
-    The weights change between the two calls of forward. Backward is linear, so that gradients are
-    as many times larger, unless something is clipped.
+    The weights change between the two calls of forward. Backward is linear, so gradients grow by
+    the same factor, unless something is clipped.
     """
     module, network, task = setting.module, setting.network, setting.task
     budgets = {(check.layer, check.tensor): check.budget for check in comparison.checks}
@@ -292,38 +292,26 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
     return both and (failures(scaled, False, SCALE) or failures(called, True, 1.0) or both)
 
 
-def judged_again(
-    comparison: Comparison, torch_module: nn.Module, task: Task, given: References
-) -> Comparison:
-    """Grant the tensors that failed what `parity.decisions` finds rounding to do to them.
-
-    Args:
-        comparison: the verdict so far.
-        torch_module: the torch side, in the task's mode.
-        task: what was computed.
-        given: torch's runs of it.
-    """
+def judged_again(comparison: Comparison, given: References) -> Comparison:
+    """Grant the tensors that failed what `parity.decisions` finds rounding to do to them."""
     (_, still), *_ = given.watched
+    epsilon = epsilon_of(given.task)
     last = max((choice.position for choice in still.choices), default=0)
     deciding = still.hanging(last, given.exact)  # the rest moves by no more than rounding
     # Below this a number may be what cancellation leaves: 1 − tanh² where tanh is all but 1.
-    cancelled = _GROSS * epsilon_of(task) * max(map(largest, given.exact.values()))
+    cancelled = _GROSS * epsilon * max(map(largest, given.exact.values()))
     for check in comparison.failures:
         gross = check.share > _GROSS and check.error > cancelled
         if check.note or (gross and (check.layer, check.tensor) not in deciding):
             return comparison
     if comparison.passed:
         return comparison
-
-    def run(rounding: Rounding) -> Tensors:
-        return run_torch(torch_module, task, torch.float64, rounding=rounding)
-
-    found = leeway(run, given.watched, epsilon_of(task))
+    found = given.leeway(epsilon)
     checks, undecided = [], list[str]()
     for check in comparison.checks:
         place = check.layer, check.tensor
         wider = check
-        if not check.passed and (not task.format or place in found.hanging):
+        if not check.passed and (not given.task.format or place in found.hanging):
             wider = replace(check, budget=check.budget + found.budget(place))
             if wider.passed and place in found.hanging:
                 undecided.append(" of ".join(filter(None, reversed(place))))
@@ -351,7 +339,7 @@ class Identity:
 
 
 def snapshot(network: Network, task: Task) -> Tensors:
-    """Return copies of what forward and backward must leave alone."""
+    """Return copies of what forward and backward must not change."""
     kept: dict[Place, Any] = {("", f"inputs{name}"): x for name, x in task.arrays.items()}
     kept["", "targets"] = task.targets
     for name, gradient in (task.upstream or {}).items():

@@ -1,8 +1,8 @@
 """The same proof with torch on a CUDA device, TF32 off and on.
 
-Three computations are held against the float64 reference on the CPU: NumPy's and torch's in float32
-on the CPU, by `parity.tolerance`'s rule, and torch's on the device, by the same rule with a floor
-of its own. Without TF32 that is the floor NumPy is granted. With TF32 it is `parity.precision`'s.
+Three computations are compared with the float64 reference on the CPU: NumPy's and torch's in
+float32 on the CPU, by `parity.tolerance`'s rule, and torch's on the device, by the same rule with a
+floor of its own: without TF32 NumPy's, with TF32 that of `parity.precision`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from parity.comparison import Comparison, judged_again
 from parity.pair import Pair
 from parity.precision import granted
 from parity.protocol import DisagreementError, ParityError
-from parity.runs import Task, Tensors, references, run_torch
-from parity.tolerance import judge
+from parity.references import references
+from parity.runs import run_torch
+from parity.task import Task
+from parity.tolerance import Tensors, judge
 
 
 def compare_on_device(
@@ -68,13 +70,13 @@ def assert_parity_on_device(*arguments: Any, **options: Any) -> list[Comparison]
 
 def judge_device(name: str, module: nn.Module, task: Task, tensors: Tensors) -> Comparison:
     """Judge what a device computed; the module has the task's dtype and mode."""
-    given = granted(references(module, task), module, task)
+    given = granted(references(module, task))
     checks = [
         judge(name, *place, value, given.own[place], given.exact[place], given.budgets[place])
         for place, value in tensors.items()
     ]
     comparison = Comparison(name, task.dtype.name, task.train, checks)
-    return judged_again(comparison, module, task, given)
+    return judged_again(comparison, given)
 
 
 @contextmanager

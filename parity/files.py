@@ -82,7 +82,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # a device may have no end
         raise ValueError("it is not a regular file")
-    too_large = f"it holds more than the {MAX_BYTES:,} bytes that are read"
+    too_large = f"it holds more than the limit of {MAX_BYTES:,} bytes"
     if status.st_size > MAX_BYTES:
         raise ValueError(too_large)
     try:

@@ -17,7 +17,8 @@ from parity import shared_masks
 from parity.comparison import Identity, LayerProbe, hold
 from parity.perturbation import layers_of
 from parity.protocol import Network, ParityError, check_network
-from parity.runs import Setting, Task, arithmetic, refused, torch_targets
+from parity.runs import arithmetic, refused, torch_targets
+from parity.task import Setting, Task
 from parity.trees import Call, call_of, mapped, named
 
 
@@ -103,10 +104,12 @@ def parts(setting: Setting, blocks: bool = False) -> Iterator[Setting]:
             constants=passage.constants,
         )
         module = setting.module.get_submodule(layer)
-        yield Setting(f"{setting.name}, {layer} alone", module, network, alone, layer=layer)
+        name = f"{setting.name}, {layer} alone"
+        yield Setting(name, module, network, alone, layer=layer, ask=setting.ask)
     if task.torch_criterion is not None and not blocks:
         loss = replace(task, inputs=output, expect={})
-        yield Setting(f"{setting.name}, loss", nn.Identity(), Identity(), loss, layer="loss")
+        sides = nn.Identity(), Identity()
+        yield Setting(f"{setting.name}, loss", *sides, loss, layer="loss", ask=setting.ask)
 
 
 def copied(side: Any) -> Any:

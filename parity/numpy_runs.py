@@ -21,7 +21,7 @@ from parity.protocol import (
     kind_of,
     set_mode,
 )
-from parity.runs import Task, place_of
+from parity.task import Task, place_of
 from parity.tolerance import Tensors
 from parity.trees import call_of, mapped, named
 

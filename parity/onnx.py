@@ -1,6 +1,6 @@
 """A third implementation: the torch module exported to ONNX and run by onnxruntime.
 
-Needs the extra ``onnx``. In evaluation mode all three are held against the float64 reference by
+Needs the extra ``onnx``. In evaluation mode all three are compared with the float64 reference by
 `parity.tolerance`'s rule; onnxruntime is judged exactly as NumPy is.
 """
 

@@ -20,9 +20,11 @@ from parity.protocol import (
     check_network,
     kind_of,
 )
-from parity.runs import Setting, Task, clone, with_upstream
+from parity.runs import clone
+from parity.task import Setting, Task
 from parity.transfer import renamed, to_array
 from parity.trees import call_of, mapped, named
+from parity.upstream import with_upstream
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Pair:
             parameter names.
         inputs: (N, …) array, or a tuple of what both sides take by position, or a dict of what
             they take by keyword. Floating-point arrays are of the NumPy parameters' dtype, float32
-            or float64; integers and masks are taken as they are. Of a tensor the numbers are
-            taken, wherever it lies, and so of targets.
+            or float64; integers and masks are taken as they are. Tensors, here and as targets, may
+            be on any device.
         targets: class indices (N,) or values; needed with a loss.
         torch_criterion: loss on torch's side, mean reduction.
         numpy_criterion: the same loss on NumPy's side.
@@ -50,11 +52,11 @@ class Pair:
         train: True for training mode only, False for evaluation mode only, None for both.
         seed: seed of the upstream gradient and of the shared dropout masks.
         name: what messages call the pair; the torch class's name by default.
-        vary: whether a pair that agrees is held on variations of the inputs too
+        vary: whether a pair that agrees is also compared on variations of the inputs
             (`parity.variation`).
-        expect: departures from torch that are meant, by tensor (`parity.departures`).
-        precision: "tf32", "bfloat16", "float16" or "int8" where the side under test computes in
-            fewer bits than it shows (`parity.precision`).
+        expect: deliberate departures from torch, by tensor (`parity.departures`).
+        precision: "tf32", "bfloat16", "float16" or "int8" if the side under test computes in lower
+            precision than its dtype (`parity.precision`).
     """
 
     torch_module: nn.Module

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from math import sqrt
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -111,8 +112,10 @@ def nudge(x: Any, size: float, probe: int) -> Any:
     """Return x·(1 ± size) for a floating-point tensor, with the identity as its derivative."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         return x
-    change = signs(x, probe).mul_(x.detach()).mul_(size)
-    return x + change.nan_to_num_(0.0, 0.0, 0.0)
+    with np.errstate(all="ignore"):
+        change = signs(x, probe) * _numbers(x) * size
+    change = np.where(np.isfinite(change), change, 0.0)
+    return x + torch.from_numpy(change).to(x.dtype)
 
 
 def nudge_gradient(y: Any, size: float, probe: int, terms: float = 0.0) -> Any:
@@ -126,7 +129,10 @@ def nudge_gradient(y: Any, size: float, probe: int, terms: float = 0.0) -> Any:
     """
 
     def change(gradient: Tensor) -> Tensor:
-        return nudge(gradient, size, probe) + signs(gradient, probe) * size * terms
+        moved = nudge(gradient, size, probe)
+        if not terms:
+            return moved
+        return moved + torch.from_numpy(signs(gradient, probe) * size * terms).to(moved.dtype)
 
     if isinstance(y, Tensor) and y.requires_grad:
         y.register_hook(change)
@@ -145,19 +151,24 @@ def nudge_logits(logits: Tensor, targets: Tensor, epsilon: float, probe: int) ->
     return nudge_gradient(nudge(logits, size, probe), size, probe, terms)
 
 
-def signs(x: Tensor, probe: int) -> Tensor:
-    """Return ±1 for each element of a float64 tensor, by a hash of its value, sample and probe.
+def signs(x: Tensor, probe: int) -> np.ndarray:
+    """Return ±1 for each element of a tensor, in float64, by a hash of its value, sample and probe.
 
     Equal values of one sample get equal signs, as equal operands get equal roundings; so exact
-    ties survive.
+    ties survive. Computed in NumPy, where no `TorchDispatchMode` looks at every operation.
     """
-    sample = torch.arange(x.shape[0] if x.ndim else 1, device=x.device)
-    sample = sample.reshape(-1, *[1] * (x.ndim - 1)) if x.ndim else sample[0]
-    key = x.detach().to(torch.float64).contiguous().view(torch.int64)
-    key = (key ^ (sample * 1000003 + probe * 8191 + 1)).mul_(-7046029254386353131)
-    key ^= key >> 29
-    key.mul_(-4658895280553007687).bitwise_right_shift_(40).bitwise_and_(1).mul_(2).sub_(1)
-    return key.to(x.dtype)
+    key = _numbers(x).view(np.int64)
+    sample = (
+        np.arange(len(x)).reshape(-1, *[1] * (x.ndim - 1)) if x.ndim else np.zeros((), np.int64)
+    )
+    with np.errstate(over="ignore"):
+        key = (key ^ (sample * 1000003 + probe * 8191 + 1)) * np.int64(-7046029254386353131)
+        key = (key ^ key >> 29) * np.int64(-4658895280553007687)
+    return np.asarray((key >> 40 & 1) * 2.0 - 1.0)
+
+
+def _numbers(x: Tensor) -> np.ndarray:
+    return np.asarray(x.detach().to(torch.float64).numpy(), order="C")
 
 
 def _inner_dimensions(layer: nn.Module, arguments: Any, outputs: Any) -> InnerDimensions:

@@ -25,7 +25,9 @@ from torch.utils._pytree import tree_map
 
 from parity.perturbation import signs
 from parity.protocol import ParityError
-from parity.runs import References, Task, clone, run_torch
+from parity.references import References
+from parity.runs import clone, run_torch
+from parity.task import Task
 from parity.tolerance import FACTOR, TF32_ROUNDOFF, Tensors, largest, movement
 
 _PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot"}
@@ -102,19 +104,19 @@ def epsilon_of(task: Task) -> float:
     return format_of(task.format).epsilon if task.format else float(np.finfo(task.dtype).eps)
 
 
-def granted(given: References, module: nn.Module, task: Task) -> References:
+def granted(given: References) -> References:
     """Return references whose budgets grant what computing in the task's format does."""
-    if not task.format:
+    if not given.task.format:
         return given
-    kind = format_of(task.format)
-    runs = rounded_runs(module, task, kind)
+    kind = format_of(given.task.format)
+    runs = rounded_runs(given.module, given.task, kind)
     budgets = {}
     for place, value in given.exact.items():
         moved = FACTOR * max(movement(run[place], value) for run in runs)
         if kind.stored:
             moved += float(kind.half_unit(torch.tensor(largest(value), dtype=torch.float64)))
         budgets[place] = max(given.budgets[place], moved)
-    return given._replace(budgets=budgets)
+    return replace(given, budgets=budgets)
 
 
 def rounded_runs(module: nn.Module, task: Task, kind: Format) -> list[Tensors]:
@@ -122,7 +124,8 @@ def rounded_runs(module: nn.Module, task: Task, kind: Format) -> list[Tensors]:
 
     def moved(probe: int) -> Callable[[Tensor], Tensor]:
         def move(x: Tensor) -> Tensor:
-            return x + (signs(x, probe) * kind.half_unit(x)).nan_to_num(0.0, 0.0, 0.0)
+            moved = torch.from_numpy(signs(x, probe)).to(x.dtype) * kind.half_unit(x)
+            return x + moved.nan_to_num(0.0, 0.0, 0.0)
 
         return move
 

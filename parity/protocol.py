@@ -1,4 +1,4 @@
-"""What parity asks of a NumPy network, a NumPy loss and a NumPy optimizer: the whole contract.
+"""What parity requires of a NumPy network, a NumPy loss and a NumPy optimizer: the whole contract.
 
 Anything with these methods can be compared; it need not come from `numpy_models`. Parameters are
 named and laid out as in the torch module's ``state_dict`` (convolutions OIHW, linear layers
@@ -49,7 +49,7 @@ class Network(Protocol):
     """A layer or a stack of layers. Arrays have torch's shapes and the parameters' dtype.
 
     ``train()`` and ``eval()`` are used where they exist, and so are optional attributes: a mapping
-    ``layers`` (name to layer), or layers as attributes under torch's names, to find a guilty one;
+    ``layers`` (name to layer), or layers as attributes under torch's names, to find the culprit;
     ``draw`` on a dropout layer to share masks.
 
     A side without `backward`, or with None in its place, is judged by its forward pass alone, and
@@ -134,11 +134,11 @@ def check_network(network: Any) -> None:
 
 
 def arrays_of(network: Any, method: str) -> dict[str, Any]:
-    """Return what a network's `parameters`, `gradients` or `buffers` gives; None is nothing.
+    """Return the result of a network's `parameters`, `gradients` or `buffers`; {} for None.
 
     Raises:
         NumpyError: if that raises an exception.
-        ParityError: if it is no dict.
+        ParityError: if it is not a dict.
     """
     what = f"{type(network).__name__}.{method}()"
     try:

@@ -23,7 +23,8 @@ from parity.localisation import copied, parts
 from parity.numpy_runs import fresh, run_numpy
 from parity.pair import load_pair
 from parity.protocol import NumpyError, ParityError
-from parity.runs import Setting, Task, run_torch
+from parity.runs import run_torch
+from parity.task import Setting, Task
 from parity.tolerance import Tensors
 from parity.transfer import to_numpy
 from parity.variation import drawn, samples_of, taken

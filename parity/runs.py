@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,86 +14,10 @@ from torch import Tensor, nn
 
 from parity import departures, perturbation, shared_masks
 from parity.decisions import Rounding
-from parity.protocol import Criterion, ParityError, first_line, kind_of
-from parity.tolerance import FACTOR, Place, Tensors, floor, movement
+from parity.protocol import ParityError, first_line, kind_of
+from parity.task import Task, place_of
+from parity.tolerance import Place, Tensors
 from parity.trees import Call, call_of, mapped, named
-
-
-@dataclass(frozen=True)
-class Task:
-    """What both sides compute.
-
-    Attributes:
-        inputs: an array, or several in a tuple (by position), a dict (by keyword) or a
-            `parity.trees.Call`; floating-point ones are of the dtype compared.
-        upstream: gradient given to each output, by the output's name (`parity.trees.named`); None
-            when a loss gives it, or with forward_only.
-        targets: the loss's targets, None without a loss.
-        torch_criterion: the loss on torch's side.
-        numpy_criterion: the loss on NumPy's side.
-        train: training or evaluation mode.
-        seed: seed of the dropout masks.
-        expect: departures of the NumPy side that are meant (`parity.departures`).
-        forward_only: why there is no backward pass; empty if there is one.
-        dtype: the dtype compared; that of the inputs, where one of them is floating-point.
-        constants: the floating-point inputs, by name, that nobody takes a gradient of.
-        format: in which fewer bits the side under test computes (`parity.precision`); empty where
-            it computes in the dtype compared.
-    """
-
-    inputs: Any
-    upstream: Mapping[str, np.ndarray] | None = None
-    targets: np.ndarray | None = None
-    torch_criterion: Callable[..., Tensor] | None = None
-    numpy_criterion: Criterion | None = None
-    train: bool = True
-    seed: int = 0
-    expect: Mapping[str, str] = field(default_factory=dict)
-    forward_only: str = ""
-    dtype: Any = np.float32
-    constants: frozenset[str] = frozenset()
-    format: str = ""
-
-    def __post_init__(self) -> None:
-        dtypes = [array.dtype for array in self.arrays.values() if array.dtype.kind == "f"]
-        object.__setattr__(self, "dtype", dtypes[0] if dtypes else np.dtype(self.dtype))
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The inputs that are arrays, by name; one alone is named ""."""
-        return named(call_of(self.inputs), np.ndarray)
-
-    @property
-    def precision(self) -> torch.dtype:
-        """The dtype compared, as torch names it."""
-        return torch_dtype(np.empty(0, self.dtype))
-
-    def with_arrays(self, change: Callable[[str, np.ndarray], np.ndarray]) -> Task:
-        """Return the task with change(name, array) for each array among the inputs."""
-        return replace(self, inputs=mapped(change, call_of(self.inputs), np.ndarray))
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Both sides of a pair, or of one of its layers, ready to run.
-
-    Attributes:
-        name: what messages call it.
-        module: the torch side, a copy in the task's dtype and mode.
-        network: the NumPy side.
-        task: what both compute, with the upstream gradient where no loss gives one.
-        layers: NumPy layer by torch's name, None to look for them in the network.
-        layer: the layer's name, or "loss"; empty for a whole pair.
-        vary: whether the pair is also held on variations of its inputs (`parity.variation`).
-    """
-
-    name: str
-    module: nn.Module
-    network: Any
-    task: Task
-    layers: Mapping[str, Any] | None = None
-    layer: str = ""
-    vary: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,11 +27,6 @@ class Probe:
     dimensions: dict[str, perturbation.InnerDimensions]
     epsilon: float
     number: int
-
-
-def torch_dtype(array: np.ndarray) -> torch.dtype:
-    """Return the torch dtype of an array."""
-    return torch.from_numpy(array[:0].copy()).dtype
 
 
 def clone(module: nn.Module, dtype: torch.dtype, train: bool) -> nn.Module:
@@ -177,16 +96,17 @@ def run_torch(
         if rounding is not None:
             stack.enter_context(rounding.watching(module))
         y = _called(module, call, task, dtype)
-        tensors: Tensors = {("", f"output{n}"): _array(leaf) for n, leaf in _outputs(y).items()}
+        leaves = named(y, Tensor).items()
+        tensors: Tensors = {("", f"output{name}"): array_of(leaf) for name, leaf in leaves}
         loss = _loss(task, y, probe) if task.torch_criterion is not None else None
         if loss is not None:
-            tensors["", "loss"] = _array(loss)
+            tensors["", "loss"] = array_of(loss)
         if not task.forward_only:
             tensors |= _gradients(task, y, loss, sources, parameters)
     saved = module.state_dict()
     for name, buffer in module.named_buffers():
         if name in saved:
-            tensors[place_of(name)] = _array(buffer)
+            tensors[place_of(name)] = array_of(buffer)
     return tensors
 
 
@@ -198,18 +118,16 @@ def _gradients(
     parameters: dict[str, nn.Parameter],
 ) -> Tensors:
     """Return the gradients with respect to outputs (of a loss), inputs and parameters."""
-    outputs = {name: leaf for name, leaf in _outputs(y).items() if leaf.requires_grad}
+    outputs = {name: leaf for name, leaf in named(y, Tensor).items() if leaf.requires_grad}
     sources: dict[Place, Tensor] = {}
     if loss is None:
         upstream = task.upstream or {}
         outputs = {name: leaf for name, leaf in outputs.items() if name in upstream}
-        heads, arriving = (
-            list(outputs.values()),
-            [
-                torch.tensor(upstream[name], dtype=leaf.dtype, device=leaf.device)
-                for name, leaf in outputs.items()
-            ],
-        )
+        heads = list(outputs.values())
+        arriving = [
+            torch.tensor(upstream[name], dtype=leaf.dtype, device=leaf.device)
+            for name, leaf in outputs.items()
+        ]
     else:
         heads, arriving = [loss], [torch.ones_like(loss)]
         sources = {("", f"gradient of output{name}"): leaf for name, leaf in outputs.items()}
@@ -226,60 +144,7 @@ def _gradients(
             f"torch gives no gradient for {', '.join(missing)}: the output does not depend on it; "
             "remove it on both sides, or set requires_grad to False and leave it out in NumPy"
         )
-    return {place: _array(value) for place, value in gradients.items() if value is not None}
-
-
-class References(NamedTuple):
-    """What torch computes of one task, and how far NumPy may be off.
-
-    Attributes:
-        own: torch's tensors in the task's dtype.
-        exact: the float64 reference.
-        budgets: the error allowed by `parity.tolerance`.
-        watched: the reference, torch's own and the perturbed runs, each with what it decided.
-    """
-
-    own: Tensors
-    exact: Tensors
-    budgets: dict[Place, float]
-    watched: list[tuple[Tensors, Rounding]]
-
-
-def references(module: nn.Module, task: Task, probes: int = 3) -> References:
-    """Run torch in the task's dtype, in float64, and in float64 with operands moved."""
-    dtype = task.precision
-    epsilon = float(np.finfo(task.dtype).eps)
-    with perturbation.observed(observer := clone(module, torch.float64, task.train)) as dimensions:
-        run_forward(observer, task, torch.float64)
-
-    def run(dtype: torch.dtype, probe: Probe | None = None) -> tuple[Tensors, Rounding]:
-        watch = Rounding(epsilon)
-        watching = watch if decided.choices else None  # what decides nothing does so in no run
-        return run_torch(module, task, dtype, probe, rounding=watching), watch
-
-    decided = Rounding(epsilon)
-    exact = run_torch(module, task, torch.float64, rounding=decided)
-    own, own_decided = (exact, decided) if dtype == torch.float64 else run(dtype)
-    trials = [run(torch.float64, Probe(dimensions, epsilon, number)) for number in range(probes)]
-    if any(
-        len(watch.choices) != len(decided.choices) for _, watch in [(own, own_decided), *trials]
-    ):
-        raise ParityError(
-            f"torch's {type(module).__name__} does other operations when its operands move by no "
-            "more than rounding, so no reference can be made: hold the parts that do not branch"
-        )
-    comparable = decided.agrees(own_decided, exact)
-    trusted = [(trial, decided.agrees(watch, exact)) for trial, watch in trials]
-    budgets = {}
-    for place, value in exact.items():
-        length = _longest_sum(place, dimensions, exact)
-        error = movement(own[place], value) if place in comparable else 0.0
-        moved = [trial[place] for trial, places in trusted if place in places]
-        exactly = value.dtype.kind != "f"
-        budgets[place] = (
-            0.0 if exactly else max(FACTOR * error, floor(value, moved, length, epsilon))
-        )
-    return References(own, exact, budgets, [(exact, decided), (own, own_decided), *trials])
+    return {place: array_of(value) for place, value in gradients.items() if value is not None}
 
 
 def run_forward(module: nn.Module, task: Task, dtype: torch.dtype, grad: bool = False) -> Any:
@@ -294,55 +159,17 @@ def run_forward(module: nn.Module, task: Task, dtype: torch.dtype, grad: bool = 
         shared_masks.on_torch(module, task.seed),
     ):
         y = _called(module, _arguments(task, dtype, "cpu", grad)[1], task, dtype)
-    if not _outputs(y):
+    if not named(y, Tensor):
         raise ParityError(
             f"torch's {type(module).__name__} returns {kind_of(y)}: parity needs a tensor, or a "
             "tuple, list or dict of tensors"
         )
-    if any(leaf.is_complex() for leaf in _outputs(y).values()):
+    if any(leaf.is_complex() for leaf in named(y, Tensor).values()):
         raise ParityError(
             f"torch's {type(module).__name__} returns complex numbers: return their real and "
             "imaginary parts (torch.view_as_real)"
         )
     return y
-
-
-def with_upstream(module: nn.Module, task: Task) -> Task:
-    """Return the task with a random normal upstream gradient where no loss gives one.
-
-    Raises:
-        ParityError: if the module cannot be run, gives no gradient, or draws random numbers that
-            are not shared.
-    """
-    grad = not task.forward_only
-    kind = type(module).__name__
-    first, again = (
-        _outputs(run_forward(clone(module, task.precision, task.train), task, task.precision, grad))
-        for _ in range(2)
-    )
-    if any(not np.array_equal(_array(first[n]), _array(again[n]), equal_nan=True) for n in first):
-        raise ParityError(
-            f"torch's {kind} gives another output each time it is run on the same inputs, so it "
-            "draws random numbers of its own: use dropout layers or torch.nn.functional.dropout, "
-            "whose masks are shared, or compare in evaluation mode (train=False)"
-        )
-    outputs = {name: leaf for name, leaf in first.items() if leaf.requires_grad}
-    if grad and not outputs:
-        raise ParityError(
-            f"torch's {kind} gives an output without a gradient: parity needs one that depends on "
-            "the input and is not detached"
-        )
-    if task.torch_criterion is not None or not grad:
-        return task
-    shapes = {name: tuple(leaf.shape) for name, leaf in outputs.items()}
-    return replace(task, upstream=random_upstream(task, shapes))
-
-
-def random_upstream(task: Task, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Return the gradients of the outputs that the task's seed gives."""
-    generator = np.random.default_rng((task.seed, 1))
-    drawn = {name: generator.standard_normal(shape) for name, shape in shapes.items()}
-    return {name: np.asarray(values, task.dtype) for name, values in drawn.items()}
 
 
 def torch_targets(targets: np.ndarray | None, dtype: torch.dtype) -> Tensor:
@@ -351,12 +178,6 @@ def torch_targets(targets: np.ndarray | None, dtype: torch.dtype) -> Tensor:
         raise ParityError("a loss needs targets: pass targets=")
     tensor = torch.tensor(targets)
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-
-def place_of(name: str, prefix: str = "") -> Place:
-    """Return a parameter's or buffer's place by its name."""
-    layer, _, tensor = name.rpartition(".")
-    return layer, prefix + tensor
 
 
 def _arguments(
@@ -400,14 +221,10 @@ def _called(module: nn.Module, call: Call, task: Task, dtype: torch.dtype) -> An
         ) from error
 
 
-def _outputs(y: Any) -> dict[str, Tensor]:
-    return named(y, Tensor)
-
-
 def _loss(task: Task, y: Any, probe: Probe | None) -> Tensor:
     assert task.torch_criterion is not None
     criterion = task.torch_criterion
-    first = next(iter(_outputs(y).values()))
+    first = next(iter(named(y, Tensor).values()))
     if isinstance(criterion, nn.Module):
         criterion = copy.deepcopy(criterion).to(first.dtype)
     targets = torch_targets(task.targets, first.dtype).to(first.device)
@@ -426,25 +243,8 @@ def _loss(task: Task, y: Any, probe: Probe | None) -> Tensor:
         ) from error
 
 
-def _longest_sum(
-    place: Place, dimensions: dict[str, perturbation.InnerDimensions], exact: Tensors
-) -> int:
-    """Return the inner dimension behind one tensor, for the same-sign part of the floor."""
-    layer, tensor = place
-    if tensor == "loss":  # a mean over all elements of the output
-        return sum(value.size for (_, name), value in exact.items() if name.startswith("output"))
-    if layer in dimensions and tensor.startswith("gradient of "):
-        return dimensions[layer].backward
-    if layer in dimensions:
-        return dimensions[layer].forward
-    if tensor == "output" and dimensions:
-        return next((d.forward for d in reversed(dimensions.values()) if d.forward), 0)
-    if tensor == "gradient of input" and dimensions:
-        return next(iter(dimensions.values())).backward
-    return max((max(each) for each in dimensions.values()), default=1) if layer == "" else 1
-
-
-def _array(tensor: Tensor) -> np.ndarray:
+def array_of(tensor: Tensor) -> np.ndarray:
+    """Return a copy of a tensor's numbers, those of bfloat16 as float32."""
     if tensor.dtype == torch.bfloat16:  # unknown to NumPy
         tensor = tensor.float()
     return np.array(tensor.detach().to_dense().cpu().numpy())

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from parity import perturbation, shared_masks
 from parity.protocol import Criterion, Network, Optimizer, set_mode
-from parity.runs import Probe, Tensors, arithmetic, clone, torch_targets
+from parity.runs import Probe, arithmetic, clone, torch_targets
+from parity.tolerance import Tensors
 from parity.transfer import Renamed, unwrapped
 from parity.trees import call_of, mapped
 

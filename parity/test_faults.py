@@ -10,19 +10,22 @@ import pytest
 
 from parity.__main__ import main
 from parity.faults import command, matrix
+from parity.faults.recall import Recall
 from parity.faults.record import Fault, Ledger, Rewrite
+
+RECALL = Recall()
 
 
 @pytest.mark.parametrize("fault", matrix.faults(), ids=lambda f: f"{f.area}: {f.name}")
 def test_fault_is_rejected_by_the_culprits_name(fault: Fault) -> None:
-    verdict = matrix.kill(fault, thorough=False)
+    verdict = matrix.kill(fault, RECALL, thorough=False)
     assert verdict.checks, f"survived in {fault.scene}"
     assert verdict.named == [fault.culprit], verdict.message
 
 
 @pytest.mark.parametrize("rewrite", matrix.rewrites(), ids=lambda r: r.name)
 def test_harmless_rewrite_passes(rewrite: Rewrite) -> None:
-    matrix.pass_through(rewrite)
+    matrix.pass_through(rewrite, RECALL)
 
 
 def test_the_ledger_covers_every_area_without_repetition() -> None:

@@ -53,10 +53,10 @@ def test_shape_and_dtype_are_held() -> None:
 
 def test_equal_values_are_changed_alike_and_others_independently() -> None:
     x = torch.tensor([[3.0, 3.0, -1.0, 3.0], [3.0, 3.0, 3.0, 3.0]], dtype=torch.float64)
-    assert signs(x, 0)[0, [0, 1, 3]].unique().numel() == 1
+    assert len(set(signs(x, 0)[0, [0, 1, 3]])) == 1
     many = signs(torch.randn(1, 40_000, dtype=torch.float64), 1)
-    assert set(many.unique().tolist()) == {-1.0, 1.0}
-    assert abs(many.mean().item()) < 0.02
+    assert set(many.flat) == {-1.0, 1.0}
+    assert abs(many.mean()) < 0.02
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

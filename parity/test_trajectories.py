@@ -22,11 +22,10 @@ from parity.networks import (
     recipe,
 )
 
-pytestmark = pytest.mark.kernels
-
 RELU = NetworkCase("lenet5_relu", {}, (1, 28, 28))
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", network_cases(), ids=str)
 def test_with_the_reports_optimizer(case: NetworkCase, dtype) -> None:
@@ -39,6 +38,7 @@ def test_with_the_reports_optimizer(case: NetworkCase, dtype) -> None:
     assert all(not np.array_equal(before[n], p) for n, p in network.parameters().items())
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("optimizer", "options"),

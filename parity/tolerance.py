@@ -7,10 +7,10 @@ float64. One tensor passes when
     max |a − r|  <=  max(4 · max |t − r|, floor)
 
 that is, when NumPy's rounding error is at most 4 times torch's own, or within a floor that any
-careful implementation must be granted, because torch may be exact by luck where another order of
+careful implementation must be allowed, because torch may be exact by luck where another order of
 summation is not.
 
-The floor is the error that rounding can cause, measured and not guessed. A sum of n products
+The floor is the error that rounding can cause, measured rather than guessed. A sum of n products
 computed in any order is the exact sum for operands that are off by a relative √n·ε (the
 probabilistic form of Wilkinson's n·ε: Higham and Mary, SIAM J. Sci. Comput. 41, 2019). So the
 float64 reference is run again with every layer's input, parameters and upstream gradient changed
@@ -23,30 +23,31 @@ cancel.
 Consequences. The scale comes from the magnitudes summed, not from the result: a bias before batch
 normalisation, whose true gradient is zero, is allowed the rounding of the gradients it adds up and
 no more. Ill-conditioned layers widen their own budget, well-conditioned ones do not. The signs of
-the operand changes depend on the operands' values, so equal values stay equal, and what is decided
-by exact ties (max pooling, ReLU at zero) is held exactly. In float64 the reference is torch itself:
-the budget is then the floor, a few units in the last place.
+the operand changes depend on the operands' values, so equal values stay equal, and what exact ties
+decide (max pooling, ReLU at zero) must match exactly. In float64 the reference is torch itself: the
+budget is then the floor, a few units in the last place.
 
 Gradients jump where another element of a window becomes the largest or x crosses a ReLU's zero. A
-run in which that happened, torch's own or one with changed operands, says nothing of the gradients
-behind it and is not counted for them. Tensors that fail by this rule are judged once more by
-`parity.decisions`.
+run in which that happens, torch's own or one with changed operands, says nothing about the
+gradients behind it and is not counted for them. Tensors that fail by this rule are judged once more
+by `parity.decisions`.
 
 On a CUDA device with TF32 a convolution or matrix product rounds both operands to 11 significant
-bits (a 10-bit mantissa: unit roundoff 2⁻¹¹) and adds up in float32. For torch's own error |t − r|
-then stands the movement of the reference when the inputs, weights and arriving gradients of every
-layer with weights are rounded in just this way, in float64, or moved by a factor 1 ± 2⁻¹¹
+bits (a 10-bit mantissa: unit roundoff 2⁻¹¹) and adds up in float32. Torch's own error |t − r| is
+then replaced by the movement of the reference when the inputs, weights and upstream gradients of
+every layer with weights are rounded in just this way, in float64, or moved by a factor 1 ± 2⁻¹¹
 (`parity.cuda`); the factor and the floor stay. Only torch on the device is judged by this: NumPy
 never gains from it.
 
 Values that are not finite must be so on both sides, in the same places and of the same kind.
 
-A budget can be so large that it would let anything pass: where the computation is chaotic, or
+A budget can be so large that it would let anything pass: if the computation is chaotic, or
 cancellation leaves less of a tensor than its rounding. An error above a tenth of the tensor's own
 largest magnitude is therefore never a pass: the tensor cannot be judged in this precision, and the
-pair does not agree. Three things are excepted: a budget of at most 1024 ε times the largest number
-in any of the pair's tensors; in float32, what is zero but for float64's rounding, as the gradient
-of a bias before batch normalisation; what hangs on decisions of rounding, which is judged apart.
+pair does not agree. There are three exceptions: a budget of at most 1024 ε times the largest number
+in any of the pair's tensors; in float32, what is zero but for float64's rounding, such as the
+gradient of a bias before batch normalisation; what depends on decisions of rounding, which is
+judged separately.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class TensorCheck:
 
     @property
     def failed(self) -> bool:
-        """Whether the two sides disagree; neither holds of what cannot be judged."""
+        """Whether the two sides disagree; what cannot be judged neither passes nor fails."""
         return not self.passed and not self.unjudged
 
     def __str__(self) -> str:
@@ -138,7 +139,7 @@ def movement(values: np.ndarray, reference: np.ndarray) -> float:
 
 
 def floor(reference: np.ndarray, trials: list[np.ndarray], length: int, epsilon: float) -> float:
-    """Return the rounding error to be granted: see this module's docstring.
+    """Return the rounding error to allow: see this module's docstring.
 
     Args:
         reference: the tensor in float64.
@@ -159,7 +160,7 @@ def judge(
     reference: np.ndarray,
     budget: float,
 ) -> TensorCheck:
-    """Hold one tensor against the error allowed."""
+    """Judge one tensor by the error allowed."""
     place = network, layer, tensor
     if not isinstance(numpy_value, np.ndarray):
         return fault(*place, f"NumPy gives {kind_of(numpy_value)}, not an array")

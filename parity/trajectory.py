@@ -23,9 +23,10 @@ from parity import perturbation
 from parity.assertions import accuse, examine
 from parity.pair import Pair, check_inputs
 from parity.protocol import DisagreementError, Network, ParityError, check_network
-from parity.runs import Probe, Task, Tensors, clone, run_forward
+from parity.runs import Probe, clone, run_forward
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
-from parity.tolerance import FACTOR, TensorCheck, fault, floor, judge, movement
+from parity.task import Task
+from parity.tolerance import FACTOR, TensorCheck, Tensors, fault, floor, judge, movement
 from parity.transfer import renamed, to_array, to_numpy
 from parity.trees import mapped, named
 
@@ -170,7 +171,7 @@ def assert_trajectory(
 ) -> Trajectory:
     """Do as `follow`, and raise DisagreementError naming the culprit, first step and tensors.
 
-    At the first step that fails, both sides are held against each other as `assert_parity` does,
+    At the first step that fails, both sides are compared with each other as `assert_parity` does,
     on torch's weights before that step; where all is right, the update is to blame.
     """
     trajectory = follow(torch_module, numpy_network, batches, recipe, **options)

@@ -1,7 +1,7 @@
-"""Variations of a pair's inputs, on which it must agree too: one kind of input hides much.
+"""Variations of a pair's inputs, on which it must agree too, because one kind of input hides much.
 
-None leaves the range of the user's own numbers, unless these are of both signs and beyond ±1, which
-no pixels are: then some are made large. What torch refuses is left out.
+None leaves the range of the user's own numbers, unless these have both signs and exceed ±1, which
+pixels do not: then some are made large. Variations that torch refuses are left out.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from parity.protocol import ParityError
-from parity.runs import Setting, Task, with_upstream
+from parity.task import Setting, Task
 from parity.tolerance import largest
+from parity.upstream import with_upstream
 
 
 def variations(setting: Setting) -> Iterator[tuple[str, Task, bool]]:

@@ -1,7 +1,7 @@
-"""Weights trained on MNIST for each of the five networks, and what is known about them.
+"""Weights trained on MNIST for each of the five networks, and their records.
 
 `<network>.safetensors` holds parameters and buffers under torch's names, `<network>.json` the
-record of the training that made them. `python -m benchmarks.weights` writes both.
+record of the training that produced them. `python -m benchmarks.weights` writes both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Preprocessing:
 
     Attributes:
         image_size: height and width of the input.
-        scale: of a pixel between 0, the background, and 255, ink.
+        scale: factor for a pixel between 0, background, and 255, ink.
         shift: added to it.
     """
 
@@ -56,8 +56,8 @@ class Weights:
         state: parameters and buffers by their names in torch, float32; batch normalisation's
             counters are int64.
         meta: how they were trained (command, seed, epochs, augmentation, minutes) and what they
-            reach: test_accuracy by backend, and the mean over the runs with other seeds.
-        preprocessing: what turns MNIST's images into the network's input.
+            reach: test_accuracy by backend, and the mean over the runs with all seeds.
+        preprocessing: turns MNIST's images into the network's input.
     """
 
     model: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from statistics import fmean
 from typing import Any, Literal
 
 from studies.records import Record
@@ -66,7 +67,7 @@ class Measurement:
             part = rows[max(0, stop - self.window) : stop]
             if stop > len(rows) or not part:
                 return None
-            figures.append(sum(row[self.column] for row in part) / len(part))
+            figures.append(fmean(row[self.column] for row in part))
         return figures
 
 

@@ -35,7 +35,7 @@ _EPOCHS = tuple(range(1, 9))
 _RATES = {5e-2: 0.4955, 3e-2: 0.9786, 1e-2: 0.9930, 3e-3: 0.9838, 3e-5: 0.6507, 3e-7: 0.1795}
 _SMALL_RATES = (
     "At the two smallest learning rates the report's accuracies are far higher. Pixels of 0 to 255 "
-    "do not explain it: they give less still (study `r2_small_rates`)."
+    "do not explain this: they give even less (study `r2_small_rates`)."
 )
 _DEPTHS = {
     6: (1.235361, 1.052538, 0.975401),
@@ -51,9 +51,9 @@ CLAIMS: tuple[Claim, ...] = (
         _R0,
         "test accuracy after 10 epochs",
         (0.9885,),
-        note="The recipe draws linear weights from N(0, 0.1²). With the printed N(0, 1), measured "
-        "under the departures below, training lags far behind, and the first logits, in the "
-        "thousands, overflow the printed softmax.",
+        note="The recipe draws linear weights from N(0, 0.1²). With the printed N(0, 1), which is "
+        "measured among the departures below, training lags far behind, and the first logits, in "
+        "the thousands, overflow the printed softmax.",
     ),
     Claim(
         _R0,
@@ -87,7 +87,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R0,
-        "seconds of training an epoch (report: about 4.5 minutes)",
+        "training seconds per epoch (report: about 4.5 minutes)",
         (270.0,),
         column="seconds",
         window=10,
@@ -106,15 +106,15 @@ CLAIMS: tuple[Claim, ...] = (
         _R1,
         "test accuracy after 300 epochs",
         (0.974,),
-        note="Halved every 20 epochs, a learning rate of 1e-5 adds up to that of 40 epochs and is "
-        "spent long before the end. Ten times the printed rate gives the report's figure (study "
-        "`r1_readings`).",
+        note="Halved every 20 epochs, a learning rate of 1e-5 adds up to 40 epochs at that rate "
+        "and is spent long before the end. Ten times the printed rate gives the report's figure "
+        "(study `r1_readings`).",
     ),
     Claim(
         _R2,
         "final test accuracy",
         (0.9937,),
-        note="The report does not state the hidden width: with 256 instead of 50 the final "
+        note="The report does not state the hidden width: with 256 instead of 50, the final "
         "accuracy is within the tolerance (study `r2_readings`).",
     ),
     Claim(
@@ -147,8 +147,8 @@ CLAIMS: tuple[Claim, ...] = (
         at=(5, 6, 7, 8),
         changes={"init.name": "xavier"},
         rule="between",
-        note="Under Xavier's initialisation there is no plateau: its training loss falls as low as "
-        "He's (study `r2_init`).",
+        note="Under Xavier's initialisation there is no plateau: the training loss falls as low as "
+        "under He's (study `r2_init`).",
     ),
     Claim(
         _R2,
@@ -189,9 +189,9 @@ CLAIMS: tuple[Claim, ...] = (
         _R3,
         "test accuracy after 2 epochs",
         (0.8331,),
-        note="The report does not state the learning rate. 3e-5 gives {:.2f} %, but then the "
-        "figures of step 245 come far later than in the report, to which 1e-4 comes near. No rate "
-        "and scaling tried gives all three (study `r3_readings`).",
+        note="The report does not state the learning rate. 3e-5 gives {:.2f} %, but reaches the "
+        "report's figures of step 245 far too late; 1e-4 comes near them. None of the rates and "
+        "scalings tried gives all three (study `r3_readings`).",
         readings=(Reading(_R3, changes={"optimizer.lr": 3e-5}),),
     ),
     Claim(
@@ -214,7 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R3,
-        "training images a second (report: 2.48 steps of 64)",
+        "training images per second (report: 2.48 steps of 64)",
         (2.48 * 64,),
         column="images_per_second",
         rule="at least",
@@ -223,9 +223,9 @@ CLAIMS: tuple[Claim, ...] = (
         _R4,
         "test accuracy after 20 epochs",
         (0.971,),
-        note="The report does not state the learning rate: at 1e-5 Adam gives {:.2f} % with "
-        "batches of 128 and {:.2f} % with 512, either side of the report's figure (study "
-        "`r4_readings`).",
+        note="The report does not state the learning rate: at 1e-5, Adam gives {:.2f} % with "
+        "batches of 128 and {:.2f} % with batches of 512, on either side of the report's figure "
+        "(study `r4_readings`).",
         readings=(
             Reading(_R4, changes={"optimizer.lr": 1e-5}),
             Reading(_R4, changes={"optimizer.lr": 1e-5, "trainer.batch_size": 512}),
@@ -233,7 +233,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         _R4,
-        "seconds of training an epoch (report: over 5 minutes)",
+        "training seconds per epoch (report: over 5 minutes)",
         (300.0,),
         column="seconds",
         window=20,
@@ -243,7 +243,7 @@ CLAIMS: tuple[Claim, ...] = (
     *(
         Claim(
             f"best_{network}",
-            f"test accuracy of `{network}` with the recipe of its weights in pretrained/",
+            f"test accuracy of `{network}` trained with the recipe of its pretrained weights",
             (accuracy,),
             rule="at least",
         )
@@ -269,7 +269,7 @@ QUIRKS: tuple[Quirk, ...] = (
         "first",
     ),
     Quirk(
-        "Linear weights start from N(0, 1); without: N(0, 0.1²), as the recipe here",
+        "linear weights start from N(0, 1); without: N(0, 0.1²), as in the recipe here",
         _R0,
         "quirk_r0_init",
         "init.linear_std",

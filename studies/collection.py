@@ -55,7 +55,7 @@ def _check(record: Record) -> None:
         raise ConfigError(f"{record.directory} is not a run of an experiment: use experiment=...")
     if record.status not in ("finished", "diverged"):
         raise ConfigError(
-            f"{record.directory} is {record.status}: go on with it (resume=...) before its record "
+            f"{record.directory} is {record.status}: resume it (resume=...) before its record "
             "is kept"
         )
     if record.dataset != "mnist":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any, Self
 
 from studies.records import Record
@@ -29,12 +29,7 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """Return the spread of at least one number."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    if count == 1:
-        return Spread(mean, None, 1)
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    return Spread(mean, math.sqrt(squares / (count - 1)), count)
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
 @dataclass(frozen=True)

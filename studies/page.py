@@ -1,6 +1,6 @@
-"""docs/results.md: every claim of the reports beside what was measured, and what explains it.
+"""docs/results.md: every claim of the reports with its measurement and what explains it.
 
-Beside it, in docs/results, are written studies.md, runs.md and the pictures of all three pages.
+In docs/results are written studies.md, runs.md and the pictures of all three pages.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _HEAD = """# Results
 What five reports claim, and what their recipes give here on MNIST. `python -m studies` writes this
 page from the records in [{folder}/{runs}]({folder}/{runs}); to change it, edit `studies/claims.py`.
 
-A measured figure is a mean over n seeds, with the sample standard deviation. A claim is
-*reproduced* when the mean lies within the tolerance, given in brackets, of the report's figure, and
-*met* when it is a bound that holds. For test accuracies the tolerance is 0.3 points: three standard
-errors of an accuracy near 99 % on 10,000 images. [assumptions.md](assumptions.md) lists what the
-reports leave open and what was chosen, [reproduce.md](reproduce.md) the commands,
-[{folder}/studies.md]({folder}/studies.md) the table and picture of every study, and
-[{folder}/runs.md]({folder}/runs.md) the hardware, versions and time of every run.
+A measured figure is a mean over n seeds, with the sample standard deviation. A claimed figure is
+*reproduced* if the mean lies within the tolerance given in brackets; a claimed bound is *met* if it
+holds. For test accuracies the tolerance is 0.3 points: three standard errors of an accuracy near
+99 % on 10,000 images. [assumptions.md](assumptions.md) lists what the reports leave open and what
+was chosen, [reproduce.md](reproduce.md) the commands, [{folder}/studies.md]({folder}/studies.md)
+the table and picture of every study, and [{folder}/runs.md]({folder}/runs.md) the hardware,
+versions and time of every run.
 """
 
 
@@ -141,9 +141,9 @@ def _quirks(records: Sequence[Record]) -> str:
     ]
     return (
         "## The reports' departures from torch\n\n"
-        "Final test accuracy with each departure as in the report's recipe, and with torch's rule\n"
-        "in its place and nothing else changed.\n\n"
-        + table(["report", "departure from torch", "with it", "without", "what it gains"], rows)
+        "Final test accuracy with each departure, as in the report's recipe, and without it, with\n"
+        "torch's rule in its place and nothing else changed.\n\n"
+        + table(["report", "departure from torch", "with it", "without", "gain"], rows)
     )
 
 

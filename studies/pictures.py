@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib import pyplot as plt
@@ -52,7 +53,7 @@ def batch_curves(path: Path, record: Record, window: int = 20) -> None:
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
         steps, values = [row["step"] for row in rows], [row[name] for row in rows]
         axes.plot(steps, values, color=MEASURED, alpha=0.3, linewidth=0.6, label="batch")
-        means = [_mean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
+        means = [fmean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
         axes.plot(steps, means, color=MEASURED, linewidth=1.2, label=f"mean of {window}")
         axes.set_xlabel("iteration")
         axes.set_ylabel(f"training {name}")
@@ -136,13 +137,9 @@ def _evaluations(axes: Axes, groups: Sequence[Group]) -> None:
 def _average(tables: Sequence[Table]) -> Table:
     """Return the mean of several runs' rows, as far as all of them have come."""
     return [
-        {name: _mean([row[name] for row in rows]) for name in rows[0]}
+        {name: fmean([row[name] for row in rows]) for name in rows[0]}
         for rows in zip(*(table for table in tables if table), strict=False)
     ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _name(axis: Axis, name: str) -> None:

@@ -1,4 +1,4 @@
-"""docs/results/studies.md, every study's table and picture, and runs.md, what each run took."""
+"""docs/results/studies.md, every study's table and picture, and runs.md, how each run was made."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from studies.records import Record
 
 _STUDIES = """# Studies
 
-Every study that was run, written by `python -m studies` from the records in [runs](runs). Runs that
-differ in their seeds alone are taken together: mean ± sample standard deviation of the finished
-ones. The claims they bear on are in [../{page}](../{page}).
+All studies that were run; `python -m studies` writes this page from the records in [runs](runs).
+Runs that differ only in their seeds share a row: mean ± sample standard deviation of the finished
+ones. The claims that they bear on are in [../{page}](../{page}).
 """
 
 _RUNS = """# Runs
 
-What each kept run changes in its recipe, and on what hardware and with which versions it was made;
-written by `python -m studies` from the records in [runs](runs).
+What each kept run changes in its recipe, and the hardware and versions that it used;
+`python -m studies` writes this page from the records in [runs](runs).
 
 """
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from training.config.composition import configuration
 from training.config.schema import Config
 from training.data import Dataset, load_dataset
 from training.storage.checkpoint import load_checkpoint
-from training.storage.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = tuple(sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))
@@ -102,7 +102,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     first, second = (load_checkpoint(d / "checkpoint.safetensors") for d in (one, other))
     assert first.state.keys() == second.state.keys()
     for name, array in first.state.items():
-        if name == "progress.rows":
+        if name == "progress.metrics":
             array, expected = array[:, :-2], second.state[name][:, :-2]
         else:
             expected = second.state[name]
@@ -110,7 +110,7 @@ def assert_same_run(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(array, expected, err_msg=name)
     progress = [{**c.record["progress"], "seconds": 0} for c in (first, second)]
     assert progress[0] == progress[1]
-    weights = [load_weights(directory / "weights.safetensors") for directory in (one, other)]
+    weights = [load_file(directory / "weights.safetensors") for directory in (one, other)]
     assert weights[0].keys() == weights[1].keys()
     for name, array in weights[0].items():
         np.testing.assert_array_equal(array, weights[1][name], err_msg=name)

@@ -17,7 +17,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "torch_models/registry.py": ({"torch_models", "pretrained"}, {"torch"}),
     "pretrained": ({"training/data"}, {"numpy", "safetensors"}),
     "training": (set(), {"threadpoolctl"}),
-    "training/data": ({"training"}, {"numpy", "sklearn"}),
+    "training/data": ({"training", "training/storage"}, {"numpy", "sklearn"}),
     "training/storage": ({"training"}, {"numpy", "safetensors"}),
     "training/config": ({"training"}, {"hydra", "omegaconf"}),
     "training/backends": (

@@ -1,4 +1,4 @@
-"""The README's example of a network of one's own does what it says, and no link is dead."""
+"""The README's example network works, no link is dead, and the tests that a page names exist."""
 
 from __future__ import annotations
 
@@ -32,6 +32,17 @@ def test_links_lead_somewhere(page: Path) -> None:
             titles = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.M)
             anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
             assert anchor in anchors, target
+
+
+def test_the_tests_that_reliability_names_exist() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    names = re.findall(r"`(?:(?:tests/)?([\w/]*test_\w+\.py))?(?:::)?(test_\w+)?`", page)
+    source = ""
+    for file, test in names:
+        if file:
+            (path,) = (ROOT / "tests").rglob(file)
+            source = path.read_text(encoding="utf-8")
+        assert not test or re.search(rf"def {test}\b", source), f"{file}::{test}"
 
 
 def example_files() -> dict[str, str]:

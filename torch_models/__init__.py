@@ -1,4 +1,4 @@
-"""The networks as PyTorch modules, and the pieces the reports need that torch lacks."""
+"""The networks as PyTorch modules, and what the reports need that torch lacks."""
 
 from torch_models.adagrad import Adagrad
 from torch_models.adam import Adam

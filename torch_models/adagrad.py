@@ -1,4 +1,4 @@
-"""Adagrad (Duchi, Hazan and Singer, 2011) in a form that a CUDA graph can hold."""
+"""Adagrad (Duchi, Hazan and Singer, 2011) in a form that a CUDA graph can capture."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class Adagrad(torch.optim.Adagrad):
-    """``torch.optim.Adagrad`` whose rate and step counts lie beside the parameters.
+    """``torch.optim.Adagrad`` with its rate and step counts on the parameters' device.
 
-    torch's own counts its steps on the host, which a graph does not see. With gₜ the gradient plus
+    torch's own counts its steps on the host, outside the graph. With gₜ the gradient plus
     weight_decay·θ: s += gₜ², θ −= lr/(1 + (t − 1)·lr_decay)·gₜ/(√s + ε).
 
     Args:
@@ -20,7 +20,7 @@ class Adagrad(torch.optim.Adagrad):
         lr: learning rate, a tensor on the parameters' device so that it can change in a graph.
         lr_decay: decay of the rate with the step count t.
         weight_decay: L2 penalty added to the gradient.
-        initial_accumulator_value: the first s.
+        initial_accumulator_value: the initial s.
         eps: the constant ε.
 
     Raises:

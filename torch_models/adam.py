@@ -19,7 +19,7 @@ EpsMode = Literal["torch", "uncorrected", "inside_root"]
 
 
 class Adam(torch.optim.Adam):
-    """``torch.optim.Adam`` with a choice of ε's place; the same state names in every mode.
+    """``torch.optim.Adam`` with a choice of where ε is added; all modes have the same state names.
 
     Args:
         params: parameters or parameter groups, as for ``torch.optim.Adam``.
@@ -28,11 +28,11 @@ class Adam(torch.optim.Adam):
         eps: the constant ε.
         weight_decay: L2 penalty added to the gradient.
         eps_mode: "torch", "uncorrected" or "inside_root" (see the module's docstring).
-        capturable: keep the step count on the device so that a CUDA graph can hold the step.
+        capturable: keep the step count on the device so that a CUDA graph can capture the step.
         fused: torch's fused kernel; only for eps_mode "torch".
 
     Raises:
-        ValueError: if eps_mode is unknown, or fused is asked for with another mode than "torch".
+        ValueError: if eps_mode is unknown, or fused is requested with a mode other than "torch".
     """
 
     def __init__(

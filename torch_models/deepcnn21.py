@@ -1,9 +1,9 @@
 """The 21-layer network of report R2: six convolutions, two affine layers, dropout on the logits.
 
-Assumptions, where the report is silent or contradicts itself: the hidden width is 50; the fourth
-convolution is followed by the ReLU its abstract counts; depth 5 leaves out the last convolution,
-depth 4 the whole third block, so that the first affine layer then takes 512 features. The report's
-dropout is the original kind, without rescaling in training; the usual inverted kind is an option.
+Assumptions where the report is silent or contradicts itself: the hidden width is 50; the fourth
+convolution is followed by the ReLU that its abstract counts; depth 5 leaves out the last
+convolution, depth 4 the whole third block, so the first affine layer takes 512 features. The
+report's dropout is the original kind, without rescaling in training; the inverted kind is optional.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class DeepCNN21(nn.Module):
         hidden: width of the first affine layer.
         depth: number of convolutions, 4, 5 or 6 (the report's ablation).
         dropout: "original" (the report's) or "inverted", for both dropout layers.
-        ties: which of several equal maxima gets a pooling window's gradient, "first" or "all".
+        ties: which of several equal maxima receive a pooling window's gradient, "first" or "all".
 
     Raises:
         ValueError: if an argument is outside the values above.

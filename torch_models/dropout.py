@@ -1,6 +1,6 @@
-"""Dropout in its original and its inverted kind, with masks that a caller may supply.
+"""Dropout of the original and the inverted kind, with masks that a caller may supply.
 
-``torch.nn.Dropout`` is the inverted kind only, and its masks cannot be shared with another
+``torch.nn.Dropout`` offers only the inverted kind, and its masks cannot be shared with another
 implementation; report R2 uses the original kind.
 """
 
@@ -34,7 +34,7 @@ class Dropout(nn.Module):
             returns float32 uniforms of that shape.
 
     Raises:
-        ValueError: if p or kind is outside the values above, or draw returns another shape.
+        ValueError: if p or kind is outside the values above, or draw returns a different shape.
     """
 
     draw: Callable[[tuple[int, ...]], Tensor] | None

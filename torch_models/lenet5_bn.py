@@ -1,9 +1,8 @@
 """LeNet-5 with batch normalisation, after report R4.
 
-The report says 32×32 but its padded first convolution only fits 28×28, which is used here. Its
+The report says 32×32, but its padded first convolution only fits 28×28, which is used here. Its
 decay of 0.9 is torch's ``momentum=0.1``. Assumed, because the report is silent: eps is 1e-5 and the
-running variance is the unbiased one, both as in torch. ``ties="all"`` is the report's max-pooling
-gradient.
+running variance is unbiased, both as in torch. ``ties="all"`` is the report's max-pooling gradient.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ class LeNet5BN(nn.Module):
     """Map images (N, 1, 28, 28) to logits (N, 10); 61,750 parameters.
 
     Args:
-        ties: which of several equal maxima gets a pooling window's gradient, "first" or "all".
+        ties: which of several equal maxima receive a pooling window's gradient, "first" or "all".
     """
 
     def __init__(self, ties: Ties = "first") -> None:

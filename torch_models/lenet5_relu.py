@@ -1,8 +1,8 @@
 """LeNet-5 with ReLU and max pooling, after report R0.
 
-The report pads its 28×28 input to 32×32; here C1's own padding of 2 does it. Its softmax belongs to
-the loss, so the network ends in logits. Deviations are options: ``ties="all"`` is the report's
-max-pooling gradient. Initial weights are torch's unless the caller sets the report's N(0, 1).
+The report pads its 28×28 input to 32×32; here C1 has a padding of 2 instead. Softmax is part of the
+loss, so the network returns logits. Deviations from torch are options: ``ties="all"`` is the
+report's max-pooling gradient. Initial weights are torch's unless the caller sets the report's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class LeNet5ReLU(nn.Module):
     """Map images (N, 1, 28, 28) to logits (N, 10); 61,706 parameters.
 
     Args:
-        ties: which of several equal maxima gets a pooling window's gradient, "first" or "all".
+        ties: which of several equal maxima receive a pooling window's gradient, "first" or "all".
     """
 
     def __init__(self, ties: Ties = "first") -> None:

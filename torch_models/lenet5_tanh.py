@@ -1,7 +1,7 @@
 """LeNet-5 with tanh and average pooling, after report R1.
 
-A tanh follows each pooling as well as each convolution, as the report has it. The resize of 28×28
-digits to 32×32 is the data pipeline's; the softmax is the loss's.
+As in the report, a tanh follows each pooling as well as each convolution. The data pipeline resizes
+the 28×28 digits to 32×32; softmax is part of the loss.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""``lenet5_tanh`` with what report R1 leaves for later: ReLU or SiLU, batch norm, residuals.
+"""``lenet5_tanh`` with report R1's future work: ReLU or SiLU, batch norm, residual connections.
 
-Assumed, because the report only names them: batch normalisation stands between each convolution
-and its activation; no layer of LeNet-5 keeps its shape, so residual connections come as a further
-3×3 convolution with a shortcut around it after each pooling's activation. With its defaults the
-network is ``lenet5_tanh`` but for the activations' names.
+Assumed, because the report only names them: batch normalisation comes between each convolution and
+its activation; no layer of LeNet-5 keeps its input's shape, so a residual connection is an extra
+3×3 convolution with a shortcut around it, after each pooling's activation. With its defaults the
+network is ``lenet5_tanh``, except for the activations' names.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One linear layer on the pixels: the baseline of an earlier exercise that report R0 names.
 
-The report gives its iterations and its accuracy alone; a bias is assumed.
+The report states only its iterations and its accuracy; a bias is assumed.
 """
 
 from __future__ import annotations

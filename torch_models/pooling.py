@@ -25,7 +25,7 @@ class MaxPool2d(nn.MaxPool2d):
         stride: step between windows; None means the kernel size.
         padding: implicit border of −inf, at most half the kernel.
         ceil_mode: round the output size up instead of down.
-        ties: "first" or "all" (see the module's docstring); the outputs do not differ.
+        ties: "first" or "all" (see the module's docstring); it does not affect the output.
 
     Raises:
         ValueError: if ties is neither "first" nor "all".

@@ -1,4 +1,4 @@
-"""Find a network by the name of its file, so that a new one needs a file and nothing else."""
+"""Networks by the names of their files, so that a new one needs a file and nothing else."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def build(name: str, *, weights: str | Weights | None = None, **arguments: Any) 
 
     Args:
         name: the file's stem, for example "lenet5_relu".
-        weights: "mnist" for those that come with the project, or what ``pretrained.load``
-            returned; the network is then in evaluation mode, and its attribute ``pretrained``
-            holds them with their preprocessing and record. None: untrained.
+        weights: "mnist" for the weights that come with the project, or the result of
+            ``pretrained.load``; the network is then in evaluation mode, and its attribute
+            ``pretrained`` holds them with their preprocessing and record. None: untrained.
         arguments: passed to the network's class.
 
     Raises:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Sequential):
-    """y = x + f(x), with f the modules given, one after the other; shapes as f's, which keeps x's.
+    """y = x + f(x), where f applies the given modules in sequence and keeps the shape of x.
 
     Raises:
         ValueError: for an input whose shape f changes.

@@ -43,11 +43,7 @@ def signals_held() -> Iterator[None]:
 
 
 def follow_parent(parent: int) -> None:
-    """Leave signals to the process that has started this one, and end with it.
-
-    Args:
-        parent: its id.
-    """
+    """Leave signals to the process that has started this one, of this id, and end with it."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":

@@ -59,7 +59,7 @@ class StoppedError(KeyboardInterrupt):
     """
 
     def __init__(self, what: str, number: int, command: str = "") -> None:
-        super().__init__(f"{what}; go on with: {command}" if command else what)
+        super().__init__(f"{what}; resume with: {command}" if command else what)
         self.what, self.number, self.exit_status = what, number, 128 + number
 
 

@@ -19,7 +19,6 @@ class JaxStep(StepTask):
     """LeNet-5 of jax.lax's operations; the gather and Adam are inside the jitted step."""
 
     def place(self) -> None:
-        """Hold everything as JAX's arrays, and make the jitted functions."""
         self._images = jnp.asarray(self.train_images)
         self._labels = jnp.asarray(self.train_labels.astype(np.int32))
         self._order = jnp.asarray(self.order.astype(np.int32))
@@ -29,7 +28,6 @@ class JaxStep(StepTask):
         self._forward = jax.jit(partial(_forward, scale=self.scale, shift=self.shift))
 
     def start(self, nudge: int) -> None:
-        """Make the parameters and Adam's state anew."""
         parameters = jax.tree.map(jnp.array, self.start_weights(nudge))
         # Two allocations: a donated buffer must not be shared.
         moments = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(2)]
@@ -42,14 +40,12 @@ class JaxStep(StepTask):
         return loss
 
     def test_logits(self, images: int) -> Array:
-        """Return the first test images' logits."""
         parts = [
             self._forward(self._state[0], self.test_images[s]) for s in self.test_slices(images)
         ]
         return jnp.concatenate(parts)
 
     def finish(self, result: Any) -> None:
-        """Wait for what was started."""
         jax.block_until_ready((result, self._state))
 
 

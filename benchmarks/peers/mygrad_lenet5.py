@@ -20,14 +20,12 @@ class MyGradStep(StepTask):
         """Use the arrays as they are."""
 
     def start(self, nudge: int) -> None:
-        """Make the parameters and Adam's state anew."""
         start = self.start_weights(nudge)
         self._parameters = {name: mygrad.tensor(value) for name, value in start.items()}
         self._moments = {name: (np.zeros_like(v), np.zeros_like(v)) for name, v in start.items()}
         self._steps = 0
 
     def step(self, start: int, stop: int) -> float:
-        """Take a training step; return its loss."""
         indices = self.order[start:stop]
         logits = self._forward(self._input(self.train_images[indices]))
         loss = softmax_crossentropy(logits, self.train_labels[indices])
@@ -36,7 +34,6 @@ class MyGradStep(StepTask):
         return float(loss)
 
     def test_logits(self, images: int) -> NDArray[np.float32]:
-        """Return the first test images' logits."""
         with mygrad.no_autodiff:
             parts = [
                 self._forward(self._input(self.test_images[s])) for s in self.test_slices(images)

@@ -9,6 +9,7 @@ from time import perf_counter
 import torch
 
 from parity.faults.matrix import CHECKS, Kill, faults, kill
+from parity.faults.recall import Recall
 from parity.files import check_writable, write
 from parity.protocol import ParityError
 
@@ -22,18 +23,18 @@ def command(only: str, json_path: str | None) -> int:
         check_writable(Path(json_path))
     torch.set_num_threads(1)
     start, width = perf_counter(), max(len(fault.name) for fault in chosen)
-    kills, area = [], ""
+    kills, area, recall = [], "", Recall()
     print(_head(width))
     for fault in chosen:
         if fault.area != area:
             area = fault.area
             print(area.upper())
-        kills.append(kill(fault))
+        kills.append(kill(fault, recall))
         print(_row(kills[-1], width), flush=True)
     survivors = [each for each in kills if each.survived]
     seconds = perf_counter() - start
     print(
-        f"{len(kills)} faults planted, {len(kills) - len(survivors)} killed and put down to the "
+        f"{len(kills)} faults planted, {len(kills) - len(survivors)} killed and attributed to the "
         f"right culprit, {len(survivors)} survivors, {seconds:.0f} s"
     )
     for each in survivors:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 
-from parity.assertions import assert_parity, compare
+from parity.assertions import assert_agreement, examine
+from parity.faults.recall import Recall
 from parity.faults.record import Fault, Rewrite, Scene
 from parity.faults.scenes import scene
+from parity.pair import Pair
 from parity.protocol import DisagreementError, ParityError
 from parity.tolerance import TensorCheck
 from parity.trajectory import assert_trajectory, follow
@@ -76,7 +78,7 @@ def rewrites() -> list[Rewrite]:
     return list(import_module("parity.faults.rewrites").REWRITES)
 
 
-def kill(fault: Fault, thorough: bool = True) -> Kill:
+def kill(fault: Fault, recall: Recall, thorough: bool = True) -> Kill:
     """Plant a fault and run every check on it; unless thorough, none after one that rejects it.
 
     Only the first check that rejects a fault looks for the culprit, and the trajectory of a fault
@@ -90,7 +92,7 @@ def kill(fault: Fault, thorough: bool = True) -> Kill:
         fault.plant(planted)
         found = bool(verdict.checks)
         try:
-            failures = run(planted, accuse=not found)
+            failures = run(planted, recall, accuse=not found)
         except DisagreementError as error:
             failures = error.finding.failures
             verdict.named, verdict.message = error.culprits, str(error)
@@ -107,7 +109,7 @@ def kill(fault: Fault, thorough: bool = True) -> Kill:
     return verdict
 
 
-def pass_through(rewrite: Rewrite) -> None:
+def pass_through(rewrite: Rewrite, recall: Recall) -> None:
     """Run every check on a harmless rewrite.
 
     Raises:
@@ -116,7 +118,7 @@ def pass_through(rewrite: Rewrite) -> None:
     for run in (_training, _evaluation, _trajectory):
         planted = scene(rewrite.scene)
         rewrite.plant(planted)
-        run(planted, accuse=True)
+        run(planted, recall, accuse=True)
 
 
 def _check_of(failure: TensorCheck) -> str:
@@ -135,24 +137,22 @@ def _mentions(sentence: str, name: str) -> bool:
     return name in sentence.replace(",", " ").replace(":", " ").split()
 
 
-def _training(planted: Scene, accuse: bool) -> list[TensorCheck]:
-    return _parity(planted, True, accuse)
+def _training(planted: Scene, recall: Recall, accuse: bool) -> list[TensorCheck]:
+    return _parity(planted, recall, True, accuse)
 
 
-def _evaluation(planted: Scene, accuse: bool) -> list[TensorCheck]:
-    return _parity(planted, False, accuse)
+def _evaluation(planted: Scene, recall: Recall, accuse: bool) -> list[TensorCheck]:
+    return _parity(planted, recall, False, accuse)
 
 
-def _parity(planted: Scene, train: bool, accuse: bool) -> list[TensorCheck]:
-    torch_loss, numpy_loss = planted.losses
-    pair = planted.module, planted.network, *planted.batches[0]
-    losses = {"torch_criterion": torch_loss, "numpy_criterion": numpy_loss}
-    return (assert_parity if accuse else compare)(
-        *pair, train=train, vary=planted.vary, **losses
-    ).failures
+def _parity(planted: Scene, recall: Recall, train: bool, accuse: bool) -> list[TensorCheck]:
+    sides = planted.module, planted.network
+    pair = Pair(*sides, *planted.batches[0], *planted.losses, train=train, vary=planted.vary)
+    setting = replace(pair.setting(), ask=recall)
+    return (assert_agreement if accuse else examine)(setting).failures
 
 
-def _trajectory(planted: Scene, accuse: bool) -> list[TensorCheck]:
+def _trajectory(planted: Scene, _: Recall, accuse: bool) -> list[TensorCheck]:
     pair, recipe = (planted.module, planted.network), planted.recipe()
     if accuse:
         return assert_trajectory(*pair, planted.batches, recipe).failures

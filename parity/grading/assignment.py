@@ -18,7 +18,7 @@ from parity.tolerance import Place
 
 @dataclass(frozen=True)
 class Assignment:
-    """What submissions are held against.
+    """What submissions are compared with.
 
     Attributes:
         spec: ``package.module:factory``.

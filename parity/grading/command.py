@@ -18,8 +18,9 @@ from parity.protocol import ParityError
 
 WIDTH = 100
 NO_SANDBOX = (
-    "Each submission has a process of its own, {0.seconds:g} s and {0.mebibytes} MiB. That is no "
-    "sandbox: it can\nread and change the files that you can. Grade strangers' code in a container."
+    "Each submission runs in its own process, limited to {0.seconds:g} s and {0.mebibytes} MiB. "
+    "This is not a sandbox:\nit can read and change your files. "
+    "Grade strangers' code in a container."
 )
 
 
@@ -42,7 +43,7 @@ def grading(words: Sequence[str]) -> int:
     output = options.output
     found = submissions(options.folder, output)
     if output.exists() and not options.overwrite and (output.is_file() or any(output.iterdir())):
-        raise ParityError(f"{output} is not empty: name another --output, or say --overwrite")
+        raise ParityError(f"{output} is not empty: name another --output, or add --overwrite")
     if not all(0 < n < 1e6 for n in (options.seconds, options.memory, options.points or 1)):
         raise ParityError("--seconds, --memory and --points must be between 0 and a million")
     limits = Limits(options.seconds, options.memory, (*Limits.forbidden, *options.forbid))
@@ -65,9 +66,9 @@ def grading(words: Sequence[str]) -> int:
     _write(output / "grades.csv", gradebook(results, task, each))
     print(f"\nwritten: {output / 'grades.csv'}, and a results.json for each student")
     for kept in [r.reproduction for r in results.values() if r.reproduction][:1]:
-        print(f"see a failure again: python -m parity replay {kept}")
+        print(f"reproduce a failure: python -m parity replay {kept}")
     for reason in {r.unlimited for r in results.values() if r.unlimited}:
-        print(f"memory was not limited, as this system does not do it: {reason}")
+        print(f"memory was not limited, because this system cannot: {reason}")
     return 0
 
 
@@ -79,11 +80,11 @@ def _parser() -> argparse.ArgumentParser:
         "--against",
         required=True,
         metavar="MODULE:FACTORY",
-        help="a function of a solution; returns a pair as for check, or a dict of pairs by name",
+        help="takes a solution; returns a pair as for check, or a dict of pairs by name",
     )
-    add("--output", type=Path, default=Path("grades"), metavar="FOLDER", help="grades, if left out")
+    add("--output", type=Path, default=Path("grades"), metavar="FOLDER", help="(default: grades)")
     add("--overwrite", action="store_true", help="replace what is there")
-    add("--points", type=float, help="what full marks give; a point for each tensor, if left out")
+    add("--points", type=float, help="full marks (default: one point for each tensor)")
     add("--seconds", type=float, default=Limits.seconds, help="for each submission")
     add("--memory", type=int, default=Limits.mebibytes, metavar="MIB", help="for each submission")
     forbidden = f"not to be imported, besides {', '.join(Limits.forbidden)}"

@@ -107,7 +107,7 @@ class Submission:
                         return answer
                 self.ended = "its process ended before it answered"
             except Exception:  # whoever forges answers can make up anything
-                self.ended = "its process gave an answer that is none"
+                self.ended = "its process gave an invalid answer"
             if asking.is_alive():
                 self.ended = f"it took longer than {self.limits.seconds:g} s"
             self.end()
@@ -193,4 +193,4 @@ def _number(value: Any) -> Any:
     """Refer to an object of the process by its number."""
     if isinstance(value, Remote):
         return value._number
-    raise ParityError(f"{kind_of(value)} cannot be handed to a submission: give numbers and arrays")
+    raise ParityError(f"{kind_of(value)} cannot be passed to a submission: give numbers and arrays")

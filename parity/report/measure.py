@@ -17,9 +17,10 @@ from parity.networks import NetworkCase, batches, optimizer_of, recipe
 from parity.numpy_runs import run_numpy
 from parity.pair import Pair
 from parity.protocol import DisagreementError, ParityError
+from parity.references import references
 from parity.report import figures
 from parity.report.drawing import lay_out
-from parity.runs import Setting, references
+from parity.task import Setting
 from parity.tolerance import movement
 from parity.trajectory import Trajectory, assert_trajectory
 from parity.transfer import to_numpy
@@ -160,7 +161,8 @@ def _tensors(setting: Setting) -> list[_Measured]:
     """
     module, network, task = setting.module, setting.network, setting.task
     checks = hold(replace(setting, name="")).checks
-    own, reference, *_ = references(module, task, probes=0)
+    given = references(module, task, probes=0)
+    own, reference = given.own, given.exact
     to_numpy(module, network)
     try:
         result = run_numpy(network, task)

@@ -84,7 +84,7 @@ class TorchModule:
 
     def buffers(self) -> dict[str, Any]:
         """Return the values of the buffers that are saved."""
-        parameters = dict(self._parameters())
+        parameters = dict(self._parameters(tied=True))
         state = {} if self.frozen else self._state()
         return {name: _array(value) for name, value in state.items() if name not in parameters}
 
@@ -116,8 +116,8 @@ class TorchModule:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_inputs": None, "_outputs": None}  # a graph cannot be copied
 
-    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        for name, parameter in _plain(self.module).named_parameters():
+    def _parameters(self, tied: bool = False) -> Iterator[tuple[str, nn.Parameter]]:
+        for name, parameter in _plain(self.module).named_parameters(remove_duplicate=not tied):
             if parameter.requires_grad:
                 yield _name(name), parameter
 
@@ -182,7 +182,7 @@ def _array(value: Any) -> Any:
     """Return a tensor's numbers; those of 16 bits as float32."""
     if not isinstance(value, Tensor):
         return value
-    value = value.detach().cpu()
+    value = value.detach().to_dense().cpu()
     return np.array((value.float() if value.dtype in _HALVES else value).numpy())
 
 

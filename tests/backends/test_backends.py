@@ -20,8 +20,6 @@ from training.storage.checkpoint import load_checkpoint, save_checkpoint
 from training.trainer.evaluation import score
 from training.trainer.plan import plan_epoch
 
-pytestmark = pytest.mark.kernels
-
 BACKENDS = ("numpy", "torch")
 # ε is far above the gradients' rounding: with the usual 1e-8, Adam and AdaGrad would make whole
 # steps of gradients that are zero but for rounding.
@@ -76,6 +74,7 @@ def assert_same_state(one: dict, other: dict, tolerance: float) -> None:
         )
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("model", MODELS)
 def test_same_steps(model):
     overrides = (f"model={model}", "trainer.batch_size=32", "data.flip=0.5", "optimizer=sgd")
@@ -95,6 +94,7 @@ def test_same_steps(model):
         assert_same_state(my_state, their_state, ROUNDING)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_same_optimizer_state(optimizer):
     overrides = ("model=lenet5_tanh", "trainer.batch_size=50", *OPTIMIZERS[optimizer])
@@ -121,6 +121,7 @@ def test_same_layer_table():
         assert one == other
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("name", BACKENDS)
 def test_masks_depend_on_the_step_alone(name):
     overrides = ("model=deepcnn21", "optimizer=sgd", "optimizer.lr=1e-30", "trainer.batch_size=100")
@@ -132,6 +133,7 @@ def test_masks_depend_on_the_step_alone(name):
     assert first.loss != second_epoch.loss
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("reader", BACKENDS)
 @pytest.mark.parametrize("writer", BACKENDS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -157,6 +159,7 @@ def test_a_state_continues_on_either_backend(writer, reader, optimizer, tmp_path
     assert_same_state(resumed.state(), straight.state(), tolerance)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("name", BACKENDS)
 def test_resuming_inside_an_epoch_changes_nothing(name):
     overrides = (f"backend={name}", "trainer.batch_size=20", "model=deepcnn21")
@@ -207,6 +210,7 @@ def test_schedule(name):
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-12)
 
 
+@pytest.mark.kernels
 def test_flips_reach_the_network():
     results = []
     for flip in ("0", "1"):
@@ -219,6 +223,7 @@ def test_flips_reach_the_network():
     assert results[1] == expected != results[0]
 
 
+@pytest.mark.kernels
 def test_same_steps_on_moved_images():
     """Without rotation and shift the losses are others; across backends they differ by rounding."""
     losses = {}

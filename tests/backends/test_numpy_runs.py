@@ -56,10 +56,10 @@ def test_a_run_that_ends_early_goes_on_bit_for_bit(fault, status, words, whole, 
     *signals, sentence = ended.stderr.strip().splitlines()
     assert sentence.startswith(f"train.py: {words}"), ended.stderr
     # One process has answered the signal, and nobody has left a traceback.
-    assert signals == ["SIGINT: saving after this step; again, to leave at once"] * (status == 130)
+    assert signals == ["SIGINT: saving after this step; repeat to quit at once"] * (status == 130)
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert (summary["status"], summary["threads"]) == ("interrupted", 2)
-    command = shlex.split(sentence.partition("go on with: ")[2])
+    command = shlex.split(sentence.partition("resume with: ")[2])
     resumed = launched(tmp_path, *command[command.index(str(ROOT / "train.py")) + 1 :])
     assert resumed.returncode == 0, resumed.stderr
     assert "up to rounding" not in resumed.stdout

@@ -113,7 +113,7 @@ def test_a_factor_that_some_job_uses(arguments) -> None:
 
 
 def test_several_runs_are_not_taken_up_at_once() -> None:
-    with pytest.raises(ConfigError, match="resume goes on with one run"):
+    with pytest.raises(ConfigError, match="resume takes one run"):
         request("--multirun", "resume=a,b")
 
 

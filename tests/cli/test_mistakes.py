@@ -11,8 +11,12 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
+import training.cli.side_by_side
 import training.trainer.trainer
 from tests.support import ROOT, train_py
+
+#: Of commands in processes of their own: without data none of them trains, whatever is let pass.
+WITHOUT_DATA = ("data=mnist", "data.root=/nowhere", "data.download=false")
 
 CASES = {
     "epohcs=3": r"epohcs.*did you mean trainer\.epochs",
@@ -84,12 +88,13 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def _no_training(monkeypatch):
-    """Whatever is not refused fails at once."""
+    """Whatever is not refused fails at once, in this process and before a job gets its own."""
 
-    def fit(_):
+    def start(*_):
         raise AssertionError("a training starts")
 
-    monkeypatch.setattr(training.trainer.trainer.Trainer, "fit", fit)
+    monkeypatch.setattr(training.trainer.trainer.Trainer, "fit", start)
+    monkeypatch.setattr(training.cli.side_by_side, "run_jobs", start)
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -125,7 +130,7 @@ def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
         (("--cfg", "job", "--multirun"), r"exclude each other"),
         (("--cfg", "nonsense"), r"nonsense"),
         (("--multirun", "backend.name=torch,numpy"), r"write backend=torch,numpy$"),
-        (("--multirun", "hydra.run.dir=a,b"), r"hydra\.run\.dir=a,b.*not swept"),
+        (("--multirun", "hydra.run.dir=a,b"), r"hydra\.run\.dir=a,b.*cannot be swept"),
         (
             ("experiment=r2_deepcnn21", "optimizer=adam"),
             r"experiment=r2_deepcnn21 and optimizer=adam exclude each other: optimizer\.\w+ is set",
@@ -173,7 +178,7 @@ def test_no_job_at_once(call_main, capsys, tmp_path):
 def test_a_working_folder_that_is_gone(tmp_path):
     script = "import os, sys; os.rmdir(os.getcwd()); import training.cli.main as m; m.main()"
     result = subprocess.run(
-        [sys.executable, "-c", script, "data=digits"],
+        [sys.executable, "-c", script, *WITHOUT_DATA],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -211,7 +216,7 @@ def test_a_defect_keeps_its_traceback(call_main, monkeypatch):
 
 
 def test_the_real_command(tmp_path):
-    result = train_py("epohcs=3", cwd=tmp_path)
+    result = train_py(*WITHOUT_DATA, "epohcs=3", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr == (
         "train.py: there is no setting epohcs (did you mean trainer.epochs?)\n"

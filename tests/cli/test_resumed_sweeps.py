@@ -31,7 +31,7 @@ def test_a_stopped_sweep_is_finished_by_the_printed_command(
         signal_at_step(patch, 10, signal.SIGHUP)  # six steps a job
         assert call_main(*SWEEP, "hydra.sweep.dir=part") == 128 + signal.SIGHUP
     *_, last = capsys.readouterr().err.splitlines()
-    what, _, command = last.partition("; go on with: ")
+    what, _, command = last.partition("; resume with: ")
     assert what == "train.py: stopped by SIGHUP in epoch 2 after step 1, all saved"
     assert shlex.split(command) == ["python", "train.py", f"resume={tmp_path / 'part'}"]
     assert [path.name for path in sorted(tmp_path.glob("part/*_numpy"))] == FOLDERS[:2]
@@ -80,7 +80,7 @@ def test_mistakes(stopped, call_main, capsys) -> None:
     listed = json.loads(stopped.read_text())
     for settings, words in {
         ("optimizer.lr=0.1",): "optimizer.lr was 0.001 and is 0.1",
-        ("seed=1,2", "--multirun"): "resume goes on with one run or sweep",
+        ("seed=1,2", "--multirun"): "resume takes one run or sweep",
         ("hydra.sweep.subdir=a",): "exclude each other",
         ("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"): "n_jobs must be",
     }.items():
@@ -89,8 +89,8 @@ def test_mistakes(stopped, call_main, capsys) -> None:
         assert said.count("\n") == 1
     hostile = {
         "not json": "{",
-        "deep": '{"format":2,"jobs":' + "[" * 100_000,
-        "no jobs": json.dumps({"format": 2, "jobs": []}),
+        "deep": '{"format":3,"jobs":' + "[" * 100_000,
+        "no jobs": json.dumps({"format": 3, "jobs": []}),
         "a setting of Hydra's": entry(listed, {"hydra": {"run": {"dir": "/tmp/elsewhere"}}}),
         "an environment variable": entry(listed, {"model": {"name": "${oc.env:HOME}"}}),
         "a folder elsewhere": json.dumps(listed).replace(FOLDERS[1], "../elsewhere"),
@@ -140,9 +140,9 @@ def test_side_by_side(number, tmp_path) -> None:
     assert process.returncode == 143
     assert not any(Path(f"/proc/{pid}").exists() for pid in jobs)
     lines = [line for line in errors.splitlines() if line]
-    notice = "SIGTERM: saving after this step; again, to leave at once"
+    notice = "SIGTERM: saving after this step; repeat to quit at once"
     command = f"python {ROOT / 'train.py'} resume={tmp_path / 'all'} {' '.join(SIDE_BY_SIDE)}"
-    end = f"train.py: stopped by SIGTERM, what was under way is saved; go on with: {command}"
+    end = f"train.py: stopped by SIGTERM, all running jobs are saved; resume with: {command}"
     middle = "train.py: 1 job was not started: seed=2"
     if number == signal.SIGKILL:
         killed = "its process was killed by SIGKILL, as the system does when memory runs out"

@@ -115,7 +115,7 @@ def test_a_mistake_in_the_first_job_leaves_nothing(call_main, tmp_path, capsys) 
 def test_a_mistake_in_another_job_is_that_jobs_own(call_main, tmp_path, capsys) -> None:
     wrong = "model.arguments.ties=all,some"
     assert call_main("--multirun", *QUICK, wrong, "hydra.sweep.dir=all") == 1
-    assert "failed jobs: 1, the others went on" in capsys.readouterr().err
+    assert "failed jobs: 1, the others continued" in capsys.readouterr().err
     with (tmp_path / "all" / "study.csv").open(newline="") as file:
         assert [row["failed"] for row in csv.DictReader(file)] == ["0", "1"]
     assert "ties" in (tmp_path / "all" / "1_lenet5_relu_numpy" / "failure.txt").read_text()
@@ -127,3 +127,10 @@ def test_what_only_hydra_can_do_is_left_to_it(tmp_path) -> None:
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "here" / "metrics.csv").exists()
     assert (tmp_path / "here" / ".hydra" / "overrides.yaml").exists()
+
+
+def test_interrupted_while_libraries_are_read(tmp_path) -> None:
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+    result = train_py(cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 130
+    assert result.stderr == "train.py: interrupted before there was anything to save\n"

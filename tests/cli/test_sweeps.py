@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.cli import sweeps
+from training.cli.jobs import expand
 from training.config.composition import composer
 
 
@@ -26,4 +26,4 @@ from training.config.composition import composer
 def test_jobs(arguments, expected) -> None:
     with composer() as opened:
         overrides = opened.parse(arguments)
-        assert [" ".join(job) for job in sweeps.jobs(overrides)] == expected
+        assert [" ".join(job) for job in expand(overrides)] == expected

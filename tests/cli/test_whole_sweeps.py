@@ -123,6 +123,7 @@ def test_jobs_side_by_side(tmp_path) -> None:
     )
     assert result.returncode == 1
     assert "failed jobs: 1" in result.stderr
+    assert "\njob 1: epoch 1/1" in result.stdout
     good, lost = lines(tmp_path / "all")
     assert (good["runs"], lost["runs"]) == ("1", "0")
 

@@ -10,7 +10,14 @@ import pytest
 
 from training.config import schema
 from training.config.checks import limit_of
-from training.config.limits import Every, Interval, OneOf, Range, TwoFractions, parse_interval
+from training.config.limits import (
+    Interval,
+    between,
+    interval,
+    one_of,
+    parse_interval,
+    two_fractions,
+)
 
 #: Texts of any content; names, whose options state them; a network's own arguments.
 FREE = {"arguments", "name", "resume", "root", "title"}
@@ -20,20 +27,25 @@ KINDS = [kind for name, kind in vars(schema).items() if name.endswith("Config")]
 @pytest.mark.parametrize(
     ("limit", "good", "bad", "words"),
     [
-        (Range(1), [1, 2**70], [0, -1], "must be at least 1, not 0"),
-        (Range(1, 8), [1, 8], [0, 9], "must be at least 1 and at most 8, not 0"),
-        (Range(0, above=True), [1e-300], [0.0, -1.0], "must be above 0, not 0.0"),
-        (Range(0), [0], [math.nan, math.inf], "must be a finite number at least 0, not nan"),
-        (OneOf("cpu", "cuda"), ["cuda"], ["gpu"], "one of cpu, cuda, not 'gpu' (did you mean cuda"),
-        (OneOf("sgd"), ["sgd"], ["adam"], "must be sgd, not 'adam'"),
-        (TwoFractions(), [(0, 0.9)], [(0.9,), (0.9, 1.0), "x", 0.9], "must be two numbers"),
-        (Every(), ["1 epoch", "20 steps"], ["0 steps", "1", "1\tepoch"], "'200 steps', not '0 st"),
+        (between(1), [1, 2**70], [0, -1], "must be at least 1, not 0"),
+        (between(1, 8), [1, 8], [0, 9], "must be at least 1 and at most 8, not 0"),
+        (between(0, above=True), [1e-300], [0.0, -1.0], "must be above 0, not 0.0"),
+        (between(0), [0], [math.nan, math.inf], "must be a finite number at least 0, not nan"),
+        (
+            one_of("cpu", "cuda"),
+            ["cuda"],
+            ["gpu"],
+            "one of cpu, cuda, not 'gpu' (did you mean",
+        ),
+        (one_of("sgd"), ["sgd"], ["adam"], "must be sgd, not 'adam'"),
+        (two_fractions, [(0, 0.9)], [(0.9,), (0.9, 1.0), "x", 0.9], "must be two numbers"),
+        (interval, ["1 epoch", "20 steps"], ["0 steps", "1", "1\tepoch"], "'200 steps', not '0 st"),
     ],
 )
 def test_limits(limit, good, bad, words) -> None:
-    assert [limit.objection(value) for value in good] == [""] * len(good)
-    assert all(limit.objection(value) for value in bad)
-    assert words in limit.objection(bad[0])
+    assert [limit(value) for value in good] == [""] * len(good)
+    assert all(limit(value) for value in bad)
+    assert words in limit(bad[0])
 
 
 def test_intervals() -> None:

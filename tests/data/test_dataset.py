@@ -67,10 +67,10 @@ def test_mnist_root_overrides_the_setting_and_is_never_written(
     collection = small.with_mirrors(mirror.url)
     (tmp_path / "named").mkdir()
     monkeypatch.setenv("MNIST_ROOT", str(tmp_path / "named"))
-    with pytest.raises(DataError, match="MNIST_ROOT is never downloaded into"):
+    with pytest.raises(DataError, match="MNIST_ROOT is never downloaded to"):
         load_dataset("mnist", small.write(tmp_path / "other"), collection=collection)
     assert load_dataset("auto", announce=said.append, collection=collection).name == "digits"
-    assert "MNIST_ROOT is never downloaded into: digits take its place" in said[0]
+    assert "MNIST_ROOT is never downloaded to: digits take its place" in said[0]
     assert not mirror.asked
     assert not list((tmp_path / "named").iterdir())
     small.write(tmp_path / "named")

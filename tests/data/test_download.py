@@ -228,7 +228,7 @@ def test_processes_that_download_at_once_do_not_harm_each_other(small, make_mirr
 
 
 def test_what_a_killed_download_left_is_removed_when_it_is_old(small, make_mirror, tmp_path):
-    old, young = tmp_path / f".{IMAGES}.123-0a.part", tmp_path / f".{IMAGES}.0b.part"
+    old, young = tmp_path / f".{IMAGES}.123-0a.tmp", tmp_path / f".{IMAGES}.0b.tmp"
     for path in (old, young):
         path.touch()
     long_ago = time.time() - 3 * download.PATIENT.total

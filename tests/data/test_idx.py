@@ -8,9 +8,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from training.data import DataError, idx, read_idx
+from training.data import idx
+from training.data.idx import IdxError
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def read_idx(path) -> np.ndarray:
+    return idx.parse(idx.decode(idx.read_bytes(path)))
 
 
 @pytest.fixture
@@ -23,19 +28,14 @@ def read(tmp_path):
     return read
 
 
-@pytest.mark.parametrize(
-    ("code", "dtype"),
-    [(0x08, "u1"), (0x09, "i1"), (0x0B, "i2"), (0x0C, "i4"), (0x0D, "f4"), (0x0E, "f8")],
-)
 @pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["raw", "gzip"])
-def test_every_element_type(read, idx_bytes, code, dtype, compress):
-    expected = (np.arange(24).reshape(2, 3, 4) * 5 - 7).astype(dtype)
-    array = read(compress(idx_bytes(expected, code)))
-    assert array.dtype == np.dtype(dtype)
-    assert array.dtype.isnative
+@pytest.mark.parametrize("shape", [(24,), (4, 6), (2, 3, 4)])
+def test_arrays_of_bytes(read, idx_bytes, shape, compress):
+    expected = PIXELS.reshape(shape)
+    array = read(compress(idx_bytes(expected)))
     assert not array.flags.writeable
     assert array.flags.c_contiguous
-    np.testing.assert_array_equal(array, expected)
+    np.testing.assert_array_equal(array, expected, strict=True)
 
 
 def test_the_name_does_not_decide_what_the_content_is(tmp_path, idx_bytes):
@@ -55,7 +55,7 @@ DAMAGE = {
     "html after blanks": (b"\r\n <html>", "HTML"),
     "text": (b"not found", "starts with 6e 6f 74 20, no IDX magic"),
     "first byte": (b"\1" + GOOD[1:], "magic"),
-    "unknown type": (b"\0\0\x0a" + GOOD[3:], "magic"),
+    "another type": (b"\0\0\x0d" + GOOD[3:], "magic"),
     "no dimension": (b"\0\0\x08\0" + GOOD[4:], "0 dimensions"),
     "255 dimensions": (b"\0\0\x08\xff" + GOOD[4:], "255 dimensions"),
     "within the header": (GOOD[:9], "ends within its header"),
@@ -63,7 +63,7 @@ DAMAGE = {
     "one byte short": (GOOD[:-1], "39 bytes where its header promises 40 (cut short)"),
     "one byte too many": (GOOD + b"\0", "41 bytes where its header promises 40"),
     "terabytes": (struct.pack(">HBBII", 0, 8, 2, 2**20, 2**20), "over the limit"),
-    "more than 64 bits": (b"\0\0\x0e\x08" + b"\xff" * 32, "over the limit"),
+    "more than 64 bits": (b"\0\0\x08\x08" + b"\xff" * 32, "over the limit"),
     "gzip cut short": (ZIPPED[:-9], "cut short"),
     "gzip without its sum": (ZIPPED[:-8], "cut short"),
     "gzip header only": (ZIPPED[:10], "is empty"),
@@ -79,12 +79,10 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("data", "reason"), DAMAGE.values(), ids=DAMAGE)
-def test_damage_is_named(read, tmp_path, data, reason):
-    with pytest.raises(DataError) as caught:
+def test_damage_is_named(read, data, reason):
+    with pytest.raises(IdxError) as caught:
         read(data)
     message = str(caught.value)
-    assert message.startswith(str(tmp_path / "file") + ": ")
-    assert message.endswith("; replace it with an intact copy.")
     assert any(part in message for part in reason.split("|")), message
     assert "\n" not in message
 
@@ -97,9 +95,9 @@ def test_what_is_no_file_is_refused(tmp_path):
         (tmp_path / "pipe", "not a regular file"),
         (tmp_path / "loop", "symbolic links"),
         (tmp_path / "absent", "No such file"),
-        ("nul\0byte", "'nul.*cannot be a path"),
+        ("nul\0byte", "cannot be a path"),
     ):
-        with pytest.raises(DataError, match=reason):
+        with pytest.raises(IdxError, match=reason):
             read_idx(path)
 
 
@@ -108,14 +106,14 @@ def test_unreadable_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(GOOD)
     path.chmod(0)
-    with pytest.raises(DataError, match="Permission denied"):
+    with pytest.raises(IdxError, match="Permission denied"):
         read_idx(path)
 
 
 def peak_bytes(read, data: bytes) -> int:
     tracemalloc.start()
     try:
-        with pytest.raises(DataError):
+        with pytest.raises(IdxError):
             read(data)
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -163,7 +161,7 @@ def test_any_bytes_give_an_array_or_the_error(read):
     def check(data):
         try:
             array = read(data)
-        except DataError:
+        except IdxError:
             return
         assert array.size > 0
         assert array.nbytes <= idx.MAX_BYTES

@@ -27,7 +27,7 @@ def test_a_damaged_file_falls_back_and_is_never_kept_as_the_previous_one(
     assert call_main("resume=run", "trainer.epochs=3") == 0
     output = capsys.readouterr().out
     assert f"{path} is damaged" in output
-    assert "going on from the checkpoint before it" in output
+    assert "resuming from the previous checkpoint" in output
     assert "resumed at the end of epoch 1" in output
     assert_same_run(folder, tmp_path / "whole")
     assert (folder / f"{NAME}.damaged").read_bytes() == whole[: len(whole) // 2]
@@ -94,7 +94,8 @@ def test_a_checkpoint_of_another_version_is_told_from_a_damaged_one(run, call_ma
     (run / NAME).write_bytes(forged(record | {"format": 1}, arrays))
     assert call_main("resume=run") == 2
     assert (
-        "saves runs in another form (1, here 2): go on with that version" in capsys.readouterr().err
+        "saves runs in another format (1, here 3): resume it with that version"
+        in capsys.readouterr().err
     )
 
 
@@ -113,7 +114,9 @@ def test_hostile_states_are_refused(run, call_main, capsys):
         "optimizer.exp_avg.c1.bias": np.full(6, np.inf, np.float32),
         "scheduler.last_epoch": np.asarray(3),
         "model.c1.bias": np.zeros(5, np.float32),
-        "progress.rows": np.zeros((3, 8)),
+        "progress.metrics": np.zeros((3, 8)),
+        "progress.steps": np.array([[2.0, 0, 0], [1, 0, 0]]),
+        "progress.evaluations": np.zeros(4),
     }.items():
         (run / NAME).write_bytes(forged(record, state | {name: array}))
         assert call_main("resume=run") == 2, name

@@ -92,7 +92,7 @@ def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsy
     arguments = (*RUN, "backend=numpy", "optimizer=sgd", "seed=7,8", "hydra.sweep.dir=all")
     assert call_main("--multirun", *arguments, "optimizer.lr=1e30,1e-2") == 1
     first, *lines = capsys.readouterr().err.splitlines()[-4:]
-    assert first == "train.py: failed jobs: 3, the others went on"
+    assert first == "train.py: failed jobs: 3, the others continued"
     words = ["no longer finite", "no longer finite", "ZeroDivisionError: a defect"]
     for line, job, word in zip(lines, (0, 2, 3), words, strict=True):
         assert line.startswith(f"  {tmp_path / 'all'}/{job}_")

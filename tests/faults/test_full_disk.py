@@ -87,7 +87,7 @@ def test_the_system_refuses_more_bytes(tmp_path):
     result = limited(tmp_path, 300_000, *RUN, "hydra.run.dir=run")  # a checkpoint has 740,000
     assert result.returncode == 1
     assert result.stderr == (
-        f"{SAY}{tmp_path / 'run' / NAME}: File too large; nothing of the run was saved before\n"
+        f"{SAY}{tmp_path / 'run' / NAME}: File too large; nothing had been saved yet\n"
     )
     assert not list((tmp_path / "run").glob("*checkpoint*"))
 

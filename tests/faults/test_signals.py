@@ -72,14 +72,14 @@ def test_one_signal(backend, number, tmp_path):
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     notice, last = [line for line in errors.splitlines() if line]
-    assert notice == f"{number.name}: saving after this step; again, to leave at once"
+    assert notice == f"{number.name}: saving after this step; repeat to quit at once"
     remedy = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
     progress = newest(tmp_path / "run", read)[0].record["progress"]
     where = f"at the end of epoch {progress['epoch']}"
     if progress["step"]:
         where = f"in epoch {progress['epoch'] + 1} after step {progress['step']}"
     saved = f"stopped by {number.name} {where}, all saved"
-    assert last == f"train.py: {saved}; go on with: {remedy}"
+    assert last == f"train.py: {saved}; resume with: {remedy}"
     assert len(output.splitlines()) <= progress["epoch"]
 
 
@@ -89,7 +89,7 @@ def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path)
     with started("-c", HANGS, *arguments, cwd=tmp_path) as process:
         wait_for(process.stdout, "hanging")
         process.send_signal(number)
-        wait_for(process.stderr, "again, to leave at once")
+        wait_for(process.stderr, "repeat to quit at once")
         process.send_signal(number)
         process.communicate(timeout=20)
     assert process.returncode == -number  # a shell shows it as 128 + number

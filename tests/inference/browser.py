@@ -98,6 +98,15 @@ class Page:
         buttons = {"button": "left", "buttons": 1, "clickCount": 1}
         self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **buttons)
 
+    def finger(self, points: list[tuple[float, float]]) -> None:
+        """Put a finger down at the first point, move over the others and lift it."""
+        self.send("Emulation.setTouchEmulationEnabled", enabled=True)
+        for number, (x, y) in enumerate(points):
+            kind = "touchMove" if number else "touchStart"
+            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.send("Emulation.setTouchEmulationEnabled", enabled=False)
+
     def key(self, key: str, shift: bool = False) -> None:
         """Press and let go of a key, named as in KeyboardEvent.key."""
         text = {"text": key} if len(key) == 1 else {}

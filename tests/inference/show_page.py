@@ -56,12 +56,13 @@ def three() -> list[tuple[float, float]]:
     ]
 
 
-def draw(page: Page, points: list[tuple[float, float]]) -> None:
-    """Draw a stroke with the mouse, given in parts of the pad."""
+def draw(page: Page, points: list[tuple[float, float]], finger: bool = False) -> None:
+    """Draw a stroke with the mouse or a finger, given in parts of the pad."""
     left, top, size = page.run(
         "(({ left, top, width }) => [left, top, width])($('pad').getBoundingClientRect())"
     )
-    page.mouse([(left + x * size, top + y * size) for x, y in points])
+    press = page.finger if finger else page.mouse
+    press([(left + x * size, top + y * size) for x, y in points])
 
 
 def main() -> None:

@@ -248,6 +248,21 @@ def test_drawing_by_mouse(page: Page, weights: list[Weights]) -> None:
     assert page.run("$('answer').textContent") == "–"
 
 
+def test_drawing_by_finger(page: Page) -> None:
+    """On a phone a finger draws what the mouse draws, and the page stays where it is."""
+    page.look(390, 844)
+    page.run("pad.show()")
+    drawn = []
+    for finger in (False, True):
+        draw(page, STROKE, finger=finger)
+        drawn.append(page.run("Array.from(pad.picture.data)"))
+        page.run("$('undo').click()")
+        assert page.run("pad.picture") is None
+    assert drawn[0] == drawn[1]
+    assert page.run("window.scrollY") == 0
+    page.look(1280, 900)
+
+
 def test_drawing_by_keyboard(page: Page) -> None:
     page.run("pad.show(), pad.place = [0.35, 0.2], $('pad').focus()")
     for key in [" ", *["ArrowRight"] * 8, *["ArrowDown"] * 16]:

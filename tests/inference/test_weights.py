@@ -41,7 +41,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
 def test_files_of_strangers_are_told_apart_from_weights(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"not at all")
-    with pytest.raises(ConfigError, match="it is damaged or is no safetensors file"):
+    with pytest.raises(ConfigError, match="it is damaged or not a safetensors file"):
         find(str(path))
     save_file({"a": np.zeros(3, np.float32)}, path)
     with pytest.raises(ConfigError, match="it does not say which network it belongs to"):

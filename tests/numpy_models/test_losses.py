@@ -15,7 +15,7 @@ from numpy_models import CrossEntropyLoss, MSELoss
         (lambda: CrossEntropyLoss()(np.zeros((2, 3)), np.array([0, 3])), r"lie in 0..2, got 0..3"),
         (lambda: CrossEntropyLoss()(np.zeros((2, 3)), np.array([0.0, 1.0])), "integer class"),
         (lambda: CrossEntropyLoss()(np.zeros((2, 3)), np.array([0])), r"\(2, 3\) and \(1,\)"),
-        (lambda: MSELoss()(np.zeros(2), np.zeros(3)), "one shape"),
+        (lambda: MSELoss()(np.zeros(2), np.zeros(3)), "the same shape"),
     ],
 )
 def test_misuse_is_answered_in_one_sentence(call, message) -> None:

@@ -14,6 +14,10 @@ import numpy_models
 INPUTS = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
 
 
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
 def right(batch: int = 6):
     torch.manual_seed(0)
     return (

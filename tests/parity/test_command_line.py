@@ -79,7 +79,7 @@ def test_what_takes_several_inputs_or_one_sample_to_fail_replays(words, evidence
 
 def test_a_failure_that_does_not_come_back_is_not_written(capsys) -> None:
     assert main(["check", "factories:tired"]) == 1
-    assert "no reproduction is written: the failure does not come back" in capsys.readouterr().out
+    assert "no reproduction is written: the failure does not recur" in capsys.readouterr().out
     assert not list(Path().iterdir())
 
 
@@ -88,9 +88,7 @@ def test_status_1_is_for_disagreements_alone(monkeypatch, capsys) -> None:
     assert main(["check", "factories:right"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(
-        "parity: stopped by an error that it did not expect, ZeroDivisionError at"
-    )
+    assert err.startswith("parity: stopped by an unexpected error, ZeroDivisionError at")
     assert err.count("\n") == 1
 
 
@@ -153,7 +151,7 @@ def test_bad_input_is_status_2_and_one_sentence(spec, sentence, capsys) -> None:
 
 def test_an_argument_that_is_none(capsys) -> None:
     assert main(["check", "factories:right", "batch"]) == 2
-    assert "'batch' is no argument of a factory: write name=value" in capsys.readouterr().err
+    assert "'batch' is not an argument for a factory: write name=value" in capsys.readouterr().err
     assert main(["check", "factories:right", "size=2"]) == 2
     assert "unexpected keyword argument 'size'" in capsys.readouterr().err
 

@@ -19,7 +19,7 @@ NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 def run(command: str, folder: Path) -> subprocess.CompletedProcess:
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "parity"]
-    paths = f"{ROOT}:{ROOT / 'docs'}"
+    paths = f"{ROOT}:{ROOT / 'docs' / 'examples'}"
     return subprocess.run(
         [sys.executable, *words[1:]],
         capture_output=True,
@@ -48,17 +48,17 @@ def test_quoted_output_is_what_the_command_prints(command: str, tmp_path) -> Non
 
 
 def test_the_good_pair_passes_and_the_subtle_one_is_convicted(tmp_path) -> None:
-    good = run("python -m parity check example_student_conv:good", tmp_path)
+    good = run("python -m parity check student_conv:good", tmp_path)
     assert good.returncode == 0, good.stdout + good.stderr
     assert not list(tmp_path.iterdir())
-    subtle = run("python -m parity check example_student_conv:subtle", tmp_path)
+    subtle = run("python -m parity check student_conv:subtle", tmp_path)
     assert subtle.returncode == 1
     assert subtle.stdout.startswith("culprit: conv2 (Conv2d), wrong by itself")
     assert subtle.stdout.count("culprit: ") == 1
     (file,) = tmp_path.iterdir()
     again = run(f"python -m parity replay {file.name}", tmp_path)
     assert again.returncode == 1
-    assert "importing the pair again from example_student_conv:subtle" in again.stdout
+    assert "importing the pair again from student_conv:subtle" in again.stdout
 
 
 def test_the_page_counts_the_ledgers_rightly() -> None:

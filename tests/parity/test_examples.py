@@ -23,6 +23,7 @@ SPECS = [
     "jax_pair:pair",
     "lstm_language_model:pair",
     "onnx_pair:pair",
+    "student_conv:good",
     "torch_pair:autocast",
     "torch_pair:channels_last",
     "torch_pair:compiled",

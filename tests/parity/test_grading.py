@@ -93,7 +93,7 @@ CLASS = {
     ),
     "borrows": ("from torch import nn", 0, "importing it raised ModuleNotFoundError"),
     "forges": (FORGER % '{"value": 8}', 0, "judging it raised AttributeError"),
-    "babbles": (FORGER % "8", 0, "its process gave an answer that is none"),
+    "babbles": (FORGER % "8", 0, "its process gave an invalid answer"),
     "escapes": ("raise ValueError('\\x1b[2J red \\x07')", 0, "\x1b[2J red"),
 }
 
@@ -115,7 +115,7 @@ def test_every_submission_gets_its_row(capsys) -> None:
     before = sorted(Path("class").rglob("*"))
     assert main(["grade", "class", *AGAINST, "--memory", "2048"]) == 0
     shown = capsys.readouterr().out
-    assert "That is no sandbox" in shown
+    assert "This is not a sandbox" in shown
     assert max(map(len, shown.splitlines())) <= 100
     assert "\x1b" not in shown
     with Path("grades/grades.csv").open(newline="") as file:
@@ -170,7 +170,7 @@ def test_one_folder_is_one_submission_in_gradescopes_form(capsys) -> None:
     capsys.readouterr()
     assert main([*words, "--output", "results"]) == 2
     assert (
-        "results is not empty: name another --output, or say --overwrite" in capsys.readouterr().err
+        "results is not empty: name another --output, or add --overwrite" in capsys.readouterr().err
     )
     assert json.loads(Path("results/results.json").read_text()) == found
     assert main([*words, "--output", "results", "--overwrite"]) == 0
@@ -221,7 +221,7 @@ def test_a_system_without_limits_says_so(monkeypatch, capsys) -> None:
     Path("solution.py").write_text(RIGHT)
     assert main(["grade", ".", *AGAINST]) == 0
     shown = capsys.readouterr().out
-    assert "memory was not limited, as this system does not do it: no resource module\n" in shown
+    assert "memory was not limited, because this system cannot: no resource module\n" in shown
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to one process")

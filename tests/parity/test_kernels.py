@@ -45,7 +45,7 @@ def test_each_set_has_its_row_and_what_is_not_offered_is_named(monkeypatch, caps
     ("words", "sentence"),
     [
         (["--set", "sparc"], "no set of kernels 'sparc': there are native, plain, absent"),
-        (["factories:right", "batch"], "'batch' is no argument of a factory"),
+        (["factories:right", "batch"], "'batch' is not an argument for a factory"),
         (["factories:rigt", "--set", "native"], "rigt is not in factories"),
         (
             ["factories:dying", "--set", "native"],

@@ -180,3 +180,17 @@ def test_a_record_is_read_without_numpy(tmp_path):
         "assert not {'numpy', 'torch'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=60)
+
+
+def test_a_file_that_grows_while_it_is_read_takes_no_memory(tmp_path, monkeypatch):
+    path = tmp_path / NAME
+    path.write_bytes(b"small")
+    before = os.stat(path)
+    with path.open("ab") as file:
+        file.truncate(2**26)
+    monkeypatch.setattr(os, "stat", lambda *_, **__: before)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="changed while it was read"):
+        read(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()

@@ -28,9 +28,9 @@ def test_no_folder_is_given_twice(tmp_path):
         ([".hydra/hydra.yaml", "metrics.csv"], "is not empty"),
         ([MARK, "metrics.csv", "thesis.tex"], "is not empty"),
         ([MARK, "weights.safetensors"], "is not empty"),
-        ([MARK, "checkpoint.safetensors"], "holds a run already"),
+        ([MARK, "checkpoint.safetensors"], "already holds a run"),
         ([MARK, "checkpoint.safetensors.previous"], "is not empty"),
-        ([MARK, "jobs.json"], "holds a run already"),
+        ([MARK, "jobs.json"], "already holds a run"),
     ],
 )
 def test_only_what_a_dead_run_left_may_be_there(files, words, tmp_path):

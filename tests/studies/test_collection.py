@@ -82,7 +82,7 @@ def test_all_runs_are_looked_at_before_one_is_kept(tmp_path, capsys) -> None:
     runs = sorted(map(str, tmp_path.iterdir()))
     target = tmp_path / "results"
     assert main(["--collect", *runs, "--results", str(target)]) == 2
-    assert "is interrupted: go on with it" in capsys.readouterr().err
+    assert "is interrupted: resume it" in capsys.readouterr().err
     assert not target.exists()
 
 

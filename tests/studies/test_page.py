@@ -39,7 +39,7 @@ def test_mean_spread_and_verdict(tmp_path) -> None:
     row = line(page, "| test accuracy after 2 epochs |")
     assert "97.05 ± 0.07 % (numpy, n = 2)" in row
     assert row.endswith("not reproduced: 13.74 points above |")
-    assert line(page, "training images a second").endswith("| met |")
+    assert line(page, "training images per second").endswith("| met |")
     assert "| R3 | `lenet5_avgpool` | test accuracy after 2 epochs: 83.31 % (± 0.3) | 97.05" in page
     assert "a processor, cpu, 1 thread" in (tmp_path / "results" / "runs.md").read_text()
     picture = tmp_path / "results" / "pictures" / "seeds-r3_lenet5_avgpool.png"
@@ -81,7 +81,7 @@ def test_a_notes_figure_is_measured(tmp_path) -> None:
     assert "does not state the learning rate. 3e-5" not in page
     keep(runs, [0.7, 0.8567], changes={"optimizer.lr": 3e-5})
     page = written(tmp_path / "results")
-    assert "- The report does not state the learning rate. 3e-5 gives 85.67 %, but then" in page
+    assert "- The report does not state the learning rate. 3e-5 gives 85.67 %, but reaches" in page
 
 
 @pytest.mark.parametrize(("of", "figure"), [("mean", 95), ("greatest", 98), ("range", 6)])

@@ -32,3 +32,12 @@ def test_confusion_and_errors():
     assert counts[0, 0] == counts[1, 2] == counts[1, 3] == counts[9, 9] == 1
     assert most_confident_errors(scores, labels, 5).tolist() == [2, 1]
     assert most_confident_errors(scores, labels, 1).tolist() == [2]
+
+
+def test_errors_of_equal_confidence_keep_the_images_order():
+    labels = np.zeros(200, int)
+    logits = np.zeros((200, 10), np.float32)
+    logits[::3, 1], logits[1::3, 2] = 5, 7  # every third image is right
+    scores = score(logits, labels)
+    assert most_confident_errors(scores, labels, 67).tolist() == list(range(1, 200, 3))
+    assert most_confident_errors(scores, labels, 200)[67:].tolist() == list(range(0, 200, 3))

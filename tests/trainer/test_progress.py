@@ -51,11 +51,20 @@ def test_plans_differ_by_epoch_and_seed_and_repeat():
 
 
 def test_progress_survives_json():
-    progress = Progress(2, 7, Totals(1 / 3, 4, 9), 0.1, [ROW, replace(ROW, epoch=2)])
-    record = json.loads(json.dumps(progress.to_record()))
-    assert Progress.from_record(record, progress.table()) == progress
-    with pytest.raises(ValueError, match="where its run stood"):
-        Progress.from_record(record, progress.table()[:1])
+    metrics, steps = [ROW, replace(ROW, epoch=2)], [(1, 1 / 3, 0.5), (2, 0.1, 1)]
+    sums = Totals(1 / 3, 4, 9), Totals(0.1, 2, 5)
+    progress = Progress(2, 7, *sums, 0.1, metrics, steps, [(1, 0, 0.1, 0.2), (1, 1, 0.3, 0.4)])
+    record, tables = json.loads(json.dumps(progress.to_record())), progress.tables()
+    assert Progress.from_record(record, tables) == progress
+    progress.forget_after(1)
+    assert (len(progress.steps), len(progress.evaluations)) == (1, 2)
+    for name, table in tables.items():
+        for wrong in (table[::-1], table[:, 1:], table[0], table.astype(np.float32)):
+            if name != "progress.evaluations" or wrong.shape != table.shape:
+                with pytest.raises(ValueError, match="how far its run had got"):
+                    Progress.from_record(record, tables | {name: wrong})
+    with pytest.raises(ValueError, match="how far its run had got"):
+        Progress.from_record(record | {"epoch": 1}, tables)
 
 
 def test_layer_table():

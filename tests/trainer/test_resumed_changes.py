@@ -95,7 +95,7 @@ def test_an_epoch_in_another_order_begins_anew(
     assert sorted(seen) == list(range(96)) if anew else len(seen) == 36
     note, where = notes_of(stopped)
     assert f"{change.partition('=')[0]} was" in note
-    assert note.endswith("; epoch 2 begins anew") is anew
+    assert note.endswith("; epoch 2 restarts") is anew
     assert where == ("resumed at the end of epoch 1" if anew else "resumed in epoch 2 after step 3")
 
 

@@ -31,12 +31,8 @@ def process_ranks() -> Ranks:
 def all_ranks(program: Program, config: Config, dataset: Dataset, ranks: Ranks) -> Iterator[Ranks]:
     """Have the ranks that are not there yet call program(config, dataset, ranks) beside the block.
 
-    Args:
-        program: the same on all ranks; it pickles.
-        config: the run's.
-        dataset: the run's.
-        ranks: of `process_ranks`. Where there is one, the NumPy backend starts a process for each
-            core that pays off.
+    Where there is one rank, the NumPy backend starts a process for each core that pays off; the
+    program has to pickle.
 
     Raises:
         ProcessError: if another rank fails or is killed.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +26,9 @@ from training.backends.models import build_network
 from training.backends.protocol import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
 from training.backends.ranks import ALONE, Ranks
 from training.backends.streams import stream
-from training.config.schema import AdagradConfig, AdamConfig, Config, OptimizerConfig, SGDConfig
+from training.config.schema import Config
 from training.data import Dataset, flip_images, move_images
 from training.environment import available_cores, keep_freed_memory
-from training.errors import ConfigError
 
 #: Images that are scaled to float32 at a time.
 EVALUATION_BATCH = 1000
@@ -36,7 +37,12 @@ EVALUATION_BATCH = 1000
 #: rank, which makes the same calls, brings little.
 ACTIVATIONS_PER_RANK = 150_000
 
-Optimizer = numpy_models.Adam | numpy_models.SGD | numpy_models.Adagrad
+#: Each takes its configuration's settings by their names.
+OPTIMIZERS: dict[str, Any] = {
+    "adam": numpy_models.Adam,
+    "sgd": numpy_models.SGD,
+    "adagrad": numpy_models.Adagrad,
+}
 
 
 class NumpyBackend:
@@ -44,10 +50,6 @@ class NumpyBackend:
 
     Every rank keeps its own parameters and updates them with the same sum of gradients, so that
     they stay equal to the last bit.
-
-    Args:
-        config: the run's.
-        ranks: those that share it; each has such a backend and makes the same calls.
 
     Raises:
         ConfigError: if the network cannot be built.
@@ -74,7 +76,8 @@ class NumpyBackend:
             parameters[name][...] = values
         self._image_shape = (1, config.model.image_size, config.model.image_size)
         self._criterion = CrossEntropyLoss()
-        self._optimizer = _optimizer(self._net, config.optimizer)
+        settings = asdict(config.optimizer)
+        self._optimizer = OPTIMIZERS[settings.pop("name")](self._net, **settings)
         step_size = config.scheduler.step_size
         self._scheduler = (
             StepLR(self._optimizer, step_size, config.scheduler.gamma) if step_size else None
@@ -85,33 +88,27 @@ class NumpyBackend:
         self._shared = False
 
     def place(self, dataset: Dataset) -> None:
-        """Keep the data set's own arrays."""
         self._dataset = dataset
 
     def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
-        """Take the epoch's plan and the sums so far."""
         self._plan, self._totals = plan, totals
         self._net.train()
 
     def train(self, first: int, last: int) -> None:
-        """Take the plan's steps first..last-1."""
         plan = self._plan
         for step in range(first, last):
             batch = slice(*plan.offsets[step : step + 2].tolist())
             self._step(plan.first_step + step, batch)
 
     def totals(self) -> Totals:
-        """Return the epoch's sums so far."""
         return self._totals
 
     def end_epoch(self) -> None:
-        """Advance the schedule."""
         self._epoch += 1
         if self._scheduler:
             self._scheduler.step()
 
     def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
-        """Return the logits of the test images, or of the first training images."""
         images = self._dataset.test_images
         if first_training is not None:
             images = self._dataset.train_images[:first_training]
@@ -127,15 +124,12 @@ class NumpyBackend:
 
     @property
     def lr(self) -> float:
-        """Return the current learning rate."""
         return float(self._optimizer.lr)
 
     def weights(self) -> State:
-        """Return copies of parameters and buffers."""
         return self._net.state_dict()
 
     def state(self) -> State:
-        """Return the network's, the optimizer's and the schedule's state."""
         state = {f"model.{name}": value for name, value in self.weights().items()}
         optimizer = self._optimizer.state_dict()
         if not optimizer["step"]:
@@ -145,12 +139,10 @@ class NumpyBackend:
         return state
 
     def state_bytes(self) -> int:
-        """Return the bytes of a state after the first step."""
         arrays = [*self.weights().values(), *self._optimizer.state_dict().values()]
         return sum(np.asarray(array).nbytes for array in arrays)
 
     def load_state(self, state: State) -> None:
-        """Continue from a state of either backend."""
         current = self._optimizer.state_dict()
         kinds = {name.partition(".")[0] for name in current if "." in name}
         check_state(state, self.weights(), self._net.parameters(), kinds)
@@ -161,7 +153,6 @@ class NumpyBackend:
             self._scheduler.load_state_dict({"last_epoch": self._epoch})
 
     def layer_table(self) -> list[LayerRow]:
-        """Return the layers with the shapes they declare."""
         return [
             LayerRow(name, type(layer).__name__, shape, layer.flat_parameters.size)
             for name, layer, shape in self._net.output_shapes(self._image_shape)
@@ -236,26 +227,6 @@ def worthwhile_ranks(config: Config) -> int:
         return 1
     activations = batch * sum(math.prod(shape) for shape in shapes)
     return max(1, min(cores, batch, activations // ACTIVATIONS_PER_RANK))
-
-
-def _optimizer(net: Layer, config: OptimizerConfig) -> Optimizer:
-    lr, weight_decay = config.lr, config.weight_decay
-    match config:
-        case AdamConfig(betas=betas, eps=eps, eps_mode=mode):
-            first, second = betas
-            return numpy_models.Adam(
-                net,
-                lr,
-                (first, second),
-                eps,
-                weight_decay,
-                eps_mode=mode,  # type: ignore[arg-type]
-            )
-        case SGDConfig(momentum=momentum, dampening=dampening, nesterov=nesterov):
-            return numpy_models.SGD(net, lr, momentum, dampening, weight_decay, nesterov)
-        case AdagradConfig(lr_decay=decay, initial_accumulator_value=start, eps=eps):
-            return numpy_models.Adagrad(net, lr, decay, weight_decay, start, eps)
-    raise ConfigError(f"the numpy backend has no optimizer {config.name}")
 
 
 def _under(prefix: str, state: State) -> State:

@@ -8,27 +8,19 @@ still reads, so that a single barrier is enough for each.
 
 from __future__ import annotations
 
-import mmap
-import os
-import sys
 from collections.abc import Callable
+from ctypes import c_ubyte
 from multiprocessing.context import BaseContext
-from tempfile import TemporaryFile
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.backends.ranks import array_to_text, part, text_to_array
+from training.backends.ranks import Ranks
 
-if sys.platform != "win32":
-    from multiprocessing.reduction import DupFd
-
-
-#: Bytes of a slot; longer arrays are exchanged in pieces. Pages that are not used take no memory.
-SLOT = 4 << 20
+#: Bytes of a slot; longer arrays are exchanged in pieces.
+SLOT = 1 << 20
 #: Bytes for the reason with which a rank ends.
 REASON = 16 << 10
 #: Seconds in which a barrier is tried again and again before the process sleeps at it: parts of a
@@ -38,47 +30,20 @@ SPIN = 100e-6
 PATIENCE = 0.1
 
 
-class SharedMemoryRanks:
-    """One of the ranks; see `training.backends.ranks.Ranks`. Arrays are contiguous NumPy arrays.
+class SharedMemoryRanks(Ranks):
+    """One of the ranks of one machine; arrays are contiguous NumPy arrays.
 
-    Args:
-        rank: this process's.
-        shared: what all have in common.
-        others_alive: raises, or ends the process, if one that it can see is gone.
+    While it waits it calls others_alive, which raises, or ends the process, if one is gone.
     """
 
     def __init__(self, rank: int, shared: Shared, others_alive: Callable[[], None]) -> None:
         self.rank, self.world = rank, shared.world
-        self.note = ""
         self._others = [other for other in range(self.world) if other != rank]
         self._slots, self._gates = shared.slots(), shared.gates
         self._others_alive = others_alive
         self._turn = 0
 
-    def part(self, size: int) -> slice:
-        """Return which of `size` rows are this rank's."""
-        return part(size, self.rank, self.world)
-
-    def any(self, flag: bool) -> bool:
-        """Return whether any rank's flag is set."""
-        return any(slot[0] for slot in self._exchange(np.array([flag], np.uint8)))
-
-    def broadcast_bytes(self, content: bytes) -> bytes:
-        """Return rank 0's content."""
-        size = np.array([len(content)])
-        self.broadcast(size)
-        received = np.empty(size[0], np.uint8)
-        if self.rank == 0:
-            received[:] = np.frombuffer(content, np.uint8)
-        self.broadcast(received)
-        return received.tobytes()
-
-    def all_gather_text(self, text: str) -> list[str]:
-        """Return every rank's text, in rank order."""
-        return [array_to_text(array) for array in self.all_gather(text_to_array(text))]
-
     def all_reduce(self, array: NDArray) -> NDArray:
-        """Replace the array by the sum over the ranks, added up in rank order, and return it."""
         for piece in _pieces(array):
             first, second, *others = self._exchange(piece)
             np.add(first, second, out=piece)
@@ -87,7 +52,6 @@ class SharedMemoryRanks:
         return array
 
     def all_gather(self, array: NDArray) -> list[NDArray]:
-        """Return copies of every rank's array, in rank order."""
         gathered = [np.empty_like(array) for _ in range(self.world)]
         for piece, *copies in zip(_pieces(array), *map(_pieces, gathered), strict=True):
             for copy, slot in zip(copies, self._exchange(piece), strict=True):
@@ -95,12 +59,10 @@ class SharedMemoryRanks:
         return gathered
 
     def broadcast(self, array: NDArray) -> None:
-        """Overwrite the array with rank 0's."""
         for piece in _pieces(array):
             piece[:] = self._exchange(piece)[0]
 
     def barrier(self) -> None:
-        """Wait until all ranks are here."""
         # Two semaphores each, used in turn: no rank can be two barriers ahead of another, so what
         # arrives at one belongs to this barrier.
         gates = self._gates[self._turn]
@@ -127,22 +89,17 @@ class SharedMemoryRanks:
 
 
 class Shared:
-    """What the ranks have in common: slots, semaphores, and room for reasons to end.
-
-    Args:
-        context: of multiprocessing, which says how the processes are started.
-        world: how many ranks there are.
-    """
+    """What the ranks have in common: slots, semaphores, and room for reasons to end."""
 
     def __init__(self, context: BaseContext, world: int) -> None:
         self.world = world
         self.gates = [[context.Semaphore(0) for _ in range(world)] for _ in range(2)]
-        self.memory = Memory(world * (2 * SLOT + REASON))
+        self._memory: Any = context.RawArray(c_ubyte, world * (2 * SLOT + REASON))
 
     def slots(self) -> list[list[NDArray[np.uint8]]]:
         """Return the slots, by turn and rank."""
-        size = 2 * self.world * SLOT
-        return [list(turn) for turn in self.memory.array()[:size].reshape(2, self.world, SLOT)]
+        slots = np.frombuffer(self._memory, np.uint8, 2 * self.world * SLOT)
+        return [list(turn) for turn in slots.reshape(2, self.world, SLOT)]
 
     def reason(self, rank: int) -> str:
         """Return with what reason a rank has ended, or ""."""
@@ -154,50 +111,8 @@ class Shared:
         self._reasons()[rank, : len(content)] = np.frombuffer(content, np.uint8)
 
     def _reasons(self) -> NDArray[np.uint8]:
-        return self.memory.array()[2 * self.world * SLOT :].reshape(self.world, REASON)
-
-
-class Memory:
-    """Bytes that processes share, without a name in the file system; they go with the last one.
-
-    It can be handed to a process that is being started, forked or spawned.
-    """
-
-    def __init__(self, size: int) -> None:
-        if sys.platform == "win32":
-            self._key: Any = f"lenet-twins-{uuid4()}"
-        elif hasattr(os, "memfd_create"):
-            self._key = os.memfd_create("lenet-twins")
-        else:
-            with TemporaryFile() as file:
-                self._key = os.dup(file.fileno())
-        if sys.platform != "win32":
-            os.ftruncate(self._key, size)
-        self._attach(size)
-
-    def array(self) -> NDArray[np.uint8]:
-        """Return the bytes, uint8 (size,)."""
-        return np.frombuffer(self._map, np.uint8)
-
-    def close(self) -> None:
-        """Hand it to no further process; arrays of it stay."""
-        if sys.platform != "win32":
-            os.close(self._key)
-
-    def _attach(self, size: int) -> None:
-        if sys.platform == "win32":
-            self._map = mmap.mmap(-1, size, tagname=self._key)
-        else:
-            self._map = mmap.mmap(self._key, size)
-
-    def __getstate__(self) -> tuple[Any, int]:
-        return self._key if sys.platform == "win32" else DupFd(self._key), len(self._map)
-
-    def __setstate__(self, state: tuple[Any, int]) -> None:
-        key, size = state
-        self._key = key if sys.platform == "win32" else key.detach()
-        self._attach(size)
-        self.close()
+        reasons = np.frombuffer(self._memory, np.uint8, offset=2 * self.world * SLOT)
+        return reasons.reshape(self.world, REASON)
 
 
 def _pieces(array: NDArray) -> list[NDArray]:

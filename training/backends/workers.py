@@ -1,14 +1,13 @@
 """A process for each core: rank 0 is the program itself, the others are its children.
 
-Nothing outlives rank 0, whatever ends it: shared memory has no name, and a child that waits sees
-that its parent is gone, or, on Linux, is ended with it by the kernel. There the children are forked
-and the images are their parent's own pages; elsewhere they are spawned, and the images are copied
-to shared memory once.
+Nothing outlives rank 0, whatever ends it: multiprocessing's shared memory has no name, and a child
+that waits sees that its parent is gone, or, on Linux, is ended with it by the kernel. There the
+children are forked and the images are their parent's own pages; elsewhere they are spawned, and the
+images are copied to shared memory once.
 """
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import signal
@@ -16,15 +15,16 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ctypes import c_ubyte
 from dataclasses import replace
 from functools import partial
 from multiprocessing.process import BaseProcess
 from time import perf_counter
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
-from training.backends.shared_memory import Memory, Shared, SharedMemoryRanks
+from training.backends.shared_memory import Shared, SharedMemoryRanks
 from training.child_processes import follow_parent, signals_held, start_method
 from training.data import Dataset
 from training.errors import ConfigError, ProcessError, RunError, StoppedError
@@ -81,41 +81,35 @@ def _start(workers: list[BaseProcess], program: Program, dataset: Dataset, world
     shared = Shared(context, world)
     images: Dataset | SharedDataset = dataset
     if context.get_start_method() != "fork":
-        images = SharedDataset(dataset)
+        images = SharedDataset(context, dataset)
     with signals_held():
         for rank in range(1, world):
             arguments = rank, shared, os.getpid(), program, images
             worker = context.Process(target=_work, args=arguments, daemon=True)
             worker.start()
             workers.append(worker)
-    shared.memory.close()
-    if isinstance(images, SharedDataset):
-        images.memory.close()
     return shared
 
 
 class SharedDataset:
     """A data set whose arrays lie in shared memory."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        arrays = {name: getattr(dataset, name) for name in ARRAYS}
-        self._layout = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-        self._rest = replace(dataset, **{name: array[:0] for name, array in arrays.items()})
-        self.memory = Memory(sum(array.nbytes for array in arrays.values()))
-        for name, array in self._arrays():
-            array[...] = arrays[name]
+    def __init__(self, context: Any, dataset: Dataset) -> None:
+        self._arrays: dict[str, tuple[Any, np.dtype, tuple[int, ...]]] = {}
+        for name in ARRAYS:
+            array = getattr(dataset, name)
+            memory = context.RawArray(c_ubyte, array.nbytes)
+            np.frombuffer(memory, array.dtype)[:] = array.ravel()
+            self._arrays[name] = memory, array.dtype, array.shape
+        self._rest = replace(dataset, **{name: getattr(dataset, name)[:0] for name in ARRAYS})
 
     def open(self) -> Dataset:
         """Return the data set."""
-        arrays: dict[str, Any] = dict(self._arrays())
+        arrays: dict[str, Any] = {
+            name: np.frombuffer(memory, dtype).reshape(shape)
+            for name, (memory, dtype, shape) in self._arrays.items()
+        }
         return replace(self._rest, **arrays)
-
-    def _arrays(self) -> Iterator[tuple[str, NDArray]]:
-        rest = self.memory.array()
-        for name, (dtype, shape) in self._layout.items():
-            size = dtype.itemsize * math.prod(shape)
-            yield name, rest[:size].view(dtype).reshape(shape)
-            rest = rest[size:]
 
 
 def _work(

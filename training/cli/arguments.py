@@ -41,7 +41,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(chosen)} exclude each other: give one of them")
     if args.resolve and not args.cfg and not args.help:
-        raise ConfigError("--resolve goes with --cfg or --help only")
+        raise ConfigError("--resolve works only with --cfg or --help")
     return args
 
 

@@ -29,7 +29,6 @@ def job_folder(
     """Hold a job's folder; a new run's is made, and gets Hydra's record of the settings.
 
     Args:
-        job: whose it is.
         wanted: where it is, or is to be.
         setting: which chooses it.
         numbered: whether it may be another one where it cannot be had.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from training.cli import resumption, sweeps
+from training.cli import resumption
 from training.cli.request import Job, Request, check_schedule, folder, is_inside, make_job
 from training.config.composition import Composer, composer
 from training.config.suggestions import groups
@@ -34,8 +35,8 @@ def read(args: argparse.Namespace) -> Request:
 
 
 def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Request:
-    sweeps.check_sweeps(overrides)
-    lines = sweeps.first_values(overrides)
+    _check_sweeps(overrides)
+    lines = next(expand(overrides))
     whole = opened.compose(lines)
     hydra = whole.hydra
     if not (multirun or hydra.mode == RunMode.MULTIRUN):
@@ -48,11 +49,11 @@ def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Re
     else:
         place = folder(hydra.sweep.dir, "hydra.sweep.dir")
         swept = opened.parse([f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items()])
-        sweeps.check_sweeps(swept)
+        _check_sweeps(swept)
         _check_keys(swept)
         # Hydra's own order: the command line wins over the file's parameters.
         jobs = []
-        for number, lines in enumerate(sweeps.jobs([*swept, *overrides])):
+        for number, lines in enumerate(expand([*swept, *overrides])):
             composed = opened.compose(lines)
             OmegaConf.copy_cache(whole, composed)  # one time, `${now:...}`, for all jobs
             jobs.append(make_job(opened, lines, composed, number))
@@ -61,6 +62,32 @@ def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Re
         request = Request(jobs, True, place, hydra, lines)
     check_schedule(overrides, request.jobs)
     return request
+
+
+def _check_sweeps(overrides: Iterable[Override]) -> None:
+    """Refuse what gives no list of values: an interval, and Hydra's own settings."""
+    for override in overrides:
+        if override.is_interval_sweep():
+            raise ConfigError(
+                f"{override.input_line} gives an interval, but a sweep takes single values: "
+                f"write {override.get_key_element()}=a,b,c"
+            )
+        if override.is_sweep_override() and override.is_hydra_override():
+            raise ConfigError(f"{override.input_line}: Hydra's own settings cannot be swept over")
+        if not _values(override):
+            raise ConfigError(f"{override.input_line} gives no value at all")
+
+
+def expand(overrides: Sequence[Override]) -> Iterator[list[str]]:
+    """Yield each job's settings; the first key varies slowest, a key's last override counts."""
+    values = {override.get_key_element(): _values(override) for override in overrides}
+    yield from map(list, itertools.product(*values.values()))
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _check_folders(jobs: Iterable[Job]) -> None:

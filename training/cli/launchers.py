@@ -32,12 +32,7 @@ def hand_over(arguments: list[str]) -> None:
 
 
 def launch(request: Request, options: list[str]) -> int:
-    """Have Hydra run the jobs, and return the exit status.
-
-    Args:
-        request: the jobs.
-        options: of the command line, without its settings.
-    """
+    """Have Hydra run the jobs, with the command line's options; return the exit status."""
     place, settings = request.directory, ["hydra.output_subdir=null"] if request.resumes else []
     key = "hydra.sweep.dir" if request.sweep else "hydra.run.dir"
     if not request.resumes:

@@ -114,12 +114,12 @@ def _check_resources(request: Request) -> None:
         check_number(request.hydra.launcher.n_jobs)
         if not request.plain:
             raise ConfigError(
-                "hydra/launcher=joblib knows neither hydra.callbacks nor hydra.job.chdir, env_set "
-                "or env_copy: leave one of them out"
+                "hydra/launcher=joblib does not support hydra.callbacks, or hydra.job.chdir, "
+                "env_set or env_copy: leave them out"
             )
     if request.resumes and not request.here:
         raise ConfigError(
-            f"hydra/launcher={request.launcher} cannot go on with a sweep: leave it out, or use "
+            f"hydra/launcher={request.launcher} cannot resume a sweep: leave it out, or use "
             "hydra/launcher=joblib"
         )
     if request.sweep and request.launcher == "slurm" and shutil.which("srun") is None:
@@ -152,7 +152,7 @@ def _tell_finished(request: Request) -> None:
         return
     print(
         f"{request.directory} already has its {epochs} epoch{'' if epochs == 1 else 's'}, nothing "
-        f"is left to do: trainer.epochs={2 * epochs} goes on to twice as many"
+        f"is left to do: trainer.epochs={2 * epochs} trains twice as many"
     )
 
 
@@ -182,7 +182,7 @@ def _known(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted before there was anything to save", 130
     if isinstance(error, FileNotFoundError) and error.filename is None:  # os.getcwd's
-        return "the folder that this was started in is gone: change to another", 2
+        return "the folder in which this command was started is gone: change to another", 2
     if isinstance(error, OSError):
         message = cannot_write(error)
         return None if message is None else (message, 1)

@@ -30,7 +30,7 @@ def report(place: Path, failed: Mapping[Path, str]) -> int:
     sweep.summarise(place)
     if not failed:
         return 0
-    print(f"train.py: failed jobs: {len(failed)}, the others went on", file=sys.stderr)
+    print(f"train.py: failed jobs: {len(failed)}, the others continued", file=sys.stderr)
     for path in sorted(failed):
         print(f"  {path}: {failed[path]}", file=sys.stderr)
     return 1

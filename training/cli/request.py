@@ -104,15 +104,7 @@ def make_job(
     directory: Path | None = None,
     done: bool = False,
 ) -> Job:
-    """Check one composition.
-
-    Args:
-        opened: which has composed it.
-        lines: its settings.
-        composed: what they give.
-        number: the job's place in a sweep.
-        directory: its folder, where the settings do not say it.
-        done: whether it has been run.
+    """Check what settings (lines) compose to; return it as a job, in a sweep with its number.
 
     Raises:
         ConfigError: with the setting at fault.

@@ -19,7 +19,7 @@ from training.storage.files import write_atomically
 from training.storage.run_folder import JOBS
 from training.trainer import resume
 
-ONE_FOLDER = "resume goes on with one run or sweep: give one folder, and no --multirun"
+ONE_FOLDER = "resume takes one run or sweep: give one folder, without --multirun"
 #: Bytes of the list of a sweep's jobs.
 MAX_BYTES = 16 * 2**20
 #: Groups that choose files, whose settings are recorded, and their names in each run's record.
@@ -103,7 +103,7 @@ def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
         for entry in listed["jobs"]:
             name, recipes = Path(entry["directory"]), entry["recipes"]
             if not str(name).isprintable() or not is_inside(name):
-                raise ValueError("it names a folder that is no job's")
+                raise ValueError("it names a folder that is not a job's")
             content = Content(path, {}, {"format": resume.FORMAT, "config": entry["config"]})
             if any((directory / name / file).exists() for file in (NAME, NAME + PREVIOUS)):
                 content = resume.find_run(directory / name)
@@ -126,14 +126,8 @@ def _job(
 ) -> Job:
     """Return the job that goes on with a run, or that begins one of which there is only a record.
 
-    Args:
-        opened: composes it.
-        directory: of the run or its sweep.
-        given: the command line's settings.
-        content: the run's checkpoint, or the entry of its sweep's list.
-        number: its place in that sweep.
-        name: its folder there.
-        recipes: settings that choose files, which a new run's record is to name.
+    The content is the run's checkpoint, or the entry of its sweep's list; number, folder (name) and
+    recipes, the settings that choose files and that a new run's record is to name, are a sweep's.
     """
     begun = content.path.name != JOBS
     keys = [override.key_or_group for override in given]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from training.cli.request import Job, Request
 from training.config.schema import ModelConfig
 from training.environment import available_cores
 from training.errors import ConfigError, ProcessError, RunError, StoppedError
+from training.storage.run_folder import FAILURE
 from training.trainer.signals import SharedStopRequest, StopRequest, listen
 
 
@@ -61,7 +63,8 @@ def run_jobs(request: Request, place: Path) -> dict[Path, str]:
                 announce(request, job)
                 introduce = job.config.model not in introduced
                 introduced.append(job.config.model)
-                run = _Run(job, place / job.directory, introduce, stop)
+                label = f"job {1 + request.jobs.index(job)}: "
+                run = _Run(job, place / job.directory, introduce, stop, label)
                 running[run.sentinel] = run
             for sentinel in wait(list(running)):
                 run = running.pop(sentinel)  # type: ignore[arg-type]
@@ -69,7 +72,7 @@ def run_jobs(request: Request, place: Path) -> dict[Path, str]:
                     failed[run.directory] = reason
     if stop.number is not None:
         tell_not_started(request, list(waiting))
-        what = f"stopped by {stop.name}, what was under way is saved"
+        what = f"stopped by {stop.name}, all running jobs are saved"
         raise StoppedError(what, stop.number, how_to_go_on(request, place))
     return failed
 
@@ -82,45 +85,44 @@ class _Run:
         sentinel: is ready when the process has ended.
     """
 
-    def __init__(self, job: Job, directory: Path, introduce: bool, stop: StopRequest) -> None:
+    def __init__(
+        self, job: Job, directory: Path, introduce: bool, stop: StopRequest, label: str
+    ) -> None:
         context: Any = multiprocessing.get_context(start_method())
-        self._results, results = context.Pipe(duplex=False)
-        arguments = job, directory, introduce, stop, results, os.getpid()
+        arguments = job, directory, introduce, stop, label, os.getpid()
         self._process: BaseProcess = context.Process(target=_work, args=arguments)
         with signals_held():
             self._process.start()
-        results.close()
         self.directory, self.sentinel = directory, self._process.sentinel
 
     def reason(self) -> str:
         """Return why the job failed, once its process has ended; "" if it did not."""
         self._process.join()
-        status, told = self._process.exitcode or 0, self._results.poll()
+        status = self._process.exitcode or 0
         if status < 0:
             killed = f"its process was killed by {signal.Signals(-status).name}"
             hint = ", as the system does when memory runs out" if status == -9 else ""
             return note(self.directory, RunError(f"{killed}{hint}"))
-        return self._results.recv() if told else f"its process ended with status {status}"
+        if status == 0:
+            return ""
+        try:
+            return (self.directory / FAILURE).read_text("utf-8").partition("\n")[0]
+        except OSError:
+            return f"its process ended with status {status}"
 
 
 def _work(
-    job: Job,
-    directory: Path,
-    introduce: bool,
-    stop: StopRequest,
-    results: Connection,
-    parent: int,
+    job: Job, directory: Path, introduce: bool, stop: StopRequest, label: str, parent: int
 ) -> None:
-    """Run one job, and tell why it failed, or "" if it did not."""
+    """Run one job; end with status 1 if it fails, when its folder says why."""
     follow_parent(parent)
     from training.trainer.trainer import run
 
-    reason = ""
     try:
         with job_folder(job, directory, "hydra.sweep.subdir", undo=False):
-            run(job.config, directory, introduce, stop)
+            run(job.config, directory, introduce, stop, label)
     except (Exception, ProcessError) as error:
-        reason = note(directory, error)
+        note(directory, error)
+        sys.exit(1)
     except StoppedError:
         pass
-    results.send(reason)

@@ -51,7 +51,7 @@ def _check_limits(group: Any, prefix: str = "") -> None:
             _check_limits(value, f"{prefix}{field.name}.")
             continue
         limit = limit_of(type(group), field.name)
-        if value is not None and limit and (objection := limit.objection(value)):
+        if value is not None and limit and (objection := limit(value)):
             raise ConfigError(f"{prefix}{field.name} {objection}")
 
 

@@ -58,12 +58,9 @@ def register() -> None:
 def composer(
     directory: str | None = None, name: str | None = None, beside: str | None = None
 ) -> Iterator[Composer]:
-    """Give what composes, until the block ends.
+    """Give what composes the files in a directory, the main one of this name, until the block ends.
 
-    Args:
-        directory: of the configuration files.
-        name: of the main file.
-        beside: another folder to search.
+    A folder beside it is searched, too.
 
     Raises:
         ConfigError: if there is no such folder, and for what goes wrong inside the block.
@@ -95,12 +92,7 @@ def configuration(*settings: str) -> Config:
 
 
 class Composer:
-    """Composes inside an initialised Hydra and turns its errors into `ConfigError`.
-
-    Args:
-        name: of the main configuration file.
-        extra: overrides that stand before all others.
-    """
+    """Composes inside an initialised Hydra and turns its errors into `ConfigError`."""
 
     def __init__(self, name: str, extra: Sequence[str]) -> None:
         self._name, self._extra = name, extra

@@ -4,66 +4,54 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 from training.errors import did_you_mean
 
 _SYNONYMS = {"gpu": "cuda", "pytorch": "torch"}
 
 
-class Limit(Protocol):
-    """A bound on a value of the right type."""
-
-    def objection(self, value: Any) -> str:
-        """Return what a value must be, and is not, in words; "" if it may be what it is."""
+#: Says in words what a value of the right type must be, and is not; "" if it may be what it is.
+Limit = Callable[[Any], str]
 
 
-class OneOf:
-    """One of a few words."""
+def one_of(*choices: str) -> Limit:
+    """Return the limit to a few words; it also tells the one that is probably meant."""
 
-    def __init__(self, *choices: str) -> None:
-        self.choices = choices
-
-    def objection(self, value: str) -> str:
-        """Return the choices, and the one that is probably meant."""
-        if value in self.choices:
+    def objection(value: str) -> str:
+        if value in choices:
             return ""
-        hint = did_you_mean(_SYNONYMS.get(value, value), self.choices)
-        wanted = self.choices[0] if len(self.choices) == 1 else f"one of {', '.join(self.choices)}"
+        hint = did_you_mean(_SYNONYMS.get(value, value), choices)
+        wanted = choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
         return f"must be {wanted}, not {value!r}{hint}"
 
+    return objection
 
-@dataclass(frozen=True)
-class Range:
-    """A finite number between two others; `above` leaves the least out."""
 
-    least: float
-    greatest: float = math.inf
-    above: bool = False
+def between(least: float, greatest: float = math.inf, above: bool = False) -> Limit:
+    """Return the limit to finite numbers between two others; `above` leaves the least out."""
 
-    def objection(self, value: float) -> str:
-        """Return the bounds."""
-        large = value > self.least if self.above else value >= self.least
-        if large and value <= self.greatest and math.isfinite(value):
+    def objection(value: float) -> str:
+        large = value > least if above else value >= least
+        if large and value <= greatest and math.isfinite(value):
             return ""
-        wanted = f"{'above' if self.above else 'at least'} {self.least}"
-        if math.isfinite(self.greatest):
-            wanted += f" and at most {self.greatest}"
+        wanted = f"{'above' if above else 'at least'} {least}"
+        if math.isfinite(greatest):
+            wanted += f" and at most {greatest}"
         elif not math.isfinite(value):
             wanted = f"a finite number {wanted}"
         return f"must be {wanted}, not {value}"
 
+    return objection
 
-class TwoFractions:
-    """Two numbers, each at least 0 and below 1."""
 
-    def objection(self, value: Any) -> str:
-        """Return what is wanted; value may also be what could not be converted."""
-        if isinstance(value, tuple | list) and len(value) == 2 and all(0 <= v < 1 for v in value):
-            return ""
-        shown = list(value) if isinstance(value, tuple) else value
-        return f"must be two numbers, each at least 0 and below 1, not {shown}"
+def two_fractions(value: Any) -> str:
+    """Limit to two numbers, each at least 0 and below 1; value may be of any type."""
+    if isinstance(value, tuple | list) and len(value) == 2 and all(0 <= v < 1 for v in value):
+        return ""
+    shown = list(value) if isinstance(value, tuple) else value
+    return f"must be two numbers, each at least 0 and below 1, not {shown}"
 
 
 class Interval(NamedTuple):
@@ -88,21 +76,18 @@ def parse_interval(text: str) -> Interval:
     return Interval(int(found[1]), found[2])
 
 
-class Every:
-    """An interval."""
-
-    def objection(self, value: str) -> str:
-        """Return what an interval looks like."""
-        try:
-            parse_interval(value)
-        except ValueError as error:
-            return str(error)
-        return ""
+def interval(value: str) -> str:
+    """Limit to what `parse_interval` takes."""
+    try:
+        parse_interval(value)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
-Positive = Annotated[float, Range(0, above=True)]
-NonNegative = Annotated[float, Range(0)]
-Fraction = Annotated[float, Range(0, 1)]
-Fractions = Annotated[tuple[float, float], TwoFractions()]
-Natural = Annotated[int, Range(0)]
-Count = Annotated[int, Range(1)]
+Positive = Annotated[float, between(0, above=True)]
+NonNegative = Annotated[float, between(0)]
+Fraction = Annotated[float, between(0, 1)]
+Fractions = Annotated[tuple[float, float], two_fractions]
+Natural = Annotated[int, between(0)]
+Count = Annotated[int, between(1)]

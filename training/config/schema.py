@@ -15,14 +15,14 @@ from omegaconf import MISSING
 
 from training.config.limits import (
     Count,
-    Every,
     Fraction,
     Fractions,
     Natural,
     NonNegative,
-    OneOf,
     Positive,
-    Range,
+    between,
+    interval,
+    one_of,
 )
 
 
@@ -31,7 +31,7 @@ class ModelConfig:
     """A network: its file's stem, its class's arguments, the side of the images it takes."""
 
     name: str = MISSING
-    image_size: Annotated[int, Range(1, 128)] = 28
+    image_size: Annotated[int, between(1, 128)] = 28
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
@@ -40,12 +40,12 @@ class BackendConfig:
     """Which twin trains.
 
     Attributes:
-        threads: cores at work: threads of PyTorch in each process; processes of NumPy, with one
-            core each. Null means as many as pay off.
+        threads: cores used: threads in each process of PyTorch; processes of NumPy, with one core
+            each. Null means as many as are worth using.
     """
 
     name: str = MISSING
-    threads: Annotated[int, Range(1, 1024)] | None = None
+    threads: Annotated[int, between(1, 1024)] | None = None
 
 
 @dataclass
@@ -54,30 +54,30 @@ class TorchBackendConfig(BackendConfig):
 
     Attributes:
         deterministic: on CUDA, use only algorithms that give the same bits every time; on the CPU
-            they do anyway.
+            all do.
         mode: "eager" calls each step's kernels one by one, "graph" replays them as one CUDA
-            graph; "auto" is graph on CUDA where it can be had, and eager elsewhere.
-        compile: have torch.compile make the kernels of the forward and backward pass.
+            graph; "auto" is graph on CUDA where possible, and eager elsewhere.
+        compile: compile the forward and backward pass with torch.compile.
         precision: "float32", or "tf32" or "bf16" in convolutions and matrix products; only
             float32 agrees with the other twin to rounding.
         batch_norm: with several processes, "synchronised" normalises with the whole batch's
-            statistics, as one process does, and "local" with those of each process's part; then
+            statistics, as a single process would; "local" with those of each process's part, and
             the first process's running statistics are kept.
     """
 
-    name: Annotated[str, OneOf("torch")] = "torch"
+    name: Annotated[str, one_of("torch")] = "torch"
     deterministic: bool = False
-    mode: Annotated[str, OneOf("auto", "eager", "graph")] = "auto"
+    mode: Annotated[str, one_of("auto", "eager", "graph")] = "auto"
     compile: bool = False
-    precision: Annotated[str, OneOf("float32", "tf32", "bf16")] = "float32"
-    batch_norm: Annotated[str, OneOf("synchronised", "local")] = "synchronised"
+    precision: Annotated[str, one_of("float32", "tf32", "bf16")] = "float32"
+    batch_norm: Annotated[str, one_of("synchronised", "local")] = "synchronised"
 
 
 @dataclass
 class NumpyBackendConfig(BackendConfig):
     """The NumPy twin, on the CPU; torch is never imported."""
 
-    name: Annotated[str, OneOf("numpy")] = "numpy"
+    name: Annotated[str, one_of("numpy")] = "numpy"
 
 
 @dataclass
@@ -85,9 +85,9 @@ class DataConfig:
     """The images and how an epoch is drawn from them.
 
     Attributes:
-        name: "mnist", "digits", or "auto" for mnist where it can be had and digits otherwise.
+        name: "mnist", "digits", or "auto" for mnist if it is available and digits otherwise.
         root: folder of the MNIST files; null for MNIST_ROOT or the user's cache folder.
-        download: whether missing MNIST files may be fetched.
+        download: whether missing MNIST files may be downloaded.
         scaling: pixel x in 0..255 becomes "unit" x/255, "standard" (x/255 - 0.1307)/0.3081,
             or "raw" x.
         sampling: "shuffle" (every image once an epoch, last batch shorter) or "replacement"
@@ -95,24 +95,24 @@ class DataConfig:
         flip: probability of mirroring a training image left to right (report R1: 0.5).
         shift: the greatest shift of a training image, in pixels, to each side and up or down.
         rotation: the greatest rotation of a training image, in degrees, in either direction.
-        validation: so many images, the last of the training set, are held out of it and take the
-            test images' place; the test images are then not looked at.
+        validation: number of images, the last of the training set, that are held out of it and
+            replace the test images, which are then not used.
     """
 
-    name: Annotated[str, OneOf("auto", "mnist", "digits")] = MISSING
+    name: Annotated[str, one_of("auto", "mnist", "digits")] = MISSING
     root: str | None = None
     download: bool = True
-    scaling: Annotated[str, OneOf("unit", "standard", "raw")] = "standard"
-    sampling: Annotated[str, OneOf("shuffle", "replacement")] = "shuffle"
+    scaling: Annotated[str, one_of("unit", "standard", "raw")] = "standard"
+    sampling: Annotated[str, one_of("shuffle", "replacement")] = "shuffle"
     flip: Fraction = 0.0
-    shift: Annotated[float, Range(0, 128)] = 0.0
-    rotation: Annotated[float, Range(0, 180)] = 0.0
+    shift: Annotated[float, between(0, 128)] = 0.0
+    rotation: Annotated[float, between(0, 180)] = 0.0
     validation: Natural = 0
 
 
 @dataclass
 class OptimizerConfig:
-    """What every optimizer has."""
+    """Settings that all optimizers have."""
 
     name: str = MISSING
     lr: Positive = MISSING
@@ -121,20 +121,20 @@ class OptimizerConfig:
 
 @dataclass
 class AdamConfig(OptimizerConfig):
-    """Adam; eps_mode is where ε stands: "torch", "uncorrected" (R0) or "inside_root" (R3)."""
+    """Adam; eps_mode is where ε is added: "torch", "uncorrected" (R0) or "inside_root" (R3)."""
 
-    name: Annotated[str, OneOf("adam")] = "adam"
+    name: Annotated[str, one_of("adam")] = "adam"
     lr: Positive = 1e-3
     betas: Fractions = (0.9, 0.999)
     eps: NonNegative = 1e-8
-    eps_mode: Annotated[str, OneOf("torch", "uncorrected", "inside_root")] = "torch"
+    eps_mode: Annotated[str, one_of("torch", "uncorrected", "inside_root")] = "torch"
 
 
 @dataclass
 class SGDConfig(OptimizerConfig):
     """Stochastic gradient descent with momentum as torch defines it."""
 
-    name: Annotated[str, OneOf("sgd")] = "sgd"
+    name: Annotated[str, one_of("sgd")] = "sgd"
     lr: Positive = 1e-2
     momentum: NonNegative = 0.9
     dampening: NonNegative = 0.0
@@ -145,7 +145,7 @@ class SGDConfig(OptimizerConfig):
 class AdagradConfig(OptimizerConfig):
     """AdaGrad (report R2 uses lr 0.01 and eps 1e-7)."""
 
-    name: Annotated[str, OneOf("adagrad")] = "adagrad"
+    name: Annotated[str, one_of("adagrad")] = "adagrad"
     lr: Positive = 1e-2
     lr_decay: NonNegative = 0.0
     initial_accumulator_value: NonNegative = 0.0
@@ -171,14 +171,14 @@ class StepSchedulerConfig(SchedulerConfig):
 class InitConfig:
     """Initial weights: "torch", "he", "xavier" or "normal" (backends/initialisation.py)."""
 
-    name: Annotated[str, OneOf("torch", "he", "xavier", "normal")] = MISSING
+    name: Annotated[str, one_of("torch", "he", "xavier", "normal")] = MISSING
 
 
 @dataclass
 class NormalInitConfig(InitConfig):
     """Linear weights N(0, linear_std²), the form that report R0 prints with a scale of 1."""
 
-    name: Annotated[str, OneOf("normal")] = "normal"
+    name: Annotated[str, one_of("normal")] = "normal"
     linear_std: Positive = 1.0
 
 
@@ -193,14 +193,14 @@ class TrainerConfig:
             run's start. The state is also saved after the last epoch and on SIGINT and SIGTERM.
         steps_per_epoch: only with data.sampling=replacement, which has no natural end of an
             epoch; null means as many full batches as there are images for.
-        log_every: write loss and accuracy to steps.csv every so many steps; null for never.
-        evaluation_samples: after the first step and each epoch, write the accuracies on so many
-            training and test images, in evaluation mode, to evaluations.csv; 0 for none.
+        log_every: number of steps between rows of loss and accuracy in steps.csv; null for none.
+        evaluation_samples: number of training and of test images on which accuracies in evaluation
+            mode are written to evaluations.csv, after the first step and each epoch; 0 for none.
     """
 
     epochs: Count | None = None
     batch_size: Count = 128
-    checkpoint_every: Annotated[str, Every()] = "1 epoch"
+    checkpoint_every: Annotated[str, interval] = "1 epoch"
     steps_per_epoch: Count | None = None
     log_every: Count | None = None
     evaluation_samples: Natural = 0
@@ -208,9 +208,9 @@ class TrainerConfig:
 
 @dataclass
 class LoggerConfig:
-    """A log for live viewing besides the CSV files, which are always written."""
+    """A log for live viewing, in addition to the CSV files, which are always written."""
 
-    name: Annotated[str, OneOf("csv", "tensorboard")] = MISSING
+    name: Annotated[str, one_of("csv", "tensorboard")] = MISSING
 
 
 @dataclass
@@ -225,25 +225,25 @@ class StudyConfig:
     """
 
     title: str = ""
-    form: Annotated[str, OneOf("table", "curves", "evaluations")] = "table"
-    column: Annotated[str, OneOf("train_loss", "train_accuracy", "test_loss", "test_accuracy")] = (
+    form: Annotated[str, one_of("table", "curves", "evaluations")] = "table"
+    column: Annotated[str, one_of("train_loss", "train_accuracy", "test_loss", "test_accuracy")] = (
         "test_accuracy"
     )
 
 
 @dataclass
 class Config:
-    """Everything that decides a run.
+    """Everything that determines a run.
 
     Attributes:
-        resume: folder of a run to go on with from where it was saved, with its own settings.
+        resume: folder of a run to resume from where it was saved, with its own settings.
         resume_override: whether settings that change the result may differ from that run's.
     """
 
     resume: str | None = None
     resume_override: bool = False
-    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
-    device: Annotated[str, OneOf("auto", "cpu", "cuda")] = "auto"
+    seed: Annotated[int, between(0, 2**63 - 1)] = 0
+    device: Annotated[str, one_of("auto", "cpu", "cuda")] = "auto"
     model: ModelConfig = MISSING
     backend: BackendConfig = MISSING
     data: DataConfig = MISSING

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from training.config.checks import limit_of
-from training.config.limits import TwoFractions
+from training.config.limits import two_fractions
 from training.config.settings import flatten
 from training.errors import ConfigError, did_you_mean
 
@@ -144,8 +144,8 @@ def _objection(composed: DictConfig, key: str, value: str, error: Exception) -> 
     group, _, name = key.rpartition(".")
     kind = OmegaConf.get_type(OmegaConf.select(composed, group) if group else composed)
     limit = limit_of(kind, name) if is_dataclass(kind) else None
-    if isinstance(limit, TwoFractions):
-        return limit.objection(value)
+    if limit is two_fractions:
+        return two_fractions(value)
     if found := re.search(r"could not be converted to (\w+)", text):
         return f"must be {_TYPES.get(found[1], found[1])}, not {value}"
     if "not Optional" in text:

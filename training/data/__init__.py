@@ -9,7 +9,6 @@ from training.data.augmentation import (
 )
 from training.data.dataset import Dataset, load_dataset
 from training.data.errors import DataError
-from training.data.idx import read_idx
 from training.data.resize import resize_bilinear
 from training.data.sampling import epoch_batches
 
@@ -23,6 +22,5 @@ __all__ = [
     "inverse_affine",
     "load_dataset",
     "move_images",
-    "read_idx",
     "resize_bilinear",
 ]

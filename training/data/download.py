@@ -1,16 +1,14 @@
 """Downloading files: bounded in time and size, verified, all of them or none.
 
-Nothing is written before every file asked for is there and has its MD5 sum. Each is then written
-under a temporary name, flushed to disk, and renamed. So an interruption leaves nothing that looks
-whole, and processes that download at the same time only replace equal files.
+Nothing is written before every file asked for is there and has its MD5 sum; each is then written
+atomically. So an interruption leaves nothing that looks whole and is not, and processes that
+download at the same time only replace equal files.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import queue
-import secrets
 import threading
 import time
 import urllib.error
@@ -20,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from training.storage.files import write_atomically
 
 _CHUNK = 2**16
 
@@ -58,17 +58,10 @@ class _MirrorError(Exception):
 def fetch(
     files: Sequence[RemoteFile], mirrors: Sequence[str], folder: Path, limits: Limits = PATIENT
 ) -> list[Path]:
-    """Download files into `folder`, trying the mirrors in turn; return their paths.
-
-    Args:
-        files: what to fetch.
-        mirrors: addresses that end in a slash.
-        folder: created if need be.
-        limits: how long to wait.
+    """Download files into `folder`, trying the mirrors (addresses that end in a slash) in turn.
 
     Raises:
-        DownloadError: a file could not be had from any mirror, or not be written. Nothing is left
-            behind.
+        DownloadError: a file could not be had from any mirror, or not be written.
     """
     deadline = time.monotonic() + limits.total
     contents: dict[RemoteFile, bytes] = {}
@@ -93,31 +86,17 @@ def fetch(
 
 
 def _publish(contents: dict[RemoteFile, bytes], folder: Path) -> list[Path]:
-    """Write verified files, and then give them their names."""
+    """Write verified files."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary: dict[Path, Path] = {}
-    try:
-        for file, content in contents.items():
-            _remove_stale(file, folder)
-            path = temporary[folder / file.name] = (
-                folder / f".{file.name}.{secrets.token_hex(8)}.part"
-            )
-            with path.open("xb") as target:
-                target.write(content)
-                target.flush()
-                os.fsync(target.fileno())
-        for name, path in temporary.items():
-            os.replace(path, name)
-    finally:
-        for path in temporary.values():
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-    return list(temporary)
+    for file, content in contents.items():
+        _remove_stale(file, folder)
+        write_atomically(folder / file.name, content)
+    return [folder / file.name for file in contents]
 
 
 def _remove_stale(file: RemoteFile, folder: Path) -> None:
     """Delete what processes that were killed left behind: no download takes that long."""
-    for path in folder.glob(f".{file.name}.*.part"):
+    for path in folder.glob(f".{file.name}.*.tmp"):
         with suppress(OSError):  # another process may do the same
             if time.time() - path.stat().st_mtime > 2 * PATIENT.total:
                 path.unlink()
@@ -141,7 +120,7 @@ def _pieces(url: str, size: int, silence: float, deadline: float) -> Iterator[by
     know a timeout. It is left behind when its time is over.
     """
     if time.monotonic() >= deadline:
-        raise _MirrorError("was not asked, the time being over")
+        raise _MirrorError("was not tried because the time was up")
     answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
     given_up = threading.Event()
 

@@ -1,36 +1,28 @@
-"""Reader for IDX files, the format of MNIST, plain or gzip-compressed.
+"""Reader for IDX files of bytes, the format of MNIST, plain or gzip-compressed.
 
 An IDX file is two zero bytes, a type code, the number of dimensions, each size as a big-endian
-unsigned 32-bit integer, then the elements in C order, big-endian
+unsigned 32-bit integer, then the elements in C order; MNIST's are all unsigned bytes, code 8
 (Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits").
 
 Files may come from strangers. Whatever their bytes, the reader returns an array or raises
-`IdxError`; it holds at most `MAX_BYTES` of file and `MAX_BYTES` of content at once (twice that
-for elements wider than a byte, which are copied into native byte order), and it compares what
-the header promises with this limit before it allocates anything.
+`IdxError`; it holds at most `MAX_BYTES` of file and `MAX_BYTES` of content at once, and it compares
+what the header promises with this limit before it allocates anything.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import stat
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 
-from training.data.errors import DataError
+from training.storage.files import read_bounded
 
 MAX_BYTES = 64 * 2**20
 MAX_DIMENSIONS = 8
-ELEMENT_TYPES: dict[int, np.dtype] = {
-    0x08: np.dtype(np.uint8),
-    0x09: np.dtype(np.int8),
-    0x0B: np.dtype(">i2"),
-    0x0C: np.dtype(">i4"),
-    0x0D: np.dtype(">f4"),
-    0x0E: np.dtype(">f8"),
-}
+UNSIGNED_BYTES = 8
 GZIP_MAGIC = b"\x1f\x8b"
 
 _LONGEST_HEADER = 4 + 4 * MAX_DIMENSIONS
@@ -41,41 +33,12 @@ class IdxError(ValueError):
     """A file that cannot be read as IDX; the message is the reason."""
 
 
-def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read one IDX file, gzip-compressed or plain, told apart by content and not by name.
-
-    Returns:
-        A read-only C-contiguous array in native byte order, of the header's shape and type.
-
-    Raises:
-        DataError: the file cannot be read, is not IDX, is damaged, disagrees with its own header,
-            is empty, or is larger than `MAX_BYTES` on disk or once decompressed.
-    """
-    try:
-        return parse(decode(read_bytes(path)))
-    except IdxError as error:
-        raise DataError(path, str(error), "replace it with an intact copy") from error
-
-
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return a regular file's bytes, at most `MAX_BYTES` of them, or raise `IdxError`."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
-            raise IdxError("it is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise IdxError(f"its {status.st_size:,} bytes exceed the limit of {MAX_BYTES:,}")
-        with open(path, "rb") as file:
-            data = file.read(status.st_size + 1)
-    except OSError as error:
-        raise IdxError(f"it cannot be read ({error.strerror or error})") from error
+        return read_bounded(path, MAX_BYTES)
     except ValueError as error:
-        if isinstance(error, IdxError):
-            raise
-        raise IdxError(f"it cannot be a path ({error})") from error
-    if len(data) != status.st_size:
-        raise IdxError("its size changed while it was read")
-    return data
+        raise IdxError(str(error)) from error
 
 
 def decode(data: bytes) -> memoryview:
@@ -96,13 +59,10 @@ def decode(data: bytes) -> memoryview:
         raise IdxError(f"its gzip data is damaged ({error})") from error
 
 
-def parse(content: memoryview) -> np.ndarray:
-    """Return the array held by `decode`'s result, read-only and in native byte order."""
-    element, shape = _header(bytes(content[:_LONGEST_HEADER]))
-    flat = np.frombuffer(content, dtype=element, offset=4 + 4 * len(shape))
-    array = flat.astype(element.newbyteorder("="), copy=element.itemsize > 1).reshape(shape)
-    array.flags.writeable = False
-    return array
+def parse(content: memoryview) -> NDArray[np.uint8]:
+    """Return the array held by `decode`'s result, read-only."""
+    shape = _shape(bytes(content[:_LONGEST_HEADER]))
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 def _decompress(data: bytes) -> memoryview:
@@ -131,21 +91,21 @@ def _decompress(data: bytes) -> memoryview:
 
 def _total_bytes(start: bytes) -> int:
     """Return the size, header included, that the header promises, after checking the limit."""
-    element, shape = _header(start)
-    total = 4 + 4 * len(shape) + element.itemsize * math.prod(shape)
+    shape = _shape(start)
+    total = 4 + 4 * len(shape) + math.prod(shape)
     if total > MAX_BYTES:
         raise IdxError(f"its header promises {total:,} bytes, over the limit of {MAX_BYTES:,}")
     return total
 
 
-def _header(start: bytes) -> tuple[np.dtype, tuple[int, ...]]:
-    """Return element type and shape from a file's first bytes."""
+def _shape(start: bytes) -> tuple[int, ...]:
+    """Return the shape from a file's first bytes."""
     if not start:
         raise IdxError("it is empty")
     if start.lstrip()[:1] == b"<":
         raise IdxError("it is an HTML or XML page and not IDX data")
-    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in ELEMENT_TYPES:
-        raise IdxError(f"it starts with {start[:4].hex(' ')}, no IDX magic number")
+    if len(start) < 4 or start[:3] != bytes((0, 0, UNSIGNED_BYTES)):
+        raise IdxError(f"it starts with {start[:4].hex(' ')}, no IDX magic number of bytes")
     dimensions = start[3]
     if not 1 <= dimensions <= MAX_DIMENSIONS:
         raise IdxError(f"its header gives {dimensions} dimensions, not 1 to {MAX_DIMENSIONS}")
@@ -154,4 +114,4 @@ def _header(start: bytes) -> tuple[np.dtype, tuple[int, ...]]:
     shape = tuple(int(size) for size in np.frombuffer(start, ">u4", dimensions, 4))
     if 0 in shape:
         raise IdxError(f"its header gives the sizes {shape}, so it holds nothing")
-    return ELEMENT_TYPES[start[2]], shape
+    return shape

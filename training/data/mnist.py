@@ -114,7 +114,7 @@ def find_place(root: str | os.PathLike[str] | None, download: bool = True) -> Pl
     named = os.environ.get(ROOT_VARIABLE)
     try:
         if named:
-            return Place(Path(named).expanduser(), f"{ROOT_VARIABLE} is never downloaded into")
+            return Place(Path(named).expanduser(), f"{ROOT_VARIABLE} is never downloaded to")
         if root is not None and str(root):
             return Place(Path(root).expanduser(), barred)
         cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
@@ -183,7 +183,7 @@ def _obtain(
     try:
         paths = net.fetch(files, collection.mirrors, place.raw, limits)
     except net.DownloadError as failure:
-        reason = f"not found in {place.root} and not to be had ({failure})"
+        reason = f"not found in {place.root} and could not be downloaded ({failure})"
         remedy = f"try again later, point {ROOT_VARIABLE} at a copy, or choose data=digits"
         raise error(what, reason, remedy) from failure
     return dict(zip(missing, paths, strict=True))
@@ -207,10 +207,8 @@ def verify_part(part: Part, path: Path, remedy: str) -> np.ndarray:
 
 def _difference(part: Part, array: np.ndarray) -> str:
     """Say how an array differs from the one that a part should hold."""
-    if array.shape != part.shape or array.dtype != np.uint8:
-        return (
-            f"it holds {array.dtype} of shape {array.shape} where MNIST has uint8 of {part.shape}"
-        )
+    if array.shape != part.shape:
+        return f"its shape is {array.shape} where MNIST's is {part.shape}"
     if array.ndim == 1 and array.max() >= CLASSES:
         where = int(np.argmax(array >= CLASSES))
         return f"label {where} is {array[where]}, which is not a digit"

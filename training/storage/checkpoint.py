@@ -16,14 +16,13 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import safetensors
 
-from training.storage.files import copy, write_atomically
+from training.storage.files import copy, read_bounded, write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +101,7 @@ def check_size(count: int, path: Path) -> None:
         OSError: if it is too large, with path as its filename.
     """
     if count > MAX_BYTES:
-        reason = f"it would have {count:,} bytes, more than the {MAX_BYTES:,} that are read"
+        reason = f"it would have {count:,} bytes, more than the limit of {MAX_BYTES:,}"
         raise OSError(errno.EFBIG, reason, str(path))
 
 
@@ -117,7 +116,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint.
 
     Raises:
-        CheckpointError: if the file cannot be read, is damaged or is no checkpoint, or if a number
+        CheckpointError: if the file cannot be read, is damaged or not a checkpoint, or if a number
             of its state is not finite.
     """
     return decode(read(path))
@@ -145,22 +144,12 @@ def read(path: Path) -> Content:
     """Read and verify a checkpoint without NumPy.
 
     Raises:
-        CheckpointError: if the file cannot be read, is damaged, or is no checkpoint.
+        CheckpointError: if the file cannot be read, is damaged, or is not a checkpoint.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
-            raise CheckpointError(f"{path} is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise CheckpointError(
-                f"{path} has {status.st_size:,} bytes, more than the {MAX_BYTES:,} that are read"
-            )
-        with open(path, "rb") as file:
-            data = file.read(status.st_size + 1)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
-    if len(data) != status.st_size:
-        raise CheckpointError(f"{path} changed while it was read")
+        data = read_bounded(path, MAX_BYTES)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
     return parse(data, path)
 
 
@@ -203,19 +192,31 @@ def parse(data: bytes, path: Path) -> Content:
     try:
         metadata, tensors = _deserialize(data)
         if metadata.keys() != {"record", "sha256"}:
-            raise CheckpointError(f"{path} is no checkpoint: its header has no record and checksum")
+            raise CheckpointError(f"{path} is not a checkpoint: it has no record and checksum")
         if metadata["sha256"] != checksum(tensors, metadata["record"]):
-            raise CheckpointError(f"{path} is damaged: its content does not have its checksum")
+            raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
         record = json.loads(metadata["record"], parse_float=_finite, parse_constant=_finite)
         if not isinstance(record, dict):
-            raise ValueError("its record is no JSON object")
+            raise ValueError("its record is not a JSON object")
     except CheckpointError:
         raise
     except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         reason = str(error).removeprefix("Error while deserializing: ").partition("\n")[0]
         printable = "".join(filter(str.isprintable, reason))[:200]
-        raise CheckpointError(f"{path} is damaged or is no checkpoint ({printable})") from error
+        raise CheckpointError(f"{path} is damaged or not a checkpoint ({printable})") from error
     return Content(path, tensors, record)
+
+
+def fits(value: Any, shape: Any) -> bool:
+    """Return whether a record's value is of a shape: a type, or a dict or a list of shapes."""
+    match shape:
+        case dict():
+            same = isinstance(value, dict) and value.keys() == shape.keys()
+            return same and all(fits(value[key], part) for key, part in shape.items())
+        case list():
+            same = isinstance(value, list) and len(value) == len(shape)
+            return same and all(map(fits, value, shape))
+    return type(value) is shape
 
 
 def checksum(tensors: Mapping[str, Tensor], record: str) -> str:

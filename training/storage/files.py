@@ -1,10 +1,11 @@
-"""Files that are either whole or not there: written beside, flushed, then renamed into place."""
+"""Files that are either whole or not there, written beside and renamed; and those of strangers."""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 
 _LEFTOVER = re.compile(r"\.[A-Za-z0-9_.]+\.[0-9a-f]+\.(tmp|kept)")
@@ -37,6 +38,30 @@ def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> No
         _flush_directory(path.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
+    """Return the bytes of a regular file that may be a stranger's.
+
+    Raises:
+        ValueError: with the reason, if it is no regular file, has more bytes than the limit,
+            changes while it is read, or cannot be read.
+    """
+    if "\0" in os.fspath(path):
+        raise ValueError("it cannot be a path (embedded null byte)")
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
+            raise ValueError("it is not a regular file")
+        if (size := status.st_size) > limit:
+            raise ValueError(f"it has {size:,} bytes, more than the {limit:,} that are read")
+        with open(path, "rb") as file:
+            data = file.read(status.st_size + 1)
+    except OSError as error:
+        raise ValueError(f"it cannot be read ({error.strerror or error})") from error
+    if len(data) != status.st_size:
+        raise ValueError("it changed while it was read")
+    return data
 
 
 def copy(source: Path, target: Path) -> None:

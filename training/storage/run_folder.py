@@ -72,7 +72,7 @@ def _mark(directory: Path) -> None:
     """
     names = {path.name for path in directory.iterdir()}
     if (directory / NAME).exists() or (directory / JOBS).exists():
-        raise ConfigError(f"{directory} holds a run already, with which resume=... goes on")
+        raise ConfigError(f"{directory} already holds a run: resume=... continues it")
     foreign = names and not (directory / MARK).exists()
     if foreign or any(name not in _LEFT and not is_leftover(name) for name in names):
         raise ConfigError(f"{directory} is not empty")

@@ -2,19 +2,18 @@
 
 metrics.csv has a row for each epoch. steps.csv has the loss and the accuracy, means over the images
 since the row before, by step, counted from 1 over the whole run. evaluations.csv has the accuracies
-on samples of both sets, by step and by completed epochs.
+on the first `trainer.evaluation_samples` images of both sets, in evaluation mode, by step and by
+completed epochs; its first row is taken after the run's first step, as report R2 does.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
 
 from training.storage.files import write_atomically
 
@@ -52,20 +51,12 @@ EVALUATIONS = ("step", "epoch", "train_accuracy", "test_accuracy")
 TABLES = {"metrics": tuple(Row.columns()), "steps": STEPS, "evaluations": EVALUATIONS}
 
 
-class Mark(NamedTuple):
-    """A table as it stood at some moment: its number of rows, and a SHA-256 sum of its bytes."""
-
-    rows: int
-    sha256: str
+#: A row of steps.csv or evaluations.csv; whole numbers are written as such.
+Numbers = tuple[float, ...]
 
 
 class Table:
     """A CSV file that is written row by row; whatever the file held before is replaced.
-
-    Args:
-        path: of the file.
-        columns: their names.
-        rows: those that are there already.
 
     Raises:
         OSError: if it cannot be written.
@@ -76,7 +67,6 @@ class Table:
     ) -> None:
         self._path = path
         lines = [_line(cells) for cells in [columns, *rows]]
-        self._rows, self._digest = len(lines) - 1, hashlib.sha256(b"".join(lines))
         write_atomically(path, b"".join(lines))
 
     def append(self, cells: Iterable[object]) -> None:
@@ -91,51 +81,6 @@ class Table:
                 file.write(line)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
-        self._rows += 1
-        self._digest.update(line)
-
-    def mark(self) -> Mark:
-        """Return what `salvage` recognises the table by as it stands."""
-        return Mark(self._rows, self._digest.hexdigest())
-
-
-def salvage(
-    path: Path, columns: Sequence[str], last: int, mark: Mark | None = None
-) -> tuple[list[list[str]], bool]:
-    """Return the rows of a table up to a step, and whether the table is as it was written.
-
-    What a killed process wrote beyond that step, the torn line at the end included, is no damage.
-
-    Args:
-        path: the file.
-        columns: their names, the first of which counts up.
-        last: the step that the run goes on from.
-        mark: the table as it stood at that step; without it, only order and numbers are checked.
-
-    Returns:
-        If the table is not as it was written, the rows that can still be read: with a finite
-        number, not below zero, in every column, and in order.
-    """
-    data = path.read_bytes()
-    lines = data.splitlines(keepends=True)
-    if mark and len(lines) > mark.rows:
-        whole = lines[: mark.rows + 1]
-        if hashlib.sha256(b"".join(whole)).hexdigest() == mark.sha256:
-            return [line.decode().rstrip("\n").split(",") for line in whole[1:]], True
-    *texts, torn = data.decode("utf-8", errors="replace").split("\n")
-    headed = texts[:1] == [",".join(columns)]
-    rows, sound, before = [], headed and mark is None, 0.0
-    for text in texts[headed:]:
-        cells = text.split(",")
-        numbers = [_number(cell) for cell in cells]
-        if numbers[0] > last:
-            continue
-        if len(cells) == len(columns) and min(numbers) >= 0 and numbers[0] > before:
-            rows.append(cells)
-            before = numbers[0]
-        else:
-            sound = False
-    return rows, sound and (not torn or _number(torn.partition(",")[0]) > last)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
@@ -172,11 +117,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")
     return value
-
-
-def _number(text: str) -> float:
-    """Return a cell's number, or -1, which no table holds, where it has none."""
-    try:
-        return _finite(text)
-    except ValueError:
-        return -1.0

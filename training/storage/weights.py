@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from training.storage.files import write_atomically
+from training.storage.files import read_bounded, write_atomically
 
 #: Of a file that is read.
 MAX_BYTES = 256 * 2**20
@@ -29,28 +29,19 @@ def save_weights(path: Path, weights: Mapping[str, NDArray], metadata: Mapping[s
     write_atomically(path, serialize(weights, metadata))
 
 
-def load_weights(path: Path) -> dict[str, NDArray]:
-    """Return a file's arrays by name."""
-    return load_file(path)
-
-
 def read_weights(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     """Return the arrays and the metadata of a file that may be a stranger's.
 
     Raises:
-        WeightsError: if it is no safetensors file, or too large for one of weights.
-        OSError: if it cannot be read.
+        WeightsError: if it cannot be read, is no safetensors file, or too large for one of weights.
     """
-    if not path.is_file():  # opening a pipe would wait for a writer
-        raise WeightsError("it is not a regular file")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise WeightsError(f"it has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
     try:
-        with safe_open(path, framework="numpy") as file:
-            return load_file(path), file.metadata() or {}
+        content = read_bounded(path, MAX_BYTES)
+        length = int.from_bytes(content[:8], "little")
+        return load(content), json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         reason = "".join(filter(str.isprintable, str(error)))[:200]
-        raise WeightsError(f"it is damaged or is no safetensors file ({reason})") from error
+        raise WeightsError(f"it is damaged or not a safetensors file ({reason})") from error
 
 
 def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,82 +22,54 @@ from training.storage.tables import Row
 from training.trainer.evaluation import Scores
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A run's record; accuracy is a share (0 to 1), times are in seconds.
+def save_summary(
+    directory: Path,
+    config: Config,
+    backend: Backend,
+    dataset: Dataset,
+    rows: Sequence[Row],
+    notes: Sequence[str],
+    *,
+    status: str,
+    reason: str,
+    seconds: float,
+) -> None:
+    """Write summary.json; accuracy is a share (0 to 1), times are in seconds.
 
-    Attributes:
-        status: "finished", "interrupted" or "diverged"; the figures are the last full epoch's, and
-            null before there is one.
-        reason: why it is not finished, in a sentence; else empty.
-        date: when the run ended, in UTC (ISO 8601).
+    The figures are those of the last completed epoch (row), and null before there is one. The
+    status is "finished", or "interrupted" or "diverged" with the reason in a sentence.
+
+    Raises:
+        OSError: if it cannot be written.
     """
-
-    status: str
-    reason: str
-    model: str
-    backend: str
-    device: str
-    threads: int
-    dataset: str
-    dataset_source: str
-    dataset_note: str
-    train_images: int
-    test_images: int
-    epochs: int
-    seed: int
-    test_accuracy: float | None
-    test_loss: float | None
-    parameters: int
-    seconds: float
-    training_seconds: float
-    notes: list[str]
-    processor: str
-    blas: dict[str, str]
-    versions: dict[str, str]
-    date: str
-
-    @classmethod
-    def of(
-        cls,
-        config: Config,
-        backend: Backend,
-        dataset: Dataset,
-        rows: Sequence[Row],
-        notes: Sequence[str],
-        seconds: float,
-    ) -> Summary:
-        """Return the record of a finished run with these epochs, notes and seconds behind it."""
-        return cls(
-            status="finished",
-            reason="",
-            model=config.model.name,
-            backend=backend.name,
-            device=backend.device,
-            threads=backend.threads,
-            dataset=dataset.name,
-            dataset_source=dataset.source,
-            dataset_note=dataset.note,
-            train_images=len(dataset.train_labels),
-            test_images=len(dataset.test_labels),
-            epochs=len(rows),
-            seed=config.seed,
-            test_accuracy=rows[-1].test_accuracy if rows else None,
-            test_loss=rows[-1].test_loss if rows else None,
-            parameters=sum(row.parameters for row in backend.layer_table()),
-            seconds=seconds,
-            training_seconds=sum(row.seconds for row in rows),
-            notes=[*backend.notes, *notes],
-            processor=environment.processor(),
-            blas=environment.blas(),
-            versions=environment.versions(backend.name),
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-
-    def save(self, directory: Path) -> None:
-        """Write the record as JSON into the run's folder."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        write_atomically(directory / SUMMARY, text.encode())
+    last = rows[-1] if rows else None
+    record = {
+        "status": status,
+        "reason": reason,
+        "model": config.model.name,
+        "backend": backend.name,
+        "device": backend.device,
+        "threads": backend.threads,
+        "dataset": dataset.name,
+        "dataset_source": dataset.source,
+        "dataset_note": dataset.note,
+        "train_images": len(dataset.train_labels),
+        "test_images": len(dataset.test_labels),
+        "epochs": len(rows),
+        "seed": config.seed,
+        "test_accuracy": last and last.test_accuracy,
+        "test_loss": last and last.test_loss,
+        "parameters": sum(row.parameters for row in backend.layer_table()),
+        "seconds": seconds,
+        "training_seconds": sum(row.seconds for row in rows),
+        "notes": [*backend.notes, *notes],
+        "processor": environment.processor(),
+        "blas": environment.blas(),
+        "versions": environment.versions(backend.name),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(directory / SUMMARY, text.encode())
 
 
 def save_config(directory: Path, config: Config) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from shutil import get_terminal_size
+from textwrap import indent
 from time import perf_counter
 
 from training.backends.protocol import Backend, EpochPlan, LayerRow
@@ -23,15 +24,16 @@ class Console:
 
     Args:
         silent: print nothing, as every rank but the first.
+        label: begins every line, where several runs share a terminal.
     """
 
-    def __init__(self, silent: bool = False) -> None:
-        self._silent = silent
+    def __init__(self, silent: bool = False, label: str = "") -> None:
+        self._silent, self._label = silent, label
 
     def say(self, text: str) -> None:
         """Show a line or several."""
         if not self._silent:
-            print(text, flush=True)
+            print(indent(text, self._label), flush=True)
 
     def begin(self, epochs: int, done: int) -> None:
         """Start the clock of a run that has so many of its epochs behind it."""
@@ -43,7 +45,7 @@ class Console:
         self, label: str, plan: EpochPlan, progress: Progress
     ) -> Iterator[Callable[[int], object]]:
         """Give a function to call with the number of steps done; it draws only on a terminal."""
-        if self._silent or not sys.stderr.isatty():
+        if self._silent or self._label or not sys.stderr.isatty():
             yield lambda _: None
             return
         from tqdm import tqdm
@@ -65,21 +67,14 @@ class Console:
         if left := self._epochs - row.epoch:
             pace = (perf_counter() - self._started) / (row.epoch - self._done)
             details.append(f"ETA {timedelta(seconds=round(left * pace))}")
-        columns = get_terminal_size((MAX_COLUMNS, 24)).columns
-        while details and len("  ".join([*results, *details])) > min(columns, MAX_COLUMNS):
+        columns = min(get_terminal_size((MAX_COLUMNS, 24)).columns, MAX_COLUMNS) - len(self._label)
+        while details and len("  ".join([*results, *details])) > columns:
             del details[0]
         self.say("  ".join([*results, *details]))
 
 
 def heading(config: Config, backend: Backend, chosen: str, introduce: bool) -> str:
-    """Return what stands above a run's epochs.
-
-    Args:
-        config: the run's.
-        backend: which trains.
-        chosen: where the number of epochs comes from.
-        introduce: whether to show the network's table.
-    """
+    """Return what stands above a run's epochs, whose number was chosen so, with the layer table."""
     workers = _plural(backend.threads, "thread")
     if backend.name == "numpy" and backend.threads > 1:
         workers = f"{backend.threads} processes"

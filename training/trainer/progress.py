@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.backends.protocol import Totals
-from training.storage.tables import Row
+from training.storage.checkpoint import fits
+from training.storage.tables import TABLES, Numbers, Row
 from training.trainer.evaluation import Scores
+
+_RECORD = {
+    "epoch": int,
+    "step": int,
+    "totals": [float, int, int],
+    "recorded": [float, int, int],
+    "seconds": float,
+}
 
 
 @dataclass
@@ -21,21 +31,34 @@ class Progress:
         epoch: epochs completed.
         step: steps done in the epoch under way.
         totals: its sums so far.
+        recorded: what they were at its last row of steps.csv.
         seconds: its training time so far.
-        rows: the completed epochs.
+        metrics, steps, evaluations: the rows of these tables.
     """
 
     epoch: int = 0
     step: int = 0
     totals: Totals = field(default_factory=Totals)
+    recorded: Totals = field(default_factory=Totals)
     seconds: float = 0.0
-    rows: list[Row] = field(default_factory=list)
+    metrics: list[Row] = field(default_factory=list)
+    steps: list[Numbers] = field(default_factory=list)
+    evaluations: list[Numbers] = field(default_factory=list)
 
     def complete(self, row: Row) -> None:
         """Add a completed epoch and begin the next."""
-        self.rows.append(row)
+        self.metrics.append(row)
         self.epoch += 1
-        self.step, self.totals, self.seconds = 0, Totals(), 0.0
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Stand at the beginning of the epoch under way."""
+        self.step, self.totals, self.recorded, self.seconds = 0, Totals(), Totals(), 0.0
+
+    def forget_after(self, step: int) -> None:
+        """Drop the rows of later steps of the run, which are taken again."""
+        self.steps = [row for row in self.steps if row[0] <= step]
+        self.evaluations = [row for row in self.evaluations if row[0] <= step]
 
     def where(self, epochs: int) -> str:
         """Return in words where a run of so many epochs stands."""
@@ -46,42 +69,45 @@ class Progress:
         return f"at the end of epoch {self.epoch}" if self.epoch else "before the first step"
 
     def to_record(self) -> dict[str, Any]:
-        """Return all but the rows as JSON values."""
+        """Return all but the tables as JSON values."""
+        counts = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
+        return {**counts, "totals": list(self.totals), "recorded": list(self.recorded)}
+
+    def tables(self) -> dict[str, NDArray[np.float64]]:
+        """Return the tables, float64 (rows, columns), from which rows come back bit for bit."""
+        rows = {
+            "metrics": [tuple(row.values().values()) for row in self.metrics],
+            "steps": self.steps,
+            "evaluations": self.evaluations,
+        }
         return {
-            "epoch": self.epoch,
-            "step": self.step,
-            "totals": list(self.totals),
-            "seconds": self.seconds,
+            f"progress.{name}": np.array(rows[name], np.float64).reshape(-1, len(columns))
+            for name, columns in TABLES.items()
         }
 
-    def table(self) -> NDArray[np.float64]:
-        """Return the rows, float64 (epochs, columns), from which they come back bit for bit."""
-        rows = [list(row.values().values()) for row in self.rows]
-        return np.array(rows, np.float64).reshape(len(rows), len(Row.columns()))
-
     @classmethod
-    def from_record(cls, record: dict[str, Any], table: NDArray[np.float64]) -> Progress:
-        """Return what gave record and table.
+    def from_record(cls, record: dict[str, Any], state: Mapping[str, NDArray]) -> Progress:
+        """Return what gave record and, within a state, tables.
 
         Raises:
             ValueError: if they are no progress.
         """
-        counts = [record.get("epoch"), record.get("step")]
-        totals, seconds = record.get("totals"), record.get("seconds")
-        sound = (
-            all(type(count) is int and count >= 0 for count in counts)
-            and isinstance(totals, list)
-            and [type(value) for value in totals] == [float, int, int]
-            and type(seconds) is float
-            and table.dtype == np.float64
-            and table.shape == (counts[0], len(Row.columns()))
-            and [int(row[0]) for row in table] == list(range(1, len(table) + 1))
+        tables = {name: state.get(f"progress.{name}", np.empty(0)) for name in TABLES}
+        sound = fits(record, _RECORD) and min(record["epoch"], record["step"]) >= 0
+        for name, table in tables.items():
+            shape = (len(table), len(TABLES[name]))
+            sound = sound and (table.dtype, table.shape) == (np.float64, shape)
+            sound = sound and bool((np.diff(table[:, 0], prepend=0) >= 0).all())
+        epochs = tables["metrics"][:, 0].tolist() if sound else []
+        if not sound or epochs != list(range(1, record["epoch"] + 1)):
+            raise ValueError("it does not record how far its run had got")
+        totals = {key: Totals(*record[key]) for key in ("totals", "recorded")}
+        return cls(
+            **{**record, **totals},
+            metrics=[Row(int(row[0]), *row[1:].tolist()) for row in tables["metrics"]],
+            steps=[tuple(row) for row in tables["steps"].tolist()],
+            evaluations=[tuple(row) for row in tables["evaluations"].tolist()],
         )
-        if not sound:
-            raise ValueError("it does not say where its run stood")
-        rows = [Row(int(row[0]), *row[1:].tolist()) for row in table]
-        assert isinstance(totals, list)
-        return cls(record["epoch"], record["step"], Totals(*totals), record["seconds"], rows)
 
 
 def epoch_row(progress: Progress, lr: float, scores: Scores) -> Row:

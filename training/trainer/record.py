@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from signal import SIGTERM
 from time import perf_counter
@@ -24,30 +24,30 @@ from training.errors import (
     StoppedError,
     cannot_write,
 )
-from training.storage.checkpoint import MAX_HEADER_BYTES, NAME, check_size, not_finite
-from training.storage.tables import Mark, Row
+from training.storage.checkpoint import (
+    MAX_HEADER_BYTES,
+    NAME,
+    check_size,
+    not_finite,
+    save_checkpoint,
+    set_aside,
+)
+from training.storage.files import remove_leftovers
+from training.storage.tables import TABLES
 from training.trainer import artefacts, resume, signals
 from training.trainer.console import Console
 from training.trainer.evaluation import Scores
+from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
-from training.trainer.saved_run import Provenance, SavedRun, clean_up, describe, newest_run
+from training.trainer.saved_run import Provenance, describe, newest_run
 
 
 class RunRecord:
     """A run's progress, and its folder.
 
-    Args:
-        config: the run's, with its number of epochs.
-        backend: which has the dataset's images.
-        dataset: with the labels.
-        ranks: those that share the run.
-        directory: its folder, which rank 0 holds.
-        console: where the run reports.
-
     Attributes:
         progress: where the run stands.
         notes: what has happened to it that a reader of its record has to know.
-        marks: what its tables were when it was saved.
         saved: whether the folder holds a checkpoint of it.
     """
 
@@ -66,7 +66,6 @@ class RunRecord:
         self.ranks, self.directory, self.console = ranks, directory, console
         self.progress = Progress()
         self.notes: list[str] = []
-        self.marks: dict[str, Mark] = {}
         self.saved = False
         self.writes = ranks.rank == 0
         self._started, self._seconds_before = perf_counter(), 0.0
@@ -84,20 +83,22 @@ class RunRecord:
         """
         saved, passed_over = newest_run(self.directory, self.ranks)
         words, anew = saved.load_into(self.config, self.dataset, self.backend)
-        self.progress, self._seconds_before = saved.progress, saved.seconds
-        self.notes, self.marks = list(saved.notes), saved.marks
+        self.progress, self._seconds_before = saved.progress, saved.record["seconds"]
+        self.notes = list(saved.record["notes"])
         if self.writes:
-            clean_up(self.directory, passed_over)
+            remove_leftovers(self.directory)  # of a process that was killed
+            if passed_over:
+                set_aside(self.directory / NAME)
         self.saved = True
         if words:
-            again = f"; epoch {self.progress.epoch + 1} begins anew" if anew else ""
+            again = f"; epoch {self.progress.epoch + 1} restarts" if anew else ""
             self.say(f"resumed with changes: {words}{again}")
         if passed_over:
-            self.say(f"{passed_over}: going on from the checkpoint before it")
+            self.say(f"{passed_over}: resuming from the previous checkpoint")
         self.say(f"resumed {self.progress.where(self.epochs)}")
-        now = Provenance.of(self.backend, self.ranks)
-        if saved.maker != now:
-            self.say(saved.maker.followed_by(now, self.config))
+        before = Provenance(**saved.record["maker"])
+        if before != (now := Provenance.of(self.backend, self.ranks)):
+            self.say(before.followed_by(now, self.config))
 
     def begin(self) -> None:
         """Write the run's settings into its folder.
@@ -105,9 +106,16 @@ class RunRecord:
         Raises:
             ConfigError: if its checkpoints would be too large to be read.
         """
-        rows = self.epochs * len(Row.columns()) * 8
+        trainer, rows = self.config.trainer, {"metrics": self.epochs}
+        if trainer.evaluation_samples:
+            rows["evaluations"] = self.epochs + 1
+        if trainer.log_every:
+            steps = plan_epoch(self.config, len(self.dataset.train_labels), 0).steps
+            rows["steps"] = self.epochs * (steps // trainer.log_every + 1)
+        tables = sum(8 * count * len(TABLES[name]) for name, count in rows.items())
+        size = self.backend.state_bytes() + tables + MAX_HEADER_BYTES
         try:
-            check_size(self.backend.state_bytes() + rows + MAX_HEADER_BYTES, self.directory / NAME)
+            check_size(size, self.directory / NAME)
         except OSError as error:
             raise ConfigError(
                 f"the run could not be resumed from its checkpoint: {error.strerror}; use a "
@@ -116,7 +124,7 @@ class RunRecord:
         if self.writes:
             artefacts.save_config(self.directory, self.config)
 
-    def save(self, marks: dict[str, Mark]) -> bool:
+    def save(self) -> bool:
         """Write a checkpoint, unless a number of the state is not finite; return whether it is.
 
         Raises:
@@ -126,10 +134,16 @@ class RunRecord:
         if not_finite(state):
             return False
         if self.writes:
-            config, dataset = resume.record_of(self.config), describe(self.dataset)
-            provenance = Provenance.of(self.backend, self.ranks)
-            parts = config, dataset, provenance, self.seconds, self.notes, marks
-            SavedRun(state, self.progress, *parts).save(self.directory / NAME)
+            record = {
+                "format": resume.FORMAT,
+                "config": resume.record_of(self.config),
+                "dataset": describe(self.dataset),
+                "maker": asdict(Provenance.of(self.backend, self.ranks)),
+                "progress": self.progress.to_record(),
+                "seconds": self.seconds,
+                "notes": self.notes,
+            }
+            save_checkpoint(self.directory / NAME, {**state, **self.progress.tables()}, record)
         self.saved = True
         return True
 
@@ -138,7 +152,7 @@ class RunRecord:
         if not self.writes:
             return
         artefacts.save_weights(self.directory, self.backend.weights(), self.config)
-        parts = self.config, self.backend.name, self.dataset, self.progress.rows, scores
+        parts = self.config, self.backend.name, self.dataset, self.progress.metrics, scores
         artefacts.draw(self.directory, *parts)
         self._summarise("finished")
         accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
@@ -188,7 +202,7 @@ class RunRecord:
         if self.saved:
             command = resume.command(self.directory, self.config)
             remedy = (
-                f"the last good checkpoint is {self.directory / NAME}: go on from it with "
+                f"the last good checkpoint is {self.directory / NAME}: resume from it with "
                 f"{command} resume_override=true optimizer.lr=..."
             )
         return DivergenceError(
@@ -198,16 +212,16 @@ class RunRecord:
 
     def _remedy(self) -> str:
         if not self.saved:
-            return "nothing of the run was saved before"
+            return "nothing had been saved yet"
         command = resume.command(self.directory, self.config)
-        return f"the last checkpoint is good; go on with: {command}"
+        return f"the last checkpoint is good; resume with: {command}"
 
     def _summarise(self, status: str, reason: str = "") -> None:
         """Write summary.json; where even that cannot be written, what ended the run is told."""
         if not self.writes:
             return
-        summary = artefacts.Summary.of(
-            self.config, self.backend, self.dataset, self.progress.rows, self.notes, self.seconds
-        )
+        parts = self.config, self.backend, self.dataset, self.progress.metrics, self.notes
         with nullcontext() if status == "finished" else suppress(OSError):
-            replace(summary, status=status, reason=reason).save(self.directory)
+            artefacts.save_summary(
+                self.directory, *parts, status=status, reason=reason, seconds=self.seconds
+            )

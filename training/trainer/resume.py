@@ -22,7 +22,7 @@ from training.storage.checkpoint import NAME, CheckpointError, Content, newest, 
 from training.storage.run_folder import SUMMARY
 
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
-FORMAT = 2
+FORMAT = 3
 #: What is installed beside the checkout's train.py.
 COMMAND = "lenet-twins-train"
 #: Of a folder's runs, in the sentence that it is no run's itself.
@@ -58,7 +58,7 @@ def _runs_inside(directory: Path) -> str:
     """Return in words which runs a sweep's or a day's folder holds, or what else can be done."""
     found = [path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{NAME}")]
     if not found:
-        return "; give the folder of a run that was saved, or begin the run anew"
+        return "; give the folder of a saved run, or start the run again"
     named = [f"resume={quote(str(path))}" for path in sorted(found)[:MAX_NAMED]]
     more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
     return f"; there are runs inside, give one of them: {', '.join(named)}{more}"
@@ -127,7 +127,7 @@ def saved_config(content: Content) -> dict[str, Any]:
     if isinstance(config, dict) and isinstance(form, int) and form != FORMAT:
         raise ConfigError(
             f"{content.path}: it was written by a version of this program that saves runs in "
-            f"another form ({form}, here {FORMAT}): go on with that version"
+            f"another format ({form}, here {FORMAT}): resume it with that version"
         )
     if not isinstance(config, dict) or form != FORMAT:
         raise ConfigError(f"{content.path}: its record is not that of a run")
@@ -150,7 +150,7 @@ def check_unchanged(content: Content, config: Config) -> None:
     if differences and not config.resume_override:
         raise ConfigError(
             f"this is not the run's own configuration: {', '.join(map(str, differences))}; leave "
-            "that out, or add resume_override=true to go on with it"
+            "that out, or add resume_override=true to apply it"
         )
 
 
@@ -158,7 +158,7 @@ def changes(saved: dict[str, Any], now: dict[str, Any]) -> list[Change]:
     """Return each of the saved settings that decides the result and differs."""
     current = _settings(now)
     return [
-        Change(key, value, current.get(key, "no setting any more"))
+        Change(key, value, current.get(key, "no longer a setting"))
         for key, value in _settings(saved).items()
         if not covered(key, RESUMABLE) and (key not in current or current[key] != value)
     ]

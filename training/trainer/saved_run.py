@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,32 @@ from training.storage.checkpoint import (
     NAME,
     Checkpoint,
     decode,
+    fits,
     load_checkpoint,
     newest,
     parse,
-    save_checkpoint,
-    set_aside,
 )
-from training.storage.files import remove_leftovers
-from training.storage.tables import Mark
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
 
-#: Beside the state: the completed epochs' rows.
-ROWS = "progress.rows"
 #: An epoch under way is one pass in an order drawn from these: with others it begins anew.
 EPOCH = ("seed", "data", "dataset", "trainer.batch_size", "trainer.steps_per_epoch")
 #: The schedule multiplies step by step; this much, relatively, that may round in 10⁸ epochs.
 RATE_ROUNDING = 1e-7
 #: What the learning rate follows from.
 LEARNING_RATE = ("optimizer.lr", "scheduler")
+
+#: The settings are those of `resume.record_of`, the maker is a `Provenance`.
+_RECORD = {
+    "format": int,
+    "config": dict,
+    "dataset": {"name": str, "train_images": int},
+    "maker": {"backend": str, "device": str, "threads": int, "processes": int},
+    "progress": dict,
+    "seconds": float,
+    "notes": list,
+}
 
 
 @dataclass(frozen=True)
@@ -70,45 +76,11 @@ class Provenance:
 
 @dataclass
 class SavedRun:
-    """All that a run needs to go on from where it stands.
-
-    Attributes:
-        state: the backend's.
-        progress: where the run stands.
-        config: its settings, as `resume.record_of` gives them.
-        dataset: the name of its data and their number of training images.
-        maker: what has computed it.
-        seconds: the time it has taken.
-        notes: what a reader of the run's record has to know.
-        marks: what the tables that are resumed with it were, by file name.
-    """
+    """A run as its checkpoint holds it: the backend's state, where it stands, and its record."""
 
     state: State
     progress: Progress
-    config: dict[str, Any]
-    dataset: dict[str, Any]
-    maker: Provenance
-    seconds: float
-    notes: list[str]
-    marks: dict[str, Mark] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        """Write the checkpoint.
-
-        Raises:
-            OSError: if it cannot be written; the older file is then still there.
-        """
-        record = {
-            "format": resume.FORMAT,
-            "config": self.config,
-            "dataset": self.dataset,
-            "maker": asdict(self.maker),
-            "progress": self.progress.to_record(),
-            "seconds": self.seconds,
-            "notes": self.notes,
-            "tables": {name: list(mark) for name, mark in self.marks.items()},
-        }
-        save_checkpoint(path, {**self.state, ROWS: self.progress.table()}, record)
+    record: dict[str, Any]
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> SavedRun:
@@ -117,15 +89,12 @@ class SavedRun:
         Raises:
             ValueError: if the checkpoint is not that of a run.
         """
-        state, record = dict(checkpoint.state), checkpoint.record
+        state, record = checkpoint
         if not _sound(record):
             raise ValueError("its record is not that of a run")
-        if ROWS not in state:
-            raise ValueError("it does not say where its run stood")
-        progress = Progress.from_record(record["progress"], state.pop(ROWS))
-        kept = {key: record[key] for key in ("config", "dataset", "seconds", "notes")}
-        marks = {name: Mark(*mark) for name, mark in record.get("tables", {}).items()}
-        return cls(state, progress, maker=Provenance(**record["maker"]), marks=marks, **kept)
+        progress = Progress.from_record(record["progress"], state)
+        state = {name: a for name, a in state.items() if not name.startswith("progress.")}
+        return cls(state, progress, record)
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
         """Have the backend go on from here.
@@ -140,15 +109,16 @@ class SavedRun:
             changes = self._changes(config, dataset)
             words = ", ".join(map(str, changes))
             if changes and not config.resume_override:
-                raise ValueError(f"{words}; add resume_override=true to go on all the same")
+                raise ValueError(f"{words}; add resume_override=true to resume anyway")
             stood = self.progress.step
             self._adapt(config, changes)
             plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
             if self.progress.step > plan.steps:
-                raise ValueError(f"it stands at step {self.progress.step} of {plan.steps}")
+                raise ValueError(f"it is at step {self.progress.step} of {plan.steps}")
+            self.progress.forget_after(plan.first_step + self.progress.step)
             backend.load_state(self.state)
             if int(self.state["scheduler.last_epoch"]) != self.progress.epoch:
-                raise ValueError("its schedule stands elsewhere than its run")
+                raise ValueError("its schedule and its run are at different epochs")
         except ValueError as error:
             raise ConfigError(f"resume={config.resume}: {error}") from error
         return words, self.progress.step < stood
@@ -156,7 +126,8 @@ class SavedRun:
     def _changes(self, config: Config, dataset: Dataset) -> list[resume.Change]:
         """Return what decides the result and is not as it was."""
         now = {**resume.record_of(config), "dataset": describe(dataset)}
-        return resume.changes({**self.config, "dataset": self.dataset}, now)
+        was = {**self.record["config"], "dataset": self.record["dataset"]}
+        return resume.changes(was, now)
 
     def _adapt(self, config: Config, changes: list[resume.Change]) -> None:
         """Make changed settings take effect from here on."""
@@ -168,7 +139,7 @@ class SavedRun:
         ):
             raise ValueError(f"its learning rate is not the {rate:.3g} of its settings")
         if _concern(changes, EPOCH):
-            self.progress = Progress(epoch=self.progress.epoch, rows=self.progress.rows)
+            self.progress.begin_epoch()
 
 
 def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
@@ -194,13 +165,6 @@ def _good_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def clean_up(directory: Path, passed_over: str | None) -> None:
-    """Remove what a killed process left behind, and set a damaged checkpoint aside."""
-    remove_leftovers(directory)
-    if passed_over:
-        set_aside(directory / NAME)
-
-
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Return what tells a run's data from others."""
     return {"name": dataset.name, "train_images": len(dataset.train_labels)}
@@ -218,28 +182,8 @@ def _concern(changes: list[resume.Change], settings: tuple[str, ...]) -> bool:
 
 
 def _sound(record: dict[str, Any]) -> bool:
-    dataset, maker, notes = (record.get(key) for key in ("dataset", "maker", "notes"))
-    if not (
-        all(isinstance(record.get(key), dict) for key in ("config", "progress"))
-        and isinstance(record.get("seconds"), float)
-        and _types(dataset) == {"name": str, "train_images": int}
-        and _types(maker) == {"backend": str, "device": str, "threads": int, "processes": int}
-        and isinstance(notes, list)
-        and _are_marks(record.get("tables", {}))
-    ):
+    if not fits(record, _RECORD):
         return False
-    assert isinstance(dataset, dict)
-    assert isinstance(maker, dict)
-    texts = [*notes, dataset["name"], maker["backend"], maker["device"]]
+    dataset, maker = record["dataset"], record["maker"]
+    texts = [*record["notes"], dataset["name"], maker["backend"], maker["device"]]
     return all(isinstance(text, str) and text.isprintable() for text in texts)
-
-
-def _are_marks(tables: Any) -> bool:
-    return isinstance(tables, dict) and all(
-        isinstance(mark, list) and [type(part) for part in mark] == [int, str]
-        for mark in tables.values()
-    )
-
-
-def _types(value: Any) -> dict[str, type] | None:
-    return {key: type(item) for key, item in value.items()} if isinstance(value, dict) else None

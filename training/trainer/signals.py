@@ -40,7 +40,7 @@ class StopRequest:
             if signal.getsignal(each) == self.receive:
                 signal.signal(each, signal.SIG_DFL)
         with suppress(OSError):  # print cannot be used inside a handler
-            text = f"\n{self.name}: saving after this step; again, to leave at once\n"
+            text = f"\n{self.name}: saving after this step; repeat to quit at once\n"
             os.write(2, text.encode())
 
 

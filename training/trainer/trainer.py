@@ -29,7 +29,7 @@ from training.trainer.dataset import load
 from training.trainer.evaluation import Scores, score
 from training.trainer.live_log import check_logger
 from training.trainer.plan import plan_epoch
-from training.trainer.progress import Progress, epoch_row
+from training.trainer.progress import epoch_row
 from training.trainer.record import RunRecord
 from training.trainer.recorder import Recorder
 
@@ -39,6 +39,7 @@ def run(
     directory: Path,
     introduce: bool = True,
     stop: signals.StopRequest | None = None,
+    label: str = "",
 ) -> float:
     """Train, print, and leave the results in directory; return the test accuracy.
 
@@ -47,6 +48,7 @@ def run(
         directory: the run's own folder, which this process holds.
         introduce: whether to print the network's table.
         stop: what a signal to another process is known by.
+        label: begins every line that is printed.
 
     Raises:
         ConfigError: for what a user can repair.
@@ -62,7 +64,9 @@ def run(
     if config.trainer.epochs is None:
         chosen, epochs = f"the default for {dataset.name}", DEFAULT_EPOCHS[dataset.name]
         config = replace(config, trainer=replace(config.trainer, epochs=epochs))
-    program = partial(train, directory=directory, chosen=chosen, introduce=introduce, stop=stop)
+    program = partial(
+        train, directory=directory, chosen=chosen, introduce=introduce, label=label, stop=stop
+    )
     with all_ranks(program, config, dataset, ranks) as ranks:
         return program(config, dataset, ranks)
 
@@ -74,12 +78,13 @@ def train(
     directory: Path,
     chosen: str,
     introduce: bool,
+    label: str,
     stop: signals.StopRequest | None = None,
 ) -> float:
     """Train as one of the ranks; see `run`."""
     backend = open_backend(config, ranks)
     backend.place(dataset)
-    console = Console(silent=ranks.rank > 0)
+    console = Console(silent=ranks.rank > 0, label=label)
     # What diverges is told in one sentence, not by NumPy line by line.
     with np.errstate(all="ignore"), signals.listen(ranks.rank, stop) as stop:
         record = RunRecord(config, backend, dataset, ranks, directory, console)
@@ -91,30 +96,20 @@ def train(
             scores = Trainer(record, stop).fit()
             record.finish(scores)
     if stop.number is not None:
-        raise StoppedError(f"{stop.name} came when the run was already finished", stop.number)
+        raise StoppedError(f"{stop.name} arrived after the run had finished", stop.number)
     return scores.accuracy
 
 
 class Trainer:
-    """Trains a network to its last epoch.
-
-    Args:
-        record: where the run stands and what is kept of it, with its configuration, backend, data
-            and ranks.
-        stop: tells of a signal.
-    """
+    """Trains a network to its last epoch, or until a signal asks it to stop."""
 
     def __init__(self, record: RunRecord, stop: signals.StopRequest) -> None:
         self.record, self.stop, self.console = record, stop, record.console
         self.config, self.epochs = record.config, record.epochs
         self.backend, self.dataset, self.ranks = record.backend, record.dataset, record.ranks
+        self.progress = record.progress
         self.interval = parse_interval(self.config.trainer.checkpoint_every)
         self._looked = 0
-
-    @property
-    def progress(self) -> Progress:
-        """Return where the run stands."""
-        return self.record.progress
 
     # Training
 
@@ -122,7 +117,7 @@ class Trainer:
         """Train to the last epoch; return the scores of the test images after it."""
         record = self.record
         place = record.directory if record.writes else None
-        self.recorder = Recorder(self.config, place, self.progress.rows, record.marks)
+        self.recorder = Recorder(self.config, place, self.progress)
         self.console.begin(self.epochs, self.progress.epoch)
         scores = None
         try:
@@ -140,8 +135,7 @@ class Trainer:
         progress = self.progress
         self.backend.begin_epoch(plan, progress.totals)
         self._looked = progress.step
-        for note in self.recorder.begin_epoch(plan, progress):
-            self.record.say(note)
+        self.recorder.begin_epoch(plan)
         with self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress) as bar:
             while not (stopping := self._stopping()) and progress.step < plan.steps:
                 self._take_steps(plan)
@@ -194,7 +188,7 @@ class Trainer:
         if stopping or progress.epoch == self.epochs or self._due(plan, ended=True):
             self._save()
         self.recorder.end_epoch(row, plan)
-        self.console.epoch(progress.rows)
+        self.console.epoch(progress.metrics)
         if stopping:
             raise self.record.stopped(self.stop)
 
@@ -230,7 +224,7 @@ class Trainer:
         every = self.config.trainer.log_every
         if every and (step % every == 0 or progress.step == plan.steps):
             self._look()
-            self.recorder.after_steps(step, progress.totals)
+            self.recorder.after_steps(step)
 
     def _record_evaluation(self, plan: EpochPlan, scores: Scores, epoch: int) -> None:
         """Record the accuracies on the first images of both sets, if that is asked for."""
@@ -249,5 +243,5 @@ class Trainer:
             OSError: if it cannot be written.
         """
         self._look()
-        if not self.record.save(self.recorder.marks()):
+        if not self.record.save():
             raise self.record.diverged(self.progress.step)

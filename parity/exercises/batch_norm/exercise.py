@@ -1,4 +1,4 @@
-"""Batch normalization in torch, and the inputs on which yours is held against it."""
+"""Batch normalisation in torch, and the inputs on which yours is compared with it."""
 
 from typing import Any
 

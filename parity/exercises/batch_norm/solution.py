@@ -1,16 +1,16 @@
-"""Your batch normalization: write forward and backward."""
+"""Your batch normalisation: write forward and backward."""
 
 import numpy as np
 
 
 class BatchNorm2d:
-    """Normalization of each channel over batch and places, as torch.nn.BatchNorm2d.
+    """Normalisation of each channel over batch and positions, as torch.nn.BatchNorm2d.
 
     weight (γ) and bias (β), running_mean and running_var are (num_features,) float32. In training,
-    x is normalized with the mean and the biased variance of its own batch, and the running
+    x is normalised with the mean and the biased variance of its own batch, and the running
     statistics move towards the batch's: new = (1 - momentum) · old + momentum · batch's, where the
     variance is the unbiased one; num_batches_tracked counts the batches. In evaluation, x is
-    normalized with the running statistics, and nothing moves. eps is added to the variance.
+    normalised with the running statistics, and nothing moves. eps is added to the variance.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:

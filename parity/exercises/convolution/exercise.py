@@ -1,4 +1,4 @@
-"""Two convolutions in torch, and the inputs on which yours are held against them."""
+"""Two convolutions in torch, and the inputs on which yours are compared with them."""
 
 from typing import Any
 

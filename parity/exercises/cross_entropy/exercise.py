@@ -1,4 +1,4 @@
-"""Softmax cross-entropy in torch, and the logits on which yours is held against it."""
+"""Softmax cross-entropy in torch, and the logits on which yours is compared with it."""
 
 from typing import Any
 

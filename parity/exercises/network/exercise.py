@@ -1,4 +1,4 @@
-"""A small convolutional network in torch, and the images on which yours is held against it."""
+"""A small convolutional network in torch, and the images on which yours is compared with it."""
 
 from typing import Any
 

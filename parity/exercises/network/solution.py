@@ -8,7 +8,7 @@ class Network:
 
     Attributes:
         layers: your layers by torch's names, in order: conv, relu1, pool, flatten, fc1, relu2, fc2.
-            Each has the five methods below, so that each can also be held against torch alone.
+            Each has the five methods below, so that each can also be compared with torch alone.
             Kernels are (out, in, height, width), matrices (out, in), and all arrays float32.
     """
 

@@ -1,4 +1,4 @@
-"""Max pooling in torch, and the inputs on which yours is held against it."""
+"""Max pooling in torch, and the inputs on which yours is compared with it."""
 
 from typing import Any
 

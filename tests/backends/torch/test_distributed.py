@@ -169,7 +169,7 @@ def test_a_killed_process_ends_the_job_and_one_goes_on(
     assert launch.seconds < 120  # far from the ten minutes of silence that are allowed
     (sentence,) = launch.said
     assert "train.py: another of the 2 processes is gone: it was killed" in sentence
-    assert "the last checkpoint is good; go on with: torchrun --nnodes=2 ..." in sentence
+    assert "the last checkpoint is good; resume with: torchrun --nnodes=2 ..." in sentence
     assert "[rank0]" not in launch.errors  # no traceback but torchrun's own
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["status"], summary["epochs"]) == ("interrupted", 1)
@@ -189,7 +189,7 @@ def test_a_failing_process_gives_its_reason(alone, place):
     assert launch.statuses == [1]
     reason, sentence = launch.said
     assert reason == "train.py: rank 1: ValueError: the fault"
-    assert "or told its reason itself; the last checkpoint is good" in sentence
+    assert "or gave its reason itself; the last checkpoint is good" in sentence
     summary = json.loads((place / "failed/summary.json").read_text())
     assert "batch normalisation local, rank 0's statistics" in summary["notes"][0]
     # The first process, whose statistics are kept, has no image in the fifth step.
@@ -207,8 +207,8 @@ def test_a_stopped_job_is_saved_and_goes_on_in_two_processes(shared, place):
     assert launch.statuses[0] not in (0, None)
     assert "SIGTERM: saving after this step" in launch.errors
     (sentence,) = launch.said
-    assert "stopped by SIGTERM in epoch 1 after step 4, all saved; go on with: " in sentence
-    printed = shlex.split(sentence.partition("go on with: ")[2])
+    assert "stopped by SIGTERM in epoch 1 after step 4, all saved; resume with: " in sentence
+    printed = shlex.split(sentence.partition("resume with: ")[2])
     program = str(ROOT / "train.py")
     given = f"resume={place / 'stopped'}"
     assert printed == ["torchrun", "--nproc_per_node=2", program, given]

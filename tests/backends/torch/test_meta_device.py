@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support import compose
+from training.backends.protocol import EpochPlan, Totals
 from training.backends.torch.devices import Execution
 from training.backends.torch.masks import DropoutMasks
 from training.backends.torch.networks import image_shape, open_network
@@ -27,14 +28,15 @@ NETWORKS = (
 )
 
 
-def step(steps: Steps, shape: tuple[int, ...], networks: tuple[int, ...] = ()) -> Tensor:
+def step(steps: Steps, shape: tuple[int, ...]) -> Tensor:
     """Take steps of 8, 8 and 4 images; return the losses."""
     images = torch.empty(20, *shape, dtype=torch.uint8, device="meta")
     steps.place(images, torch.empty(20, dtype=torch.int64, device="meta"))
-    order, flips = np.zeros((*networks, 20), np.int64), np.zeros((*networks, 20), bool)
-    moves = np.zeros((*networks, 20, 2, 3), np.float32)
-    steps.begin(order, flips, np.zeros(networks), np.zeros(networks, np.int64), moves)
-    steps.run([0, 8, 16, 20], first_step=0)
+    order, flips, moves = np.zeros(20, np.int64), np.zeros(20, bool), np.zeros((20, 2, 3))
+    offsets = [0, 8, 16, 20]
+    plan = EpochPlan(order, np.array(offsets), flips, 0, moves.astype(np.float32))
+    steps.begin(plan, Totals())
+    steps.run(offsets, first_step=0)
     return steps.sums()[0]
 
 

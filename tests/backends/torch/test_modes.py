@@ -9,7 +9,7 @@ from tests.backends.torch.op_recorder import OpRecorder
 from tests.support import compose, few_digits
 from training.backends.opening import open_backend
 from training.backends.protocol import Totals
-from training.backends.torch import TorchBackend, optimizers
+from training.backends.torch import TorchBackend, optimizers, steps
 from training.backends.torch.capture import RECORDERS, WARM_UP, CapturedCalls
 from training.errors import ConfigError
 from training.trainer.plan import plan_epoch
@@ -137,7 +137,8 @@ def test_a_recorded_call_reads_its_places_anew():
 def test_mirrored_images_are_not_among_those_evaluated():
     backend = trained("model=lenet5_relu", "data.flip=0.5", epochs=1)
     assert backend.evaluate(1000).shape == (100, 10)
-    np.testing.assert_array_equal(backend.evaluate(1000)[:30], backend.evaluate(30))
+    # Kernels may round by the batch's size; a mirrored image moves logits by far more.
+    np.testing.assert_allclose(backend.evaluate(1000)[:30], backend.evaluate(30), atol=1e-6)
 
 
 def test_bf16_is_close_and_says_so():
@@ -191,3 +192,10 @@ def test_cuda_graphs_are_eager_mode(network, optimizer):
     assert graph.totals().loss == pytest.approx(eager.totals().loss, rel=1e-4)
     for name, array in eager.state().items():
         np.testing.assert_allclose(graph.state()[name], array, rtol=1e-2, atol=1e-4, err_msg=name)
+
+
+def test_a_compiled_kernel_is_kept_for_the_processors_vectors(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for capability, bits in {"DEFAULT": 0, "AVX2": 256, "AVX512": 512}.items():
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
+        assert steps.vectors() == {"cpp.simdlen": bits}

@@ -28,10 +28,6 @@ SHARED_STEPS_PER_CALL = 16
 class TorchBackend:
     """The backend on torch; float32 with TF32 off unless precision says else.
 
-    Args:
-        config: the run's.
-        ranks: those that share it; each has such a backend and makes the same calls.
-
     Raises:
         ConfigError: if the network, the device or a setting cannot be had.
     """
@@ -63,39 +59,31 @@ class TorchBackend:
         self._steps = Steps(self._net, self._optimizer, masks, self._pixels, execution, ranks)
 
     def place(self, dataset: Dataset) -> None:
-        """Copy images and labels to the device once."""
         images = self._on_device(dataset.train_images).unsqueeze(1)
         self._test_images = self._on_device(dataset.test_images).unsqueeze(1)
         self._steps.place(images, self._on_device(dataset.train_labels))
 
     def begin_epoch(self, plan: EpochPlan, totals: Totals) -> None:
-        """Copy the plan to the device and start the sums there."""
         self._plan, self._images_seen = plan, totals.images
-        before = totals if self._ranks.rank == 0 else Totals()
-        loss, correct = np.asarray(before.loss, np.float64), np.asarray(before.correct, np.int64)
-        self._steps.begin(plan.indices, plan.flips, loss, correct, plan.moves)
+        self._steps.begin(plan, totals if self._ranks.rank == 0 else Totals())
         self._net.train()
 
     def train(self, first: int, last: int) -> None:
-        """Take the plan's steps first..last-1."""
         offsets = self._plan.offsets[first : last + 1].tolist()
         self._steps.run(offsets, self._plan.first_step + first)
         self._images_seen += offsets[-1] - offsets[0]
         self._taken += last - first
 
     def totals(self) -> Totals:
-        """Return the epoch's sums so far."""
         loss, correct = (self._ranks.all_reduce(part.clone()) for part in self._steps.sums())
         return Totals(loss.item(), int(correct.item()), self._images_seen)
 
     def end_epoch(self) -> None:
-        """Advance the schedule."""
         self._schedule.step()
         self._schedule.write(self._optimizer.param_groups[0])
 
     @torch.inference_mode()
     def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
-        """Return the logits of the test images, or of the first training images."""
         for buffer in self._net.buffers():  # of local batch normalisation, rank 0's are kept
             self._ranks.broadcast(buffer)
         self._net.eval()
@@ -116,15 +104,12 @@ class TorchBackend:
 
     @property
     def lr(self) -> float:
-        """Return the current learning rate."""
         return self._schedule.lr
 
     def weights(self) -> State:
-        """Return copies of parameters and buffers."""
         return {name: copied(value) for name, value in self._net.state_dict().items()}
 
     def state(self) -> State:
-        """Return the network's, the optimizer's and the schedule's state."""
         state = {f"model.{name}": value for name, value in self.weights().items()}
         state["optimizer.step"] = np.asarray(self._taken)
         state["optimizer.lr"] = np.asarray(self._schedule.lr)
@@ -136,12 +121,10 @@ class TorchBackend:
         return state
 
     def state_bytes(self) -> int:
-        """Return the bytes of a state after the first step."""
         moments = len(self._kinds) * sum(value.nbytes for value in self._net.parameters())
         return moments + sum(value.nbytes for value in self._net.state_dict().values())
 
     def load_state(self, state: State) -> None:
-        """Continue from a state of either backend."""
         names = [name for name, _ in self._net.named_parameters()]
         check_state(state, self.weights(), names, self._kinds)
         tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
@@ -149,8 +132,8 @@ class TorchBackend:
             {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
         )
         self._taken = int(tensors["optimizer.step"])
-        epoch, lr = int(tensors["scheduler.last_epoch"]), float(tensors["optimizer.lr"])
-        self._schedule.load(epoch, lr)
+        self._schedule.epoch = int(tensors["scheduler.last_epoch"])
+        self._schedule.lr = float(tensors["optimizer.lr"])
         optimizer = self._optimizer.state_dict()
         for number, name in enumerate(names if self._taken else []):
             arrays = {kind: tensors[f"optimizer.{kind}.{name}"] for kind in self._kinds}
@@ -160,7 +143,6 @@ class TorchBackend:
         self._steps.forget()
 
     def layer_table(self) -> list[LayerRow]:
-        """Run one blank image and note every layer's output."""
         return layer_table(self._net, self._image_shape, self.device)
 
     def _on_device(self, array: NDArray) -> Tensor:

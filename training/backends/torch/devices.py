@@ -66,11 +66,7 @@ class Execution:
 
 
 def prepare(config: Config, processes: int = 1) -> Execution:
-    """Choose the device and set torch up.
-
-    Args:
-        config: the run's.
-        processes: how many share the work.
+    """Choose the device and set torch up, where so many processes share the work.
 
     Raises:
         ConfigError: if the device, the mode, the precision or the compiler cannot be had.

@@ -15,13 +15,12 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from training import environment
-from training.backends import ranks
+from training.backends.ranks import Ranks
 from training.errors import ConfigError, ProcessError
 
 #: How long one process waits for another that is silent; one whose connection breaks is noticed
@@ -29,8 +28,8 @@ from training.errors import ConfigError, ProcessError
 TIMEOUT = timedelta(minutes=10)
 
 
-class DistributedRanks:
-    """This rank among those that torchrun has started; see `training.backends.ranks.Ranks`.
+class DistributedRanks(Ranks):
+    """This rank among those that torchrun has started.
 
     The first one waits until all processes have come; they stay connected until this one ends.
 
@@ -57,50 +56,23 @@ class DistributedRanks:
         if self.rank == 0 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._end)
 
-    def part(self, size: int) -> slice:
-        """Return which of `size` rows are this rank's."""
-        return ranks.part(size, self.rank, self.world)
-
-    def any(self, flag: bool) -> bool:
-        """Return whether any rank's flag is set."""
-        return bool(self.all_reduce(torch.tensor(int(flag))))
-
-    def broadcast_bytes(self, content: bytes) -> bytes:
-        """Return rank 0's content."""
-        size = torch.tensor(len(content))
-        self.broadcast(size)
-        received = np.empty(int(size), np.uint8)
-        if self.rank == 0:
-            received[:] = np.frombuffer(content, np.uint8)
-        self.broadcast(torch.from_numpy(received))
-        return received.tobytes()
-
-    def all_gather_text(self, text: str) -> list[str]:
-        """Return every rank's text, in rank order."""
-        gathered = self.all_gather(torch.from_numpy(ranks.text_to_array(text)))
-        return [ranks.array_to_text(array.numpy()) for array in gathered]
-
-    def barrier(self) -> None:
-        """Wait until all ranks are here."""
-        self.any(False)
-
-    def all_reduce(self, array: Tensor) -> Tensor:
-        """Replace the tensor by its sum over the ranks and return it."""
+    def all_reduce(self, array: Any) -> Any:
+        tensor = torch.as_tensor(array)  # which shares a NumPy array's memory
         with self._watched():
-            dist.all_reduce(array, group=self._group(array))
+            dist.all_reduce(tensor, group=self._group(tensor))
         return array
 
-    def all_gather(self, array: Tensor) -> list[Tensor]:
-        """Return every rank's tensor, in rank order."""
-        gathered = [torch.empty_like(array) for _ in range(self.world)]
+    def all_gather(self, array: Any) -> list[Any]:
+        tensor = torch.as_tensor(array)
+        gathered = [torch.empty_like(tensor) for _ in range(self.world)]
         with self._watched():
-            dist.all_gather(gathered, array, group=self._group(array))
-        return gathered
+            dist.all_gather(gathered, tensor, group=self._group(tensor))
+        return gathered if tensor is array else [each.numpy() for each in gathered]
 
-    def broadcast(self, array: Tensor) -> None:
-        """Overwrite the tensor with rank 0's."""
+    def broadcast(self, array: Any) -> None:
+        tensor = torch.as_tensor(array)
         with self._watched():
-            dist.broadcast(array, 0, group=self._group(array))
+            dist.broadcast(tensor, 0, group=self._group(tensor))
 
     def _group(self, tensor: Tensor) -> Any:
         """Return the group over which a tensor travels: None for gloo's, which all belong to."""
@@ -146,4 +118,4 @@ def explain(error: BaseException, world: int) -> str | None:
     if "timed out" in text or "timeout" in text:
         minutes = TIMEOUT.seconds // 60
         return f"another of the {world} processes has not answered for {minutes} minutes"
-    return f"another of the {world} processes is gone: it was killed, or told its reason itself"
+    return f"another of the {world} processes is gone: it was killed, or gave its reason itself"

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.backends.protocol import EpochPlan, Totals
 from training.backends.ranks import ALONE, Ranks
 from training.backends.torch.capture import CapturedCalls
 from training.backends.torch.devices import Execution
@@ -48,16 +48,7 @@ def move_images(images: Tensor, affine: Tensor) -> Tensor:
 
 
 class Steps:
-    """Takes a network's steps.
-
-    Args:
-        network: maps inputs (N, 1, H, W) to logits (N, 10) in training mode.
-        optimizer: of its parameters.
-        masks: feeds its dropout layers.
-        pixels: the scaling.
-        execution: where and how.
-        ranks: those that share each batch.
-    """
+    """Takes the steps of a network that maps inputs (N, 1, H, W) to logits (N, 10)."""
 
     def __init__(
         self,
@@ -90,27 +81,23 @@ class Steps:
         """Record no more of what was recorded: parameters or optimizer have been replaced."""
         self._calls.forget()
 
-    def begin(
-        self,
-        order: NDArray[np.int64],
-        flips: NDArray[np.bool_] | None,
-        loss: NDArray[np.float64],
-        correct: NDArray[np.int64],
-        moves: NDArray[np.float32] | None = None,
-    ) -> None:
-        """Take an epoch's plan, order and flips (images,), moves (images, 2, 3), and the sums."""
-        if flips is not None:
+    def begin(self, plan: EpochPlan, totals: Totals) -> None:
+        """Take an epoch's plan, and the sums over the steps already done in it."""
+        order = plan.indices
+        if plan.flips is not None:
             self._add_mirrored()
-            order = order + flips * self._count
+            order = order + plan.flips * self._count
+        loss, correct = np.float64(totals.loss), np.int64(totals.correct)
+        given = [order, loss, correct] if plan.moves is None else [order, loss, correct, plan.moves]
         device = self._execution.device
-        given = (order, loss, correct) if moves is None else (order, loss, correct, moves)
-        fresh = [_on(device, array) for array in given]
+        # torch warns when it is lent a read-only array, so it gets its own copy.
+        fresh = [torch.tensor(array, device=device) for array in given]
         if [place.shape for place in self._plan] != [value.shape for value in fresh]:
             self._plan = fresh
             self._order, self._loss, self._correct = fresh[:3]
-            self._moves = None if moves is None else fresh[3]
+            self._moves = None if plan.moves is None else fresh[3]
             self._position = torch.zeros((), dtype=torch.int64, device=device)
-            self._range = torch.arange(self._order.shape[-1], device=device)
+            self._range = torch.arange(len(order), device=device)
             self.forget()
             return
         for place, value in zip(self._plan, fresh, strict=True):
@@ -190,8 +177,3 @@ def vectors() -> dict[str, Any]:
         return {}
     capability = torch.backends.cpu.get_cpu_capability()
     return {"cpp.simdlen": {"AVX2": 256, "AVX512": 512}.get(capability, 0)}
-
-
-def _on(device: str, array: NDArray) -> Tensor:
-    # torch warns when it is lent a read-only array, so it gets its own copy.
-    return torch.tensor(array, device=device)

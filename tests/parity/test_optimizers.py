@@ -12,7 +12,7 @@ from torch import nn
 import numpy_models
 from parity import DisagreementError, Recipe, assert_trajectory, follow
 from parity.sides import FunctionalOptimizer, JaxFunction, TorchModule, TorchOptimizer
-from parity.test_names import TWO, TorchTwo, Two
+from tests.parity.renamed import TWO, TorchTwo, Two
 
 ADAM = {"exp_avg": "m", "exp_avg_sq": "v"}
 BATCHES = [

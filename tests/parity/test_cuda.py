@@ -16,7 +16,8 @@ from parity import ParityError
 from parity.cuda import assert_parity_on_device, judge_device
 from parity.networks import NetworkCase, network_cases
 from parity.precision import FORMATS, round_to_tf32, rounded_runs
-from parity.runs import Task, run_torch
+from parity.runs import run_torch
+from parity.task import Task
 
 NO_DEVICE = "needs a CUDA device, and this torch sees none"
 CASES = network_cases()

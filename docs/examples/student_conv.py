@@ -1,10 +1,10 @@
-"""A student's network, written without this project's layers, held against torch.
+"""A student's network, written without this project's layers, compared with torch.
 
-The classes below have only what `parity.protocol` asks for: forward, backward, parameters,
-gradients and buffers. `good` is right; `subtle` differs in one character of one backward pass.
+The classes below have only what `parity.protocol` requires: forward, backward, parameters,
+gradients and buffers. `good` is correct; `subtle` differs by one character in one backward pass.
 
-    python -m parity check example_student_conv:good
-    python -m parity check example_student_conv:subtle
+    python -m parity check student_conv:good
+    python -m parity check student_conv:subtle
 """
 
 import numpy as np

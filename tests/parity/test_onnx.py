@@ -1,4 +1,4 @@
-"""torch, NumPy and onnxruntime held against each other in evaluation mode."""
+"""torch, NumPy and onnxruntime compared with each other in evaluation mode."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,91 +12,14 @@ from torch import nn
 from parity import (
     DisagreementError,
     ParityError,
-    Recipe,
     assert_parity,
-    assert_trajectory,
-    follow,
-    fused,
-    gates,
     split,
     summed,
     to_numpy,
     to_torch,
 )
 from parity.names import proposals
-
-
-class Dense:
-    """y = x·W + b, with W as (in, out), as most textbooks have it."""
-
-    def __init__(self, inputs: int, outputs: int, transposed_gradient: bool = False) -> None:
-        self.W, self.b = np.zeros((inputs, outputs)), np.zeros(outputs)
-        self.transposed_gradient = transposed_gradient
-
-    def forward(self, x):
-        self.x = x
-        return x @ self.W + self.b
-
-    def backward(self, dy):
-        self.dW, self.db = self.x.T @ dy, dy.sum(0)
-        if self.transposed_gradient:
-            self.dW = self.dW.T.copy()
-        return dy @ self.W.T
-
-    def parameters(self):
-        return {"W": self.W, "b": self.b}
-
-    def gradients(self):
-        return {"W": self.dW, "b": self.db}
-
-    def buffers(self):
-        return {}
-
-
-class Two:
-    """Two layers whose parameters are numbered, as in a course's first assignment."""
-
-    def __init__(self, second: type = Dense, **options) -> None:
-        self.first, self.second = Dense(4, 4), second(4, 3, **options)
-        self.layers = {"fc1": self.first, "fc2": self.second}
-
-    def forward(self, x):
-        self.h = self.first.forward(x)
-        return self.second.forward(np.tanh(self.h))
-
-    def backward(self, dy):
-        return self.first.backward(self.second.backward(dy) * (1 - np.tanh(self.h) ** 2))
-
-    def parameters(self):
-        return {"W1": self.first.W, "b1": self.first.b, "W2": self.second.W, "b2": self.second.b}
-
-    def gradients(self):
-        return {
-            "W1": self.first.dW,
-            "b1": self.first.db,
-            "W2": self.second.dW,
-            "b2": self.second.db,
-        }
-
-    def buffers(self):
-        return {}
-
-
-class TorchTwo(nn.Module):
-    def __init__(self, outputs: int = 3) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(4, 4), nn.Linear(4, outputs)
-
-    def forward(self, x):
-        return self.fc2(torch.tanh(self.fc1(x)))
-
-
-TWO = {
-    "fc1.weight": ("W1", "T"),
-    "fc1.bias": "b1",
-    "fc2.weight": ("W2", "T"),
-    "fc2.bias": "b2",
-}
+from tests.parity.renamed import TWO, Dense, TorchTwo, Two
 
 
 def test_numbered_and_transposed_parameters(rng) -> None:
@@ -133,118 +55,6 @@ def test_a_gradient_in_another_layout_than_its_parameter_is_told(rng) -> None:
             rng.standard_normal((5, 4)),
             names={"0.weight": ("W", "T"), "0.bias": "b"},
         )
-
-
-class Lstm:
-    """An LSTM over (N, T, I), gates in the order i, f, o, g, one matrix [x, h]·W and one bias."""
-
-    def __init__(self, inputs: int, hidden: int) -> None:
-        self.W, self.b = np.zeros((inputs + hidden, 4 * hidden)), np.zeros(4 * hidden)
-
-    def forward(self, x):
-        n, steps, _ = x.shape
-        h = c = np.zeros((n, len(self.b) // 4))
-        self.kept, outputs = [], []
-        for t in range(steps):
-            joined = np.concatenate([x[:, t], h], axis=1)
-            i, f, o, g = np.split(joined @ self.W + self.b, 4, axis=1)
-            i, f, o, g = *(1 / (1 + np.exp(-a)) for a in (i, f, o)), np.tanh(g)
-            before, c = c, f * c + i * g
-            h = o * np.tanh(c)
-            self.kept.append((joined, i, f, o, g, before, c))
-            outputs.append(h)
-        return np.stack(outputs, axis=1)
-
-    def backward(self, dy):
-        self.dW, self.db = np.zeros_like(self.W), np.zeros_like(self.b)
-        hidden = dy.shape[2]
-        dx = np.zeros((*dy.shape[:2], len(self.W) - hidden))
-        dh = dc = np.zeros((len(dy), hidden))
-        for t in reversed(range(dy.shape[1])):
-            joined, i, f, o, g, before, c = self.kept[t]
-            dh = dh + dy[:, t]
-            dc = dc + dh * o * (1 - np.tanh(c) ** 2)
-            blocks = [dc * g * i * (1 - i), dc * before * f * (1 - f)]
-            blocks += [dh * np.tanh(c) * o * (1 - o), dc * i * (1 - g**2)]
-            da = np.concatenate(blocks, axis=1)
-            self.dW += joined.T @ da
-            self.db += da.sum(0)
-            djoined = da @ self.W.T
-            dx[:, t], dh, dc = djoined[:, :-hidden], djoined[:, -hidden:], dc * f
-        return dx
-
-    def parameters(self):
-        return {"W": self.W, "b": self.b}
-
-    def gradients(self):
-        return {"W": self.dW, "b": self.db}
-
-    def buffers(self):
-        return {}
-
-
-class Outputs(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(3, 4, batch_first=True)
-
-    def forward(self, x):
-        return self.lstm(x)[0]
-
-
-class MeanSquares:
-    def forward(self, outputs, targets):
-        self.gap = outputs - targets
-        return (self.gap**2).mean()
-
-    def backward(self):
-        return 2 * self.gap / self.gap.size
-
-
-class Descent:
-    lr = 0.1
-
-    def __init__(self, network) -> None:
-        self.network = network
-
-    def step(self) -> None:
-        for name, parameter in self.network.parameters().items():
-            parameter -= self.lr * self.network.gradients()[name]
-
-
-WEIGHTS, BIASES = (tuple(f"lstm.{k}_{n}h_l0" for n in "ih") for k in ("weight", "bias"))
-LSTM = {
-    WEIGHTS: fused("W", gates("ifgo->ifog"), "T", axis=1),
-    BIASES: summed("b", gates("ifgo->ifog")),
-}
-
-
-def test_an_lstm_of_one_matrix_and_one_bias(rng) -> None:
-    inputs = rng.standard_normal((3, 5, 3))
-    comparison = assert_parity(Outputs(), Lstm(3, 4), inputs, names=LSTM)
-    judged = {check.tensor for check in comparison.checks}
-    assert {"gradient of bias_ih_l0", "gradient of bias_hh_l0"} <= judged
-
-
-@pytest.mark.parametrize("order", ["ifgo->ifgo", "ifgo->figo", "ifgo->iofg"])
-def test_another_order_of_gates_is_told(order, rng) -> None:
-    wrong = {WEIGHTS: fused("W", gates(order), "T", axis=1), BIASES: summed("b", gates(order))}
-    with pytest.raises(DisagreementError):
-        assert_parity(Outputs(), Lstm(3, 4), rng.standard_normal((3, 5, 3)), names=wrong)
-
-
-def test_an_lstm_is_trained_where_torch_trains_one_bias(rng) -> None:
-    steps = [(rng.standard_normal((3, 5, 3)), rng.standard_normal((3, 5, 4))) for _ in range(3)]
-    how = Recipe(
-        torch_optimizer=partial(torch.optim.SGD, lr=0.1),
-        numpy_optimizer=Descent,
-        torch_criterion=nn.MSELoss(),
-        numpy_criterion=MeanSquares(),
-    )
-    module = Outputs()
-    assert not follow(module, Lstm(3, 4), steps, how, names=LSTM).passed
-    module.lstm.bias_hh_l0.requires_grad_(False)
-    assert_trajectory(module, Lstm(3, 4), steps, how, names=LSTM)
 
 
 class Tied(nn.Module):

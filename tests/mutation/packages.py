@@ -1,0 +1,73 @@
+"""What is mutated, and the tests that it meets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Package(NamedTuple):
+    """Sources whose mutants are counted together.
+
+    `mutated` and `spared` are mutmut's patterns of files, `tests` what pytest is given, `sets` how
+    many parameter sets of each test run.
+    """
+
+    mutated: tuple[str, ...]
+    tests: tuple[str, ...]
+    sets: int
+    spared: tuple[str, ...] = ()
+
+
+_LAYERS = tuple(
+    f"parity/test_{name}.py"
+    for name in ("layers", "losses", "networks", "optimizers", "trajectories")
+)
+_JUDGES = (
+    *("decisions", "finite_differences", "localisation", "names", "precision", "sides"),
+    *("tolerance", "trajectories", "transfer", "witness"),
+)
+PACKAGES: dict[str, Package] = {
+    "numpy_models": Package(
+        mutated=("numpy_models/*",),
+        tests=("tests/numpy_models", *_LAYERS, "parity/test_finite_differences.py"),
+        sets=12,
+    ),
+    "torch_models": Package(
+        mutated=("torch_models/*",),
+        tests=(
+            *("parity/test_torch_models.py", *_LAYERS, "tests/parity/test_names.py"),
+            *("tests/backends/torch/test_meta_device.py", "tests/backends/test_models.py"),
+        ),
+        sets=12,
+    ),
+    "parity": Package(
+        mutated=("parity/*",),
+        tests=(
+            *(f"parity/test_{name}.py" for name in _JUDGES),
+            *("tests/parity/test_any_pair.py", "tests/parity/test_two_culprits.py"),
+            *("tests/parity/test_kernels.py", "tests/parity/test_files.py"),
+        ),
+        sets=2,
+        # Not judges: planted faults, exercises and their grading, the report's pictures.
+        spared=(
+            *("parity/test_*", "parity/conftest.py", "parity/plugin.py", "parity/__main__.py"),
+            *("parity/faults/*", "parity/exercises/*", "parity/grading/*", "parity/report/*"),
+        ),
+    ),
+    "training": Package(
+        mutated=(
+            *("training/trainer/*", "training/storage/*", "training/backends/*"),
+            *("training/data/sampling.py", "studies/claim.py", "studies/claims.py"),
+            *("studies/verdicts.py", "studies/groups.py"),
+        ),
+        tests=(
+            *("tests/storage", "tests/data/test_sampling.py", "tests/backends/test_backends.py"),
+            *(f"tests/studies/test_{name}.py" for name in ("collection", "page")),
+            *(f"tests/trainer/test_{name}.py" for name in ("evaluation", "progress", "recorder")),
+            *(f"tests/trainer/test_{name}.py" for name in ("trainer", "scenarios")),
+        ),
+        sets=2,
+        # Not judges: what is drawn and said.
+        spared=("training/trainer/pictures.py", "training/trainer/console.py"),
+    ),
+}

@@ -1,0 +1,107 @@
+"""The page that `python -m tests.mutation` writes: what is dead, equivalent and alive."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tomllib
+from importlib.metadata import version
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from training.environment import processor
+
+EQUIVALENT = Path(__file__).parent / "equivalent.toml"
+HEAD = """\
+# Single changes of the sources, and whether the tests notice
+
+`python -m tests.mutation --sample {} --seed {}` on {}, one process, one thread; Python {}, {}.
+
+[`packages.py`](packages.py) says what is changed and which tests it meets,
+[`mutants.py`](mutants.py) how it is changed, [`quickest.py`](quickest.py) which of these tests run.
+mutmut leaves alone what stands outside functions and functions with decorators. The share is of
+what is not equivalent, with Wilson's interval at 95 %; the minutes include the first run of the
+tests, which learns which of them call what.
+
+| package | mutants | sampled | equivalent | dead | alive | share | interval | minutes |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+LIVING = ("survived", "no tests")
+
+
+def changed_lines(diff: str) -> tuple[str, str]:
+    """What a unified diff takes away and what it puts there, without indentation."""
+    lines = [line for line in diff.splitlines() if line[:3] not in ("---", "+++")]
+    taken, put = (" ".join(x[1:].strip() for x in lines if x[0] == sign) for sign in "-+")
+    return taken, put
+
+
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson, 1927)."""
+    z, share = 1.96, part / whole
+    middle = share + z * z / (2 * whole)
+    reach = z * sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))
+    return (middle - reach) / (1 + z * z / whole), (middle + reach) / (1 + z * z / whole)
+
+
+def reasons() -> dict[tuple[str, str], str]:
+    """Why mutants are equivalent, by what they take away and put there."""
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", [])
+    return {(entry["taken"], entry["put"]): entry["reason"] for entry in entries}
+
+
+def function_of(name: str) -> str:
+    """`numpy_models.conv.xǁConv2dǁforward__mutmut_3` as `numpy_models.conv.Conv2d.forward`."""
+    module, _, mangled = name.partition("__mutmut_")[0].rpartition(".")
+    return f"{module}.{mangled.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
+
+
+def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
+    """A package's row of the table, and the lines that list what lives."""
+    known, titles = reasons(), ("Equivalent:", "Alive, without excuse:", "Dead in other tests:")
+    equivalent, alive, elsewhere = listed = [], [], []
+    for mutant in result["judged"]:
+        name, (taken, put) = function_of(mutant["name"]), changed_lines(mutant["change"])
+        line = f"- `{name}`: `{taken}` → `{put or 'nothing'}`"
+        if mutant["status"] not in LIVING:
+            if mutant.get("tests"):
+                elsewhere.append(
+                    f"- `{name}`: {', '.join(f'`{test}`' for test in mutant['tests'])}"
+                )
+        elif (taken, put) in known:
+            equivalent.append(f"{line}: {known[taken, put]}")
+        else:
+            alive.append(line)
+    counted = len(result["judged"]) - len(equivalent)
+    dead = counted - len(alive)
+    low, high = wilson(dead, counted)
+    row = (
+        f"| {package} | {result['mutants']:,} | {len(result['judged'])} | {len(equivalent)} | "
+        f"{dead} | {len(alive)} | {dead / counted:.1%} | {low:.0%} to {high:.0%} | "
+        f"{result['minutes']:.0f} |"
+    )
+    lines = [f"\n## {package}"] if any(listed) else []
+    for title, entries in zip(titles, listed, strict=True):
+        if entries:
+            lines += ["", title, "", *sorted(entries)]
+    return row, lines
+
+
+def page(results: dict[str, dict[str, Any]], sample: int, seed: int) -> str:
+    """The page's Markdown, of each package's `result.json`."""
+    sections = {name: section(name, result) for name, result in results.items()}
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("mutmut", "torch", "numpy"))
+    head = HEAD.format(sample, seed, processor(), platform.python_version(), libraries)
+    rows = (row for row, _ in sections.values())
+    lists = (line for _, lines in sections.values() for line in lines)
+    return "\n".join([head, *rows, *lists]).rstrip() + "\n"
+
+
+def write(folders: dict[str, Path], sample: int, seed: int) -> None:
+    """Write `results.md` from the results in the working folders."""
+    results = {
+        name: json.loads((folder / "result.json").read_text())
+        for name, folder in folders.items()
+        if (folder / "result.json").exists()
+    }
+    (Path(__file__).parent / "results.md").write_text(page(results, sample, seed), "utf-8")
