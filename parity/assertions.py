@@ -127,6 +127,7 @@ def examine(setting: Setting) -> Comparison:
             return replace(varied, setting=replace(pristine, name=name, task=task))
         if varied.passed:
             notes.append(label)
+    alone = list[str]()
     with suppress(ParityError):  # where nothing can be run alone
         for part in parts(setting) if any(setting.module.children()) else [setting]:
             if (made := hard(part)) is None:
@@ -136,7 +137,9 @@ def examine(setting: Setting) -> Comparison:
             if varied.failures and not varied.raised and hold(part).passed:
                 return replace(varied, setting=made)
             if varied.passed:
-                notes.append(made.name.removeprefix(f"{setting.name}, "))
+                alone.append(part.layer or setting.name)
+    if alone:
+        notes.append(f"{', '.join(dict.fromkeys(alone))} alone, on equal numbers or large logits")
     return replace(comparison, notes=[*comparison.notes, f"also compared: {'; '.join(notes)}"])
 
 

@@ -80,12 +80,12 @@ def model(*kinds: str) -> bytes:
     import onnx
 
     names = ["x", *(f"value{i}" for i, _ in enumerate(kinds))]
-    nodes = [noted(k, *names[i : i + 2], str(i)) for i, k in enumerate(kinds)]
-    ends = (
+    nodes = [noted(k, names[i], names[i + 1], str(i)) for i, k in enumerate(kinds)]
+    first, last = (
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3])
         for name in (names[0], names[-1])
     )
-    graph = onnx.helper.make_graph(nodes, "g", *([end] for end in ends))
+    graph = onnx.helper.make_graph(nodes, "g", [first], [last])
     opset = [onnx.helper.make_opsetid("", 20)]
     return onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
 
