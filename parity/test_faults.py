@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from torch import nn
 
 from parity.__main__ import main
 from parity.faults import command, matrix
 from parity.faults.recall import Recall
 from parity.faults.record import Fault, Ledger, Rewrite
+from parity.faults.scenes import scene
+from parity.pair import Pair
+from parity.references import References
 
 RECALL = Recall()
 
@@ -26,6 +32,33 @@ def test_fault_is_rejected_by_the_culprits_name(fault: Fault) -> None:
 @pytest.mark.parametrize("rewrite", matrix.rewrites(), ids=lambda r: r.name)
 def test_harmless_rewrite_passes(rewrite: Rewrite) -> None:
     matrix.pass_through(rewrite, RECALL)
+
+
+def test_torch_is_asked_again_for_whatever_its_results_depend_on() -> None:
+    def asked(change: Callable[[nn.Module], object] = lambda _: None, **changes: Any) -> References:
+        made = scene("dropout")
+        change(made.module)
+        pair = Pair(made.module, made.network, *made.batches[0], *made.losses)
+        setting = pair.setting()
+        return recall(setting.module, replace(setting.task, **changes))
+
+    recall = Recall()
+    first = asked()
+    inputs, targets = scene("dropout").batches[1]
+    assert asked(numpy_criterion=None) is first
+    for other in (
+        asked(lambda module: setattr(module.drop1, "p", 0.4)),
+        asked(lambda module: setattr(module, "drop1", nn.Dropout(0.3))),
+        asked(lambda module: nn.init.zeros_(module.f1.bias)),
+        asked(lambda module: module.f1.requires_grad_(False)),
+        asked(torch_criterion=nn.CrossEntropyLoss(label_smoothing=0.1)),
+        asked(inputs=inputs),
+        asked(targets=targets),
+        asked(train=False),
+        asked(seed=1),
+        asked(forward_only="no backward"),
+    ):
+        assert other is not first
 
 
 def test_the_ledger_covers_every_area_without_repetition() -> None:

@@ -19,12 +19,15 @@ class Package(NamedTuple):
 
 
 _LAYERS = tuple(
-    f"parity/test_{name}.py"
-    for name in ("layers", "losses", "networks", "optimizers", "trajectories")
+    f"parity/test_{name}.py" for name in ("layers", "losses", "networks", "trajectories")
 )
 _JUDGES = (
-    *("decisions", "finite_differences", "localisation", "names", "precision", "sides"),
-    *("tolerance", "trajectories", "transfer", "witness"),
+    *("decisions", "finite_differences", "localisation", "tolerance", "trajectories"),
+    *("transfer", "witness"),
+)
+_OF_THE_TOOL = (
+    *("any_pair", "files", "how_a_pair_is_judged", "kernels", "names", "names_of_an_lstm"),
+    *("optimizers", "precision", "sides", "strangers", "two_culprits"),
 )
 PACKAGES: dict[str, Package] = {
     "numpy_models": Package(
@@ -49,8 +52,7 @@ PACKAGES: dict[str, Package] = {
         mutated=("parity/*",),
         tests=(
             *(f"parity/test_{name}.py" for name in _JUDGES),
-            *("tests/parity/test_any_pair.py", "tests/parity/test_two_culprits.py"),
-            *("tests/parity/test_kernels.py", "tests/parity/test_files.py"),
+            *(f"tests/parity/test_{name}.py" for name in _OF_THE_TOOL),
         ),
         sets=2,
         # Not judges: planted faults, exercises and their grading, the report's pictures.
