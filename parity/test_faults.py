@@ -49,7 +49,7 @@ def test_torch_is_asked_again_for_whatever_its_results_depend_on() -> None:
     for other in (
         asked(lambda module: setattr(module.drop1, "p", 0.4)),
         asked(lambda module: setattr(module, "drop1", nn.Dropout(0.3))),
-        asked(lambda module: nn.init.zeros_(module.f1.bias)),
+        asked(lambda module: nn.init.zeros_(module.get_parameter("f1.bias"))),
         asked(lambda module: module.f1.requires_grad_(False)),
         asked(torch_criterion=nn.CrossEntropyLoss(label_smoothing=0.1)),
         asked(inputs=inputs),
