@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from parity.comparison import Comparison
-from parity.localisation import Passage, copied, members_of, traffic
+from parity.comparison import Comparison, hold
+from parity.localisation import Passage, copied, members_of, probes, traffic
 from parity.numpy_runs import ARRAY, fresh, other, run_numpy
 from parity.protocol import Network, ParityError, arrays_of, set_mode
 from parity.runs import run_forward
@@ -32,20 +32,63 @@ def explain(setting: Setting, comparison: Comparison) -> Finding | None:
     def fresh() -> tuple[Any, Mapping[str, Any]]:
         network, layers = copied((setting.network, setting.layers))
         to_numpy(module, network)
-        return network, members_of(module, network, layers)
+        try:
+            return network, members_of(module, network, layers)
+        except ParityError:
+            return network, {}
 
     task = setting.task
     if task.torch_criterion is not None:  # which is right alone
         plain = Task(task.inputs, train=train, seed=task.seed, forward_only=task.forward_only)
         task = with_upstream(module, replace(plain, dtype=task.dtype))
-    return (
-        _intruder(*fresh(), task)
-        or _misplaced(*fresh(), task)
-        or _mode(fresh()[0], train)
-        or _calls(module, *fresh(), task)
-        or _single(comparison)
-        or _carried_over(module, fresh()[0], task)
-    )
+    searches: list[Callable[[], Finding | None]] = [
+        lambda: _inside(setting),
+        lambda: _intruder(*fresh(), task),
+        lambda: _misplaced(*fresh(), task),
+        lambda: _mode(fresh()[0], train),
+        lambda: _block(setting),
+        lambda: _calls(module, *fresh(), task),
+        lambda: _single(comparison),
+        lambda: _carried_over(module, fresh()[0], task),
+    ]
+    for search in searches:
+        with suppress(ParityError):  # where torch's side cannot be watched
+            if found := search():
+                return found
+    return None
+
+
+class _Shown(nn.Module):
+    """A module that returns what its layers return, by their names."""
+
+    def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
+        super().__init__()
+        self.module, self.names = module, names
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        given = dict[str, Any]()
+        with ExitStack() as stack:
+            for name in self.names:
+                layer = self.module.get_submodule(name)
+                hook = layer.register_forward_hook(lambda _, x, y, n=name: given.update({n: y}))
+                stack.callback(hook.remove)
+            self.module(*args, **kwargs)
+        return given
+
+
+def _inside(setting: Setting) -> Finding | None:
+    """Find the first layer whose output is wrong inside of a model that can show it."""
+    if not hasattr(setting.network, "opened"):
+        return None
+    network = setting.network.opened([name for name, _ in setting.module.named_modules() if name])
+    if not network.shown:
+        return None
+    shown = _Shown(setting.module, network.shown)
+    for check in hold(replace(setting, module=shown, network=network)).failures:
+        if not check.note:
+            layer = check.tensor.removeprefix("output").strip("[]") or next(iter(network.shown))
+            return layer, f"{layer}, whose output is the first to be wrong: {check}"
+    return None
 
 
 def _intruder(network: Network, members: Mapping[str, Any], task: Task) -> Finding | None:
@@ -127,6 +170,15 @@ def _mode(network: Any, train: bool) -> Finding | None:
     return method, f"{method}, after which the NumPy network is still in {now} mode"
 
 
+def _block(setting: Setting) -> Finding | None:
+    """Find a module made of layers that is wrong by itself, the innermost and first."""
+    wrong = [probe for probe in probes(setting, blocks=True) if probe.comparison.wrong]
+    for probe in wrong:
+        if not any(other.layer.startswith(f"{probe.layer}.") for other in wrong):
+            return probe.layer, str(probe)
+    return None
+
+
 def _calls(
     module: nn.Module, network: Any, members: Mapping[str, Any], task: Task
 ) -> Finding | None:
@@ -158,6 +210,8 @@ def _calls(
             if names[position : position + 1] == [name]:
                 continue
             if name in names:
+                if _given_alike(passage, calls[names.index(name)][1], direction):
+                    continue  # branches may be taken in any order
                 instead = names[position] if position < len(names) else "nothing"
                 told = f"{name}, in whose place the NumPy network's {direction} calls {instead}"
                 return name, told
@@ -171,12 +225,17 @@ def _done_elsewhere(wanted: list[Passage], calls: list[tuple[str, Any]], directi
     """Return whether the next layer is given what torch gives it, though one before is missing."""
     if not wanted or not calls or wanted[0].layer != calls[0][0]:
         return False
-    given = named(wanted[0].call if direction == "forward" else wanted[0].upstream, np.ndarray)
-    ours = named(calls[0][1], ARRAY)
+    return _given_alike(wanted[0], calls[0][1], direction)
+
+
+def _given_alike(passage: Passage, argument: Any, direction: str) -> bool:
+    """Return whether a layer is called with what torch gives it."""
+    given = named(passage.call if direction == "forward" else passage.upstream, np.ndarray)
+    ours = named(argument, ARRAY)
     theirs, mine = next(iter(given.values()), None), next(iter(ours.values()), None)
     if theirs is None or mine is None or mine.size != theirs.size:
         return False
-    if hasattr(calls[0][1], "shape") and mine.shape != theirs.shape:  # numpy_models: batch last
+    if hasattr(argument, "shape") and mine.shape != theirs.shape:  # numpy_models: batch last
         mine = mine.transpose(3, 1, 0, 2) if mine.ndim == 4 else mine.T
     close = mine.shape == theirs.shape and np.allclose(mine, theirs, rtol=1e-3, atol=1e-4)
     return bool(close)
@@ -222,9 +281,9 @@ def _same(one: Tensors, two: Tensors) -> bool:
 
 
 def _single(comparison: Comparison) -> Finding | None:
-    """Where all that is wrong is in one place, name the place."""
+    """Where all that is wrong is in one place of several, name the place."""
     first = comparison.failures[0]
-    if len({check.layer for check in comparison.failures}) > 1:
+    if len({check.layer for check in comparison.failures}) > 1 or len(comparison.checks) == 1:
         return None
     place = first.layer or first.tensor
     if place == "gradient of input":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +12,13 @@ from torch import Tensor, nn
 
 from parity.assembly import explain
 from parity.comparison import CHANGED, DTYPE, SCALE, Comparison, Identity, LayerProbe, hold
-from parity.localisation import copied, probes
+from parity.localisation import copied, kind_of_part, parts, probes
 from parity.pair import Pair
 from parity.perturbation import layers_of
 from parity.protocol import Criterion, DisagreementError, ParityError
 from parity.task import Setting
 from parity.tolerance import TensorCheck
-from parity.variation import drawn, variations
+from parity.variation import drawn, hard, variations
 
 
 def assert_parity(torch_module: nn.Module | Pair, *pair: Any, **options: Any) -> Comparison:
@@ -126,6 +127,19 @@ def examine(setting: Setting) -> Comparison:
             return replace(varied, setting=replace(pristine, name=name, task=task))
         if varied.passed:
             notes.append(label)
+    alone = list[str]()
+    with suppress(ParityError):  # where nothing can be run alone
+        for part in parts(setting) if any(setting.module.children()) else [setting]:
+            if (made := hard(part)) is None:
+                continue
+            varied = hold(replace(made, network=copied(part.network)))
+            # What is wrong alone on other numbers too has its arrays in another order than torch.
+            if varied.failures and not varied.raised and hold(part).passed:
+                return replace(varied, setting=made)
+            if varied.passed:
+                alone.append(part.layer or setting.name)
+    if alone:
+        notes.append(f"{', '.join(dict.fromkeys(alone))} alone, on equal numbers or large logits")
     return replace(comparison, notes=[*comparison.notes, f"also compared: {'; '.join(notes)}"])
 
 
@@ -188,36 +202,49 @@ def accuse(comparison: Comparison) -> tuple[str, list[str]]:
     assert setting is not None
     if not comparison.wrong:
         return f"culprit: dtype, and nothing else: {comparison.failures[0].note}", [DTYPE]
+    if setting.layer:
+        probe = LayerProbe(setting.layer, kind_of_part(setting), comparison)
+        return f"culprit: {probe}", [probe.layer]
     if not any(setting.module.children()) and setting.task.torch_criterion is None:
         kind = type(setting.module).__name__
-        return f"culprit: {kind}, the only layer", [kind]
+        return f"culprit: {kind}, the only layer: {comparison.evidence}", [kind]
+    alone, reason = comparison.alone, None
     try:
-        alone = comparison.alone or probes(setting)
+        alone = alone or probes(setting)
     except ParityError as error:
-        return f"culprit: unknown, because {error}", []
+        reason = error
     guilty = _guilty(alone, comparison)
     if guilty:
-        lines = [f"culprit: {p.layer} ({p.kind}), wrong by itself: {_evidence(p)}" for p in guilty]
-        return "\n".join(lines), [p.layer for p in guilty]
+        return "\n".join(f"culprit: {probe}" for probe in guilty), [p.layer for p in guilty]
     found = explain(setting, comparison)
     if found:
         return f"culprit: {found[1]}", [found[0]]
-    ran = list(dict.fromkeys(probe.layer for probe in alone))
+    if reason:
+        return f"culprit: unknown, because {reason}", []
+    ran = list(dict.fromkeys(probe.layer for probe in alone if not probe.comparison.wrong))
     rest = [name for name in layers_of(setting.module) if name and name not in ran]
     return (
         "culprit: none of the layers that were run alone, each is right on its own "
-        f"({', '.join(ran)}); look at their order, at shapes between them"
-        + (f", and at what was not run alone ({', '.join(rest)})" if rest else "")
+        f"({', '.join(ran)}); look at their order and at what lies between them, such as a sum, "
+        "a mask, or a flatten that orders its elements otherwise"
+        + (
+            f", and at what could not be judged alone ({', '.join(rest)}): pass layers="
+            if rest
+            else ""
+        )
     ), []
 
 
 def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]:
     """Return the layers that fail alone, each once.
 
-    One that only changes its arguments may do no harm: it is left out if others compute something
-    wrong, unless its change shows in the whole pair.
+    One that only changes what it is handed may do no harm: it is left out where others compute
+    something wrong, unless the whole pair shows its change. One whose output is wrong only alone
+    takes its inputs in another order than torch's.
     """
     guilty = {p.layer: p for p in reversed(alone) if p.comparison.wrong}
+    if not _outputs(comparison, failed=True):
+        guilty = {n: p for n, p in guilty.items() if _outputs(p.comparison, failed=False)}
     shown = {check.layer for check in comparison.failures if CHANGED in check.note}
     wrong = [
         layer
@@ -227,8 +254,6 @@ def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]
     return [guilty[layer] for layer in reversed(wrong or list(guilty))]
 
 
-def _evidence(probe: LayerProbe) -> str:
-    """Return the first wrong tensor; what comes after an output may merely inherit its error."""
-    failures = probe.comparison.wrong
-    first = failures[0].tensor.startswith("output")
-    return str(failures[0] if first else max(failures, key=lambda check: check.share))
+def _outputs(comparison: Comparison, failed: bool) -> bool:
+    """Return whether any output fails, or agrees."""
+    return any(c.failed is failed for c in comparison.checks if c.tensor.startswith("output"))

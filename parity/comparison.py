@@ -91,6 +91,13 @@ class Comparison:
         """The check that uses most of its budget; a failure if there is one."""
         return max(self.checks, key=lambda check: (not check.passed, check.share))
 
+    @property
+    def evidence(self) -> TensorCheck:
+        """The first wrong output, after which all may inherit its error, or else the worst."""
+        first, failures = self.wrong[0], self.wrong
+        output = first.tensor.startswith("output")
+        return first if output else max(failures, key=lambda check: check.share)
+
     def __str__(self) -> str:
         mode = "training" if self.train else "evaluation"
         head = f"{self.network} in {self.dtype}, {mode} mode"
@@ -126,6 +133,9 @@ class LayerProbe:
     layer: str
     kind: str
     comparison: Comparison
+
+    def __str__(self) -> str:
+        return f"{self.layer} ({self.kind}), wrong by itself: {self.comparison.evidence}"
 
 
 def hold(setting: Setting) -> Comparison:
@@ -185,7 +195,8 @@ def _judged(setting: Setting, result: Tensors, given: References) -> list[Tensor
     for place in [*own, *(place for place in result if place not in own)]:
         if place not in result:
             returned = place[1].startswith("gradient of input")
-            told = "NumPy's backward returns none" if returned else "only torch has it"
+            none = f'NumPy\'s backward returns none (meant? expect={{"{place[1]}": "absent"}})'
+            told = none if returned else "only torch has it"
             checks.append(fault(setting.name, *place, told))
         elif place in own:
             values = result[place], own[place], given.exact[place]

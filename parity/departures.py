@@ -2,6 +2,7 @@
 
 ``expect={"bn.running_var": "biased"}`` says that NumPy's running variance averages the variance
 divided by n where torch divides by n − 1. Whoever departs in another way, or not at all, disagrees.
+``expect={"gradient of input": "absent"}`` says that NumPy's backward stops at the parameters.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from parity.protocol import ParityError
 
-KINDS = ("biased",)
+KINDS = ("biased", "absent")
+_INPUT = "gradient of input"
 
 
 def check(module: nn.Module, expect: Mapping[str, str]) -> None:
@@ -24,6 +26,10 @@ def check(module: nn.Module, expect: Mapping[str, str]) -> None:
         layer, _, tensor = name.rpartition(".")
         if kind not in KINDS:
             raise ParityError(f"expect: {name} is {kind!r}, and known are {', '.join(KINDS)}")
+        if (kind == "absent") is not name.startswith(_INPUT):
+            raise ParityError(f"expect: {name} cannot be {kind}: absent is for a {_INPUT}")
+        if kind == "absent":
+            continue
         found = dict(module.named_modules()).get(layer)
         if tensor != "running_var" or not isinstance(found, _BatchNorm) or not found.momentum:
             raise ParityError(
@@ -32,11 +38,16 @@ def check(module: nn.Module, expect: Mapping[str, str]) -> None:
             )
 
 
+def absent(expect: Mapping[str, str]) -> frozenset[str]:
+    """Return the inputs, by name, of which NumPy takes no gradient."""
+    return frozenset(n.removeprefix(_INPUT) for n, kind in expect.items() if kind == "absent")
+
+
 @contextmanager
 def applied(module: nn.Module, expect: Mapping[str, str]) -> Iterator[None]:
     """Make a module depart as expected."""
     with ExitStack() as stack:
-        for name in expect:
+        for name in (name for name, kind in expect.items() if kind == "biased"):
             layer = module.get_submodule(name.rpartition(".")[0])
             assert isinstance(layer, _BatchNorm)
             before: list[Tensor] = []

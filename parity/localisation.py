@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,21 +41,22 @@ class Passage:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def probes(setting: Setting) -> list[LayerProbe]:
+def probes(setting: Setting, blocks: bool = False) -> list[LayerProbe]:
     """Hold every layer alone, and the loss, on what torch gave it forward and backward.
 
-    A layer that cannot be run alone is left out.
+    A layer that cannot be run alone is left out. With `blocks`, modules made of layers are held
+    in their place.
 
     Raises:
         ParityError: if none can.
     """
     found, reason = list[LayerProbe](), None
-    for part in parts(setting):
+    for part in parts(setting, blocks):
         try:
             found.append(LayerProbe(part.layer, kind_of_part(part), hold(part)))
         except ParityError as error:
             reason = error
-    if not found and reason is not None:
+    if not found and reason is not None and not blocks:
         raise reason
     return found
 
@@ -66,14 +68,16 @@ def kind_of_part(part: Setting) -> str:
     return type(part.module).__name__
 
 
-def parts(setting: Setting) -> Iterator[Setting]:
+def parts(setting: Setting, blocks: bool = False) -> Iterator[Setting]:
     """Give every layer that both sides have, in torch's calling order, then the loss.
 
-    A layer that is called several times is given once for each call.
+    A layer that is called several times is given once for each call. With `blocks`, modules made
+    of layers are given instead.
     """
-    members = members_of(setting.module, setting.network, setting.layers)
-    task = setting.task
-    passages, output = traffic(setting.module, task)
+    task, members = setting.task, dict[str, Any]()
+    with suppress(ParityError) if task.torch_criterion is not None else nullcontext():
+        members = members_of(setting.module, setting.network, setting.layers, blocks)
+    passages, output = traffic(setting.module, task, members if blocks else ())
     for passage in passages:
         layer = passage.layer
         if layer not in members or not (task.forward_only or passage.upstream):
@@ -82,7 +86,11 @@ def parts(setting: Setting) -> Iterator[Setting]:
         call = _accepted(network, passage.call)
         if call is None:
             continue
-        inside = {name.removeprefix(f"{layer}."): kind for name, kind in task.expect.items()}
+        inside = {
+            name.removeprefix(f"{layer}."): kind
+            for name, kind in task.expect.items()
+            if name.startswith(f"{layer}.")
+        }
         alone = replace(
             task,
             inputs=call,
@@ -98,7 +106,7 @@ def parts(setting: Setting) -> Iterator[Setting]:
         module = setting.module.get_submodule(layer)
         name = f"{setting.name}, {layer} alone"
         yield Setting(name, module, network, alone, layer=layer, ask=setting.ask)
-    if task.torch_criterion is not None:
+    if task.torch_criterion is not None and not blocks:
         loss = replace(task, inputs=output, expect={})
         sides = nn.Identity(), Identity()
         yield Setting(f"{setting.name}, loss", *sides, loss, layer="loss", ask=setting.ask)
@@ -113,16 +121,24 @@ def copied(side: Any) -> Any:
 
 
 def members_of(
-    module: nn.Module, network: Network, layers: Mapping[str, Any] | None
-) -> Mapping[str, Any]:
-    """Return the NumPy network's layers by torch's names."""
+    module: nn.Module, network: Network, layers: Mapping[str, Any] | None, blocks: bool = False
+) -> dict[str, Any]:
+    """Return the NumPy network's layers by torch's names, or its modules made of layers.
+
+    Raises:
+        ParityError: if it shows no layers.
+    """
     members = getattr(network, "layers", None) if layers is None else layers
+    inside = [name for name, _ in module.named_modules() if name]
+    computing = layers_of(module)
     if isinstance(members, Mapping):
-        return _leaves(members)
-    names = [name for name in layers_of(module) if name and "." not in name]
+        shown = dict(_flat(members, blocks))
+        outer = [name for name in inside if name in shown and name not in computing]
+        return {name: shown[name] for name in outer} if blocks else shown
+    names = [name for name in inside if "." not in name and (name in computing) is not blocks]
     members = {name: getattr(network, name, None) for name in names}
     members = {name: layer for name, layer in members.items() if hasattr(layer, "forward")}
-    if not members:
+    if not members and not blocks:
         raise ParityError(
             f"{type(network).__name__} has neither a mapping `layers` nor attributes under torch's "
             "names, so no layer can be run alone: pass layers="
@@ -130,16 +146,17 @@ def members_of(
     return members
 
 
-def _leaves(members: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the members, those that have layers of their own replaced by them, as torch does."""
-    found: dict[str, Any] = {}
+def _flat(members: Mapping[str, Any], blocks: bool) -> Iterator[tuple[str, Any]]:
+    """Give the members, those that have layers of their own replaced by them, as torch does.
+
+    With `blocks` these are given too.
+    """
     for name, layer in members.items():
         inner = getattr(layer, "layers", None)
-        if isinstance(inner, Mapping) and inner:
-            found |= {f"{name}.{leaf}": member for leaf, member in _leaves(inner).items()}
-        else:
-            found[name] = layer
-    return found
+        inner = inner if isinstance(inner, Mapping) else {}
+        if blocks or not inner:
+            yield name, layer
+        yield from ((f"{name}.{leaf}", member) for leaf, member in _flat(inner, blocks))
 
 
 def _without_backward(network: Any) -> str:
@@ -169,8 +186,8 @@ def _accepted(network: Any, call: Call) -> Call | None:
     return call
 
 
-def traffic(module: nn.Module, task: Task) -> tuple[list[Passage], Any]:
-    """Return each call of a layer in a torch run, in order, and the network's output."""
+def traffic(module: nn.Module, task: Task, names: Iterable[str] = ()) -> tuple[list[Passage], Any]:
+    """Return each call of a layer, or of the modules named, in a torch run, and its output."""
     module = copy.deepcopy(module)
     passages: list[Passage] = []
     running: list[Passage] = []
@@ -192,7 +209,8 @@ def traffic(module: nn.Module, task: Task) -> tuple[list[Passage], Any]:
                 passage.shapes[name] = tuple(leaf.shape)
                 leaf.register_hook(lambda dy, n=name: passage.upstream.update({n: _array(dy)}))
 
-    for name, layer in layers_of(module).items():
+    for name in names or layers_of(module):
+        layer = module.get_submodule(name)
         layer.register_forward_pre_hook(enter(name), with_kwargs=True)
         layer.register_forward_hook(leave)
     grad = not task.forward_only
@@ -202,7 +220,11 @@ def traffic(module: nn.Module, task: Task) -> tuple[list[Passage], Any]:
         shared_masks.on_torch(module, task.seed),
         refused("be run once more to see what each layer is given"),
     ):
-        call = mapped(lambda _, x: _leaf(x, grad), call_of(task.inputs), np.ndarray)
+        call = mapped(
+            lambda name, x: _leaf(x, grad and name not in task.constants),
+            call_of(task.inputs),
+            np.ndarray,
+        )
         y = module(*call.args, **call.kwargs)
         if grad and task.torch_criterion is None:
             upstream = task.upstream or {}

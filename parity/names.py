@@ -299,15 +299,62 @@ def _rule(shapes: dict[str, Shape], entry: Any) -> Rule:
 
 
 def proposals(torch: Mapping[str, Shape], other: Mapping[str, Shape]) -> Iterator[str]:
-    """Give entries of a map for what is left over on both sides, by shape and order."""
-    free = dict(other)
+    """Give entries of a map for what is left over on both sides, by shape and order.
+
+    One that nothing fits alone is taken for several of the other side that lie next to each other.
+    """
+    torch, free = dict(torch), dict(other)
+    for several, one, many in ("split", torch, free), ("fused", free, torch):
+        for name, step in [(name, step) for name in one for step in (None, "T")]:
+            if name not in one or any(_fits(one[name], shape) for shape in many.values()):
+                continue
+            shapes = {n: _turned(s, step) for n, s in free.items()} if many is free else torch
+            whole = one[name] if many is free else _turned(one[name], step)
+            parts, axis = _joined(whole, shapes)
+            if not parts:
+                continue
+            del one[name]
+            for part in parts:
+                del many[part]
+            if several == "split":
+                yield f'"{name}": split({", ".join([*(_entry(p, step) for p in parts), *axis])})'
+            else:
+                entry = [_entry(name), *(['"T"'] if step else []), *axis]
+                yield f"({', '.join(map(_entry, parts))}): fused({', '.join(entry)})"
     for name, shape in torch.items():
         likeliest = sorted(free, key=lambda other: other != name)
         fits = ((n, step) for n in likeliest for step in _steps_between(shape, free[n]))
         found, step = next(fits, ("", None))
         if found:
             del free[found]
-            yield f'"{name}": ' + (f'("{found}", "{step}")' if step else f'"{found}"')
+            yield f'"{name}": {_entry(found, step)}'
+
+
+def _entry(name: str, step: str | None = None) -> str:
+    return f'("{name}", "{step}")' if step else f'"{name}"'
+
+
+def _turned(shape: Shape, step: str | None) -> Shape:
+    return shape[::-1] if step and len(shape) == 2 else shape
+
+
+def _fits(one: Shape, two: Shape) -> bool:
+    return any(True for pair in ((one, two), (two, one)) for _ in _steps_between(*pair))
+
+
+def _joined(whole: Shape, parts: Mapping[str, Shape]) -> tuple[list[str], list[str]]:
+    """Return the first parts next to each other that make the whole, and along which axis."""
+    for axis, length in enumerate(whole):
+        rest = whole[:axis] + whole[axis + 1 :]
+        for start in range(len(parts)):
+            found, total = list[str](), 0
+            for name, shape in list(parts.items())[start:]:
+                if len(shape) != len(whole) or shape[:axis] + shape[axis + 1 :] != rest:
+                    break
+                found, total = [*found, name], total + shape[axis]
+                if total == length and len(found) > 1:
+                    return found, [f"axis={axis}"] if axis else []
+    return [], []
 
 
 def _steps_between(shape: Shape, other: Shape) -> Iterator[str | None]:

@@ -111,6 +111,7 @@ class Pair:
         train = self.modes[0] if train is None else train
         task = Task(self.inputs, None, self.targets, *losses, train, self.seed, self.expect)
         task = replace(task, dtype=dtype, forward_only=self._forward_only())
+        task = replace(task, constants=departures.absent(self.expect))
         if self.precision:
             format_of(self.precision)
             task = replace(task, format=self.precision)

@@ -155,7 +155,7 @@ def numpy_steps(
 def _states(network: Network, optimizer: Optimizer, recipe: Recipe) -> Tensors:
     """Return a NumPy optimizer's state under torch's names for states and parameters.
 
-    What belongs to no parameter, such as a number of steps, is left out.
+    What belongs to no parameter and the number of steps are left out.
     """
     torch_names = {theirs: ours for ours, theirs in recipe.states.items()}
     kinds: dict[str, dict[str, Any]] = {}
@@ -166,6 +166,7 @@ def _states(network: Network, optimizer: Optimizer, recipe: Recipe) -> Tensors:
                 kind = path.removesuffix(f".{name}").removeprefix(f"{name}.")
                 kinds.setdefault(torch_names.get(kind, kind), {})[name] = np.array(value)
                 break
+    kinds.pop("step", None)
     tensors: Tensors = {}
     for kind, arrays in kinds.items():
         named = network.states(arrays) if isinstance(network, Renamed) else arrays

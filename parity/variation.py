@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
+from torch.nn import functional as F
 
 from parity.protocol import ParityError
 from parity.task import Setting, Task
@@ -30,6 +32,40 @@ def variations(setting: Setting) -> Iterator[tuple[str, Task, bool]]:
         except ParityError:
             continue
         yield label, task, refusable
+
+
+def hard(part: Setting) -> Setting | None:
+    """Return a layer without parameters on numbers that tie, and cross-entropy on large ones.
+
+    None is returned for any other layer or loss. Where the range allows it, zero is among the
+    numbers that tie.
+    """
+    module, task, what = part.module, part.task, "on equal numbers"
+    if part.layer == "loss":
+        criterion, what = task.torch_criterion, f"logits + {_LARGE:.0f}"
+        if not isinstance(criterion, nn.CrossEntropyLoss) and criterion is not F.cross_entropy:
+            return None
+        task = task.with_arrays(lambda _, x: x + x.dtype.type(_LARGE))
+    elif module.state_dict() or any(module.children()):
+        return None
+    else:
+        task = with_upstream(module, replace(task.with_arrays(_tied), upstream=None))
+    return replace(part, name=f"{part.name}, {what}", task=task)
+
+
+_LARGE = 1000.0  # whose exponential is infinite; the softmax is the same
+
+
+def _tied(_: str, array: np.ndarray) -> np.ndarray:
+    """Round to five numbers between the least and the largest, or to zero."""
+    low, high = _range(array)
+    if array.dtype.kind != "f" or not low < high or not np.isfinite(array).all():
+        return array
+    steps = np.linspace(low, high, 5)
+    if low < 0 < high:
+        steps[np.abs(steps).argmin()] = 0
+    nearest = np.rint((array - low) / (high - low) * 4).astype(int)
+    return steps.astype(array.dtype)[nearest]
 
 
 def drawn(task: Task) -> Task:

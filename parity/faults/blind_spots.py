@@ -6,14 +6,20 @@ import numpy as np
 from torch import nn
 
 from numpy_models import Dropout, Layer, Linear, ReLU, Tanh
+from parity.faults.activations import SlopeAtZero
 from parity.faults.dropout import NotScaledInBackward
+from parity.faults.losses import NoMaximum
 from parity.faults.pooling import LastTie
-from parity.faults.record import Ledger, Plant, Scene, become, sequence
+from parity.faults.record import Ledger, Plant, Scene, become, sequence, with_loss
+
+
+def _vary(scene: Scene) -> None:
+    scene.vary = True
 
 
 def _varied(kind: type[Layer], layer: str) -> Plant:
     """Plant where the pair is held on variations of its inputs."""
-    return sequence(become(layer, kind), lambda scene: setattr(scene, "vary", True))
+    return sequence(become(layer, kind), _vary)
 
 
 def _beside_torchs_dropout(layer: str, kind: type[Layer]) -> Plant:
@@ -118,6 +124,9 @@ class Enlarging(Linear):
 fault.plant("gradient scaled by the first batch's size", _varied(FirstBatchSize, "out"))
 fault.plant("tanh of two exponentials", _varied(TextbookTanh, "tanh1"), "tanh1", "padded maxima")
 fault.plant("last of tied zeros in max pooling", _varied(LastTie, "s2"), "s2", "odd pooling")
+fault.plant("last of equal numbers, where none are", _varied(LastTie, "s3"), "s3", "strided")
+fault.plant("slope 1 at a zero that never comes", _varied(SlopeAtZero, "relu1"), "relu1", "strided")
+fault.plant("softmax that overflows later", sequence(with_loss(NoMaximum), _vary), "loss")
 for name, layer, kind in (
     ("no dropout where torch has its own", "drop1", NoDropout),
     ("gradient not scaled behind torch's own dropout", "drop1", NotScaledInBackward),

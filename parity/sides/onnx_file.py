@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ class OnnxFile:
 
     def __init__(self, model: Any) -> None:
         runtime = require("onnxruntime", "onnx")
+        self.shown: dict[str, str] = {}
+        self._source = model
         if isinstance(model, str | Path | bytes):
             options = runtime.SessionOptions()
             options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -43,9 +47,38 @@ class OnnxFile:
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the model's outputs."""
         names = [each.name for each in self.session.get_inputs()]
-        outputs = self.session.run(None, {**dict(zip(names, inputs, strict=False)), **named})
+        feed = {**dict(zip(names, inputs, strict=False)), **named}
+        if self.shown:
+            return dict(
+                zip(self.shown, self.session.run([*self.shown.values()], feed), strict=True)
+            )
+        outputs = self.session.run(None, feed)
         arrays = tuple(np.asarray(output) for output in outputs)
         return arrays if len(arrays) > 1 else arrays[0]
+
+    def opened(self, layers: Collection[str]) -> OnnxFile:
+        """Return the model with the outputs of torch's layers as outputs, by the layers' names.
+
+        They are known of a file that ``torch.onnx.export(dynamo=True)`` wrote, which notes the
+        layer of each operation; none is of a session. Several layers may be folded into the last.
+        """
+        if not isinstance(self._source, str | Path | bytes):
+            return self
+        onnx = require("onnx", "onnx")
+        read = onnx.load_from_string if isinstance(self._source, bytes) else onnx.load
+        model = read(self._source)
+        shown = dict[str, str]()
+        for node in model.graph.node:
+            for note in node.metadata_props:
+                if note.key == "pkg.torch.onnx.name_scopes":
+                    scopes = [name for name in literal_eval(note.value) if name in layers]
+                    shown |= {name: node.output[0] for name in scopes[-1:]}
+        known = {output.name for output in model.graph.output}
+        for value in {*shown.values()} - known:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(value))
+        opened = OnnxFile(model.SerializeToString())
+        opened.shown = shown
+        return opened
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Return no arrays: the weights are the model's own."""

@@ -38,7 +38,12 @@ PACKAGES: dict[str, Package] = {
     "torch_models": Package(
         mutated=("torch_models/*",),
         tests=(
-            *("parity/test_torch_models.py", *_LAYERS, "tests/parity/test_names.py"),
+            *(
+                "tests/torch_models",
+                "parity/test_torch_models.py",
+                *_LAYERS,
+                "tests/parity/test_names.py",
+            ),
             *("tests/backends/torch/test_meta_device.py", "tests/backends/test_models.py"),
         ),
         sets=12,

@@ -196,7 +196,7 @@ def test_a_backward_that_is_not_there_gives_no_points() -> None:
         (["double", "--against", "assignments:linear"], "two submissions called ann"),
         (["double/ann", "--against", "assignments"], "assignments is not callable"),
         (["double/ann", "--against", "assignments:lineal"], "there is no factory assignments:lin"),
-        (["double/ann", "--against", "assignment:linear"], "No module named 'assignment'"),
+        (["double/ann", "--against", "unwritten:linear"], "No module named 'unwritten'"),
         (["double/ann", "--against", "assignments:failing"], "raised OSError: no such weights"),
         (["double/ann", "--against", "assignments:number"], "assignments:number is not callable"),
         (["double/ann", *AGAINST, "--seconds", "inf"], "--seconds, --memory and --points must"),

@@ -18,6 +18,7 @@ from parity import (
     to_numpy,
     to_torch,
 )
+from parity.names import proposals
 from tests.parity.renamed import TWO, Dense, TorchTwo, Two
 
 
@@ -188,3 +189,25 @@ def test_copies_are_told_through_a_map() -> None:
 
     with pytest.raises(ParityError, match="Copying did not keep what was transferred into W"):
         to_numpy(nn.Linear(2, 2, bias=False), Copying(W=(2, 2)), {"weight": "W"})
+
+
+@pytest.mark.parametrize(
+    ("torch", "other", "expected"),
+    [
+        (
+            {"in.weight": (12, 4), "in.bias": (12,), "out.weight": (4, 4), "out.bias": (4,)},
+            {f"{kind}{n}": (4, 4) if kind == "W" else (4,) for kind in "Wb" for n in "qkvo"},
+            [
+                '"in.weight": split("Wq", "Wk", "Wv")',
+                '"in.bias": split("bq", "bk", "bv")',
+                '"out.weight": "Wo"',
+                '"out.bias": "bo"',
+            ],
+        ),
+        ({"k": (6, 3)}, {"a": (3, 2), "b": (3, 4)}, ['"k": split(("a", "T"), ("b", "T"))']),
+        ({"ih": (8, 3), "hh": (8, 2)}, {"W": (5, 8)}, ['("ih", "hh"): fused("W", "T", axis=1)']),
+        ({"k": (6, 3)}, {"a": (2, 3), "b": (3, 3)}, []),
+    ],
+)
+def test_what_nothing_fits_alone_is_proposed_in_parts(torch, other, expected) -> None:
+    assert list(proposals(torch, other)) == expected

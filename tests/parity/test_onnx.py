@@ -9,7 +9,7 @@ from torch import nn
 
 import numpy_models
 import torch_models
-from parity import ParityError
+from parity import ParityError, assert_parity
 from parity.networks import NetworkCase, network_cases
 from parity.onnx import compare_with_onnxruntime, export
 from parity.sides import OnnxFile
@@ -63,3 +63,41 @@ def test_a_damaged_file_is_one_sentence(tmp_path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(ParityError, match=r"onnxruntime cannot read .*model\.onnx"):
         OnnxFile(path)
+
+
+def noted(kind: str, source: str, target: str, layer: str):
+    """Return an operation with the note that torch's exporter leaves on it."""
+    import onnx
+
+    node = onnx.helper.make_node(kind, [source], [target])
+    scopes = f"['', '{layer}', 'aten']"
+    note = onnx.StringStringEntryProto(key="pkg.torch.onnx.name_scopes", value=scopes)
+    node.metadata_props.append(note)
+    return node
+
+
+def model(*kinds: str) -> bytes:
+    import onnx
+
+    names = ["x", *(f"value{i}" for i, _ in enumerate(kinds))]
+    nodes = [noted(k, names[i], names[i + 1], str(i)) for i, k in enumerate(kinds)]
+    first, last = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3])
+        for name in (names[0], names[-1])
+    )
+    graph = onnx.helper.make_graph(nodes, "g", [first], [last])
+    opset = [onnx.helper.make_opsetid("", 20)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+
+
+def test_the_first_layer_whose_output_is_wrong_is_named() -> None:
+    module = nn.Sequential(nn.Tanh(), nn.Sigmoid(), nn.ReLU())
+    inputs = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    right, wrong = (OnnxFile(model("Tanh", kind, "Relu")) for kind in ("Sigmoid", "Softplus"))
+    assert_parity(module, right, inputs, train=False)
+    with pytest.raises(
+        AssertionError, match=r"\Aculprit: 1, whose output is the first to be wrong"
+    ):
+        assert_parity(module, wrong, inputs, train=False)
+    with pytest.raises(AssertionError, match=r"\Aculprit: unknown"):  # a session shows no layers
+        assert_parity(module, OnnxFile(wrong.session), inputs, train=False)
