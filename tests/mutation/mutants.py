@@ -66,7 +66,8 @@ def judge(names: Sequence[str], given: Sequence[str]) -> Iterator[dict[str, Any]
     Yields its name, its status, while it lives what it changes, and the tests if they were given.
     """
     runner = get_mutant_runner(1)
-    mutmut.collect_or_load_stats(runner)
+    if not given:
+        mutmut.collect_or_load_stats(runner)
     found, _ = mutmut.collect_source_file_mutation_data(mutant_names=list(names))
     paths = {name: data.path for data, name, _ in found}
     met, duration = state().tests_by_mangled_function_name, state().duration_by_test

@@ -38,13 +38,9 @@ PACKAGES: dict[str, Package] = {
     "torch_models": Package(
         mutated=("torch_models/*",),
         tests=(
-            *(
-                "tests/torch_models",
-                "parity/test_torch_models.py",
-                *_LAYERS,
-                "tests/parity/test_names.py",
-            ),
-            *("tests/backends/torch/test_meta_device.py", "tests/backends/test_models.py"),
+            *("tests/torch_models", "tests/backends/torch/test_meta_device.py"),
+            *("parity/test_torch_models.py", "tests/parity/test_names.py", *_LAYERS),
+            "tests/backends/test_models.py",
         ),
         sets=12,
     ),

@@ -10,6 +10,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from tests.mutation.packages import PACKAGES
 from training.environment import processor
 
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
@@ -93,8 +94,9 @@ def page(results: dict[str, dict[str, Any]], sample: int, seed: int) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("mutmut", "torch", "numpy"))
     head = HEAD.format(sample, seed, processor(), platform.python_version(), libraries)
     rows = (row for row, _ in sections.values())
+    missing = (f"| {name} | not run | | | | | | | |" for name in PACKAGES if name not in results)
     lists = (line for _, lines in sections.values() for line in lines)
-    return "\n".join([head, *rows, *lists]).rstrip() + "\n"
+    return "\n".join([head, *rows, *missing, *lists]).rstrip() + "\n"
 
 
 def write(folders: dict[str, Path], sample: int, seed: int) -> None:

@@ -18,7 +18,5 @@ def test_a_file_that_does_not_hold_one_network_is_told(classes, found, monkeypat
         setattr(odd, name, type(name, (nn.Module,), {"__module__": odd.__name__}))
     monkeypatch.setitem(sys.modules, odd.__name__, odd)
     monkeypatch.setattr(registry, "names", lambda: ["odd"])
-    with pytest.raises(
-        ValueError, match=f"odd.py must define one public nn.Module, found {found}$"
-    ):
+    with pytest.raises(ValueError, match=f"must define one public nn.Module, found {found}$"):
         registry.build("odd")
