@@ -239,12 +239,13 @@ def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]
     """Return the layers that fail alone, each once.
 
     One that only changes what it is handed may do no harm: it is left out where others compute
-    something wrong, unless the whole pair shows its change. One whose output is wrong only alone
-    takes its inputs in another order than torch's.
+    something wrong, unless the whole pair shows its change. One whose output is wrong, where
+    nothing that the whole pair computes going forward is, takes its inputs in another order than
+    torch's.
     """
     guilty = {p.layer: p for p in reversed(alone) if p.comparison.wrong}
-    if not _outputs(comparison, failed=True):
-        guilty = {n: p for n, p in guilty.items() if _outputs(p.comparison, failed=False)}
+    if all(check.tensor.startswith("gradient of ") for check in comparison.failures):
+        guilty = {n: p for n, p in guilty.items() if _right_forward(p.comparison)}
     shown = {check.layer for check in comparison.failures if CHANGED in check.note}
     wrong = [
         layer
@@ -254,6 +255,6 @@ def _guilty(alone: list[LayerProbe], comparison: Comparison) -> list[LayerProbe]
     return [guilty[layer] for layer in reversed(wrong or list(guilty))]
 
 
-def _outputs(comparison: Comparison, failed: bool) -> bool:
-    """Return whether any output fails, or agrees."""
-    return any(c.failed is failed for c in comparison.checks if c.tensor.startswith("output"))
+def _right_forward(comparison: Comparison) -> bool:
+    """Return whether any output agrees."""
+    return any(not c.failed for c in comparison.checks if c.tensor.startswith("output"))
