@@ -18,8 +18,8 @@ if compgen -G ".whl/*.whl" >/dev/null; then
   python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target /tmp/first-contact .whl/*.whl
   export PYTHONPATH="/tmp/first-contact${PYTHONPATH:+:$PYTHONPATH}"
 fi
-data=mnist short=() images=() seeds=5 many=30
-[ "$device" = cpu ] && data=digits short=(trainer.epochs=2) images=(--images 2000) seeds=2 many=2
+data=mnist short=() epochs=(--rounds 2) seeds=5 many=30
+[ "$device" = cpu ] && data=digits short=(trainer.epochs=2) epochs=(--rounds 1 --images 500) seeds=2 many=2
 deadline=470
 
 # part NAME SECONDS COMMAND…: run a command under a limit, keep what it prints, say how it ended.
@@ -69,8 +69,8 @@ print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'no CUDA de
 part driver 5 nvidia-smi
 part pytest 90 python3 -m pytest -q -m cuda
 for recipe in r1_lenet5_tanh r0_lenet5_relu r2_deepcnn21; do
-  part "epoch-$recipe" 90 python3 -m benchmarks.epoch --device "$device" --recipe "$recipe" --rounds 2 \
-    --json "$folder/epoch-$recipe.json" "${images[@]}"
+  part "epoch-$recipe" 90 python3 -m benchmarks.epoch --device "$device" --recipe "$recipe" \
+    --json "$folder/epoch-$recipe.json" "${epochs[@]}"
 done
 part resume 60 bash -c resume_exactly
 for model in lenet5_tanh lenet5_relu deepcnn21; do
