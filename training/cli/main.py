@@ -13,6 +13,7 @@ is another one alone that fails.
 from __future__ import annotations
 
 import argparse
+import atexit
 import codecs
 import io
 import os
@@ -54,6 +55,11 @@ def main() -> None:
             raise
         message, status = known
         _say(message)
+    if environment.rank() > 0:
+        # Torch's threads have been seen to abort an interpreter that was being torn down, and with
+        # it a job of which rank 0 was still drawing the pictures.
+        atexit._run_exitfuncs()
+        os._exit(status)
     if status:
         sys.exit(status)
 
