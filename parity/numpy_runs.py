@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from parity import shared_masks
+from parity import departures, shared_masks
 from parity.protocol import (
     Network,
     NoBackwardError,
@@ -132,7 +132,17 @@ def _upstream(task: Task, y: Any, tensors: Tensors) -> Any:
 
 
 def _input_gradients(what: str, dx: Any, task: Task) -> Tensors:
-    """Return the gradients of the floating-point inputs by name, without those that are None."""
+    """Return the gradients of the floating-point inputs by name, without those that are None.
+
+    Raises:
+        ParityError: if it is no array or several, or one of them is expected to be absent.
+    """
+    for name in departures.absent(task.expect):
+        if dx is not None and (isinstance(dx, ARRAY) or named(dx).get(name) is not None):
+            raise ParityError(
+                f"{what} returns a gradient of input{name}, which is expected to be absent: take "
+                "it out of expect"
+            )
     floats = [name for name, array in task.arrays.items() if array.dtype.kind == "f"]
     floats = [name for name in floats if name not in task.constants]
     if isinstance(dx, ARRAY):

@@ -252,6 +252,9 @@ def test_a_backward_may_stop_at_the_parameters_where_that_is_said() -> None:
         assert_parity(*pair, names=names)
     verdict = assert_parity(*pair, names=names, expect={"gradient of input[0]": "absent"})
     assert "meant to depart: gradient of input[0] is absent" in str(verdict)
+    given = nn.Linear(4, 2), numpy_models.Linear(4, 2), RNG.random((3, 4), np.float32)
+    with pytest.raises(ParityError, match="a gradient of input, which is expected to be absent"):
+        assert_parity(*given, expect={"gradient of input": "absent"})
     for wrong in ({"fc.weight": "absent"}, {"gradient of input[0]": "biased"}):
         with pytest.raises(ParityError, match="absent is for a gradient of input"):
             assert_parity(*pair, names=names, expect=wrong)
