@@ -112,10 +112,10 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
     return {"columns": {n: _column(pairs, job["threads"]) for n, pairs in job["columns"].items()}}
 
 
-def _column(requests: list[dict[str, Any]], threads: int) -> dict[str, Any]:
+def _column(requests: list[Any], threads: int) -> dict[str, str]:
+    """Return the cell to show: the largest share of a budget, or the culprits and the message."""
     share = 0.0
-    for request in requests:
-        spec, arguments = request["factory"], request["arguments"]
+    for spec, arguments in requests:
         for train in load_pair(spec, arguments).modes:
             pair = load_pair(spec, arguments)  # anew: no mode inherits the other's state
             if hasattr(pair.numpy_network, "threads"):
@@ -123,10 +123,11 @@ def _column(requests: list[dict[str, Any]], threads: int) -> dict[str, Any]:
             try:
                 found = assert_agreement(pair.setting(train))
             except DisagreementError as error:
-                worst, message = error.finding.worst.share, str(error).splitlines()[0]
-                return {"share": worst, "culprits": error.culprits, "message": message}
+                culprits, worst = ", ".join(error.culprits) or "unknown", error.finding.worst.share
+                message = str(error).splitlines()[0]
+                return {"shown": f"{culprits} {worst:.2g}", "message": message}
             share = max(share, found.worst.share)
-    return {"share": share, "culprits": [], "message": ""}
+    return {"shown": f"{share:.2f}", "message": ""}
 
 
 def degenerate(inputs: str, **arguments: Any) -> Pair:

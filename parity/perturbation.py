@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -47,15 +47,10 @@ def observed(module: nn.Module) -> Iterator[dict[str, InnerDimensions]]:
 
         return hook
 
-    handles = [
-        layer.register_forward_hook(note(name), with_kwargs=True)
-        for name, layer in layers_of(module).items()
-    ]
-    try:
+    with ExitStack() as stack:
+        for name, layer in layers_of(module).items():
+            stack.enter_context(layer.register_forward_hook(note(name), with_kwargs=True))
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -70,32 +65,26 @@ def perturbed(
 
     The module's parameters, where included, are changed for good: pass a copy.
     """
-    handles = []
-    for name, layer in layers_of(module).items():
-        if name not in dimensions:
-            continue
-        forward = epsilon * sqrt(dimensions[name].forward)
-        backward = epsilon * sqrt(dimensions[name].backward)
-        with torch.no_grad():
-            for parameter in _used(layer, name, dimensions) if parameters else ():
-                parameter.copy_(nudge(parameter, forward, probe))
+    with ExitStack() as stack:
+        for name, layer in layers_of(module).items():
+            if name not in dimensions:
+                continue
+            forward = epsilon * sqrt(dimensions[name].forward)
+            backward = epsilon * sqrt(dimensions[name].backward)
+            with torch.no_grad():
+                for parameter in _used(layer, name, dimensions) if parameters else ():
+                    parameter.copy_(nudge(parameter, forward, probe))
 
-        def change(_: nn.Module, args: Any, kwargs: Any, size: float = forward) -> Any:
-            return mapped(lambda _, x: nudge(x, size, probe), (args, kwargs), Tensor)
+            def change(_: nn.Module, args: Any, kwargs: Any, size: float = forward) -> Any:
+                return mapped(lambda _, x: nudge(x, size, probe), (args, kwargs), Tensor)
 
-        def change_gradient(_: nn.Module, args: Any, y: Any, size: float = backward) -> None:
-            for leaf in named(y, Tensor).values():
-                nudge_gradient(leaf, size, probe)
+            def change_gradient(_: nn.Module, args: Any, y: Any, size: float = backward) -> None:
+                for leaf in named(y, Tensor).values():
+                    nudge_gradient(leaf, size, probe)
 
-        handles += [
-            layer.register_forward_pre_hook(change, with_kwargs=True),
-            layer.register_forward_hook(change_gradient),
-        ]
-    try:
+            stack.enter_context(layer.register_forward_pre_hook(change, with_kwargs=True))
+            stack.enter_context(layer.register_forward_hook(change_gradient))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _used(

@@ -103,11 +103,7 @@ def run_torch(
             tensors["", "loss"] = array_of(loss)
         if not task.forward_only:
             tensors |= _gradients(task, y, loss, sources, parameters)
-    saved = module.state_dict()
-    for name, buffer in module.named_buffers():
-        if name in saved:
-            tensors[place_of(name)] = array_of(buffer)
-    return tensors
+    return tensors | saved_buffers(module)
 
 
 def _gradients(
@@ -133,8 +129,10 @@ def _gradients(
         sources = {("", f"gradient of output{name}"): leaf for name, leaf in outputs.items()}
     sources |= {("", f"gradient of input{name}"): x for name, x in inputs.items()}
     sources |= {place_of(name, "gradient of "): p for name, p in parameters.items()}
-    with refused("be run backward"):
+    try:
         found = torch.autograd.grad(heads, list(sources.values()), arriving, allow_unused=True)
+    except Exception as error:
+        raise ParityError(f"torch's side cannot be run backward: {first_line(error)}") from error
     gradients = dict(zip(sources, found, strict=True))
     missing = [name for name in parameters if gradients[place_of(name, "gradient of ")] is None]
     if inputs and all(gradients["", f"gradient of input{name}"] is None for name in inputs):
@@ -196,17 +194,6 @@ def _arguments(
     return leaves, mapped(tensor, call_of(task.inputs), np.ndarray)
 
 
-@contextmanager
-def refused(what: str) -> Iterator[None]:
-    """Make one sentence of an exception of torch's."""
-    try:
-        yield
-    except ParityError:
-        raise
-    except Exception as error:
-        raise ParityError(f"torch's side cannot {what}: {first_line(error)}") from error
-
-
 def _called(module: nn.Module, call: Call, task: Task, dtype: torch.dtype) -> Any:
     try:
         return module(*call.args, **call.kwargs)
@@ -241,6 +228,13 @@ def _loss(task: Task, y: Any, probe: Probe | None) -> Tensor:
             f"torch's loss cannot take outputs of shape {tuple(first.shape)} with targets of shape "
             f"{tuple(targets.shape)} and {targets.dtype}: {first_line(error)}"
         ) from error
+
+
+def saved_buffers(module: nn.Module) -> Tensors:
+    """Return the buffers that a module's state holds."""
+    saved = module.state_dict()
+    buffers = module.named_buffers()
+    return {place_of(name): array_of(buffer) for name, buffer in buffers if name in saved}
 
 
 def array_of(tensor: Tensor) -> np.ndarray:

@@ -25,7 +25,7 @@ from parity.pair import Pair, check_inputs
 from parity.protocol import DisagreementError, Network, ParityError, check_network
 from parity.runs import Probe, clone, run_forward
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
-from parity.task import Task
+from parity.task import Task, place_of
 from parity.tolerance import FACTOR, TensorCheck, Tensors, fault, floor, judge, movement
 from parity.transfer import renamed, to_array, to_numpy
 from parity.trees import mapped, named
@@ -152,8 +152,7 @@ def _walk(
                 granted = 4 * float(np.finfo(np.float64).eps) * abs(float(value))
             envelope[place] = max(granted, envelope.get(place, 0.0))
         for absent in getattr(numpy_network, "absent", ()):
-            layer, _, leaf = absent.rpartition(".")
-            del r[layer, leaf]
+            del r[place_of(absent)]
         steps.append(_judge_step(f"{name}, step {number}", r, t, a, envelope))
         if any(not check.passed for check in steps[-1]):
             break
