@@ -21,12 +21,7 @@ Row = tuple[Labels, dict[str, Any]]
 PEERS = ("torch", "torch-kept")
 COMPILED = "torch-compiled"
 LIBRARIES = {"mygrad": "MyGrad", "jax": "JAX, jitted"}
-SERIES = {
-    "workers": "processes or threads",
-    "batch": "batch",
-    "channels": "channels",
-    "size": "image size",
-}
+SERIES = {"workers": "processes or threads", "batch": "batch"}
 
 
 def sections(contents: Sequence[Content]) -> dict[str, str]:

@@ -65,13 +65,12 @@ def test_without_a_compiler_the_others_are_measured(command_line, monkeypatch, c
 
 def test_scaling_command(command_line, monkeypatch, capsys):
     monkeypatch.setattr(scaling, "TWINS", (step.NUMPY, step.TORCH))
-    line = "--rounds 1 --seconds 0.001 --workers 2 --batch 8 --channels --size 8"
+    line = "--rounds 1 --seconds 0.001 --workers 2 --batch 8"
     content = command_line(scaling, line)
     assert "| processes or threads |" in capsys.readouterr().out
     assert [(point["series"], point["value"]) for point in content["points"]] == [
         ("workers", 2),
         ("batch", 8),
-        ("size", 8),
     ]
 
 
