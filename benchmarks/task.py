@@ -189,16 +189,16 @@ class StepTask(Task):
 
 
 class EpochTask(Task):
-    """Kind "epoch", of so many training images; after it, `mean_loss` is that of the last epoch."""
+    """Kind "epoch", of so many training images."""
 
     def __init__(self, threads: int, images: int, device: str, ranks: Ranks = ALONE) -> None:
         super().__init__(threads, ranks)
-        self.device = device
+        self.device, self._losses = device, list[float]()
         self.images, self.labels = make_data(28, images, SEED)
-        self._loss = float("nan")
         started = perf_counter()
         self.prepare()
-        self._prepared = perf_counter() - started
+        self.warm_up()
+        self._start_up = perf_counter() - started
 
     @abstractmethod
     def prepare(self) -> None:
@@ -212,17 +212,10 @@ class EpochTask(Task):
     def epoch(self) -> float:
         """Train on all images; return the mean loss."""
 
-    def start_up(self) -> float:
-        """Warm up; return the seconds since the arrays came."""
-        started = perf_counter()
-        self.warm_up()
-        return self._prepared + perf_counter() - started
-
     def run(self, kind: str, count: int) -> None:
         """Train for whole epochs."""
-        for _ in range(count):
-            self._loss = self.epoch()
+        self._losses += [self.epoch() for _ in range(count)]
 
-    def mean_loss(self) -> float:
-        """Return the mean loss of the last epoch."""
-        return self._loss
+    def outcome(self) -> dict[str, float]:
+        """Return the seconds from having the arrays to full speed, and the first epoch's loss."""
+        return {"start_up": self._start_up, "mean_loss": self._losses[0]}

@@ -132,7 +132,7 @@ def command(words: Sequence[str], names: Sequence[str], environment: str | None)
     columns = _requested(words) if words else project_columns()
     rows, lacking = dict[str, list[dict[str, str]]](), list[str]()
     jobs = [(each, {"columns": columns}) for each in chosen]
-    for each, answer in run_each("parity.kernel_process", jobs):
+    for each, answer in run_each("parity.kernel_process:check", jobs):
         if "lacking" in answer:
             lacking.append(f"  {each.name}: {answer['lacking']}")
         else:
@@ -161,12 +161,12 @@ def command(words: Sequence[str], names: Sequence[str], environment: str | None)
 
 
 def run_each(
-    module: str, jobs: Sequence[tuple[KernelSet, dict[str, Any]]]
+    work: str, jobs: Sequence[tuple[KernelSet, dict[str, Any]]]
 ) -> Iterator[tuple[KernelSet, dict[str, Any]]]:
     """Do as `run` with each job, as many at once as there are cores; give the answers in order."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            answers = pool.map(lambda job: run(module, *job), jobs)
+            answers = pool.map(lambda job: run(work, *job), jobs)
             for (chosen, _), answer in zip(jobs, answers, strict=True):
                 yield chosen, answer
         except BaseException:
@@ -174,8 +174,8 @@ def run_each(
             raise
 
 
-def run(module: str, chosen: KernelSet, job: dict[str, Any]) -> dict[str, Any]:
-    """Run a module in a fresh process under a set; a job goes in and an answer comes out, as JSON.
+def run(work: str, chosen: KernelSet, job: dict[str, Any]) -> dict[str, Any]:
+    """Call a function, "module:function", from and to JSON, in a fresh process under a set.
 
     The answer has "lacking", a sentence, where the libraries did not take up the kernels asked for
     (see `parity.kernel_process.answering`).
@@ -186,7 +186,7 @@ def run(module: str, chosen: KernelSet, job: dict[str, Any]) -> dict[str, Any]:
     print(f"computing with {chosen.name} kernels", file=sys.stderr)
     job = {**job, "threads": chosen.threads, "variables": dict(chosen.variables)}
     done = subprocess.run(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", "parity.kernel_process", work],
         input=json.dumps(job),
         capture_output=True,
         text=True,
