@@ -69,13 +69,8 @@ def compare_loss(
         targets: class indices (N,) or values.
         name: what messages call the pair; the torch class's name by default.
     """
-    losses: dict[str, Any] = {
-        "torch_criterion": torch_criterion,
-        "numpy_criterion": numpy_criterion,
-        "name": name or type(torch_criterion).__name__,
-        "vary": False,
-    }
-    return compare(nn.Identity(), Identity(), outputs, targets, **losses)
+    pair = nn.Identity(), Identity(), outputs, targets, torch_criterion, numpy_criterion
+    return compare(*pair, name=name or type(torch_criterion).__name__, vary=False)
 
 
 def localise(*pair: Any, **options: Any) -> list[LayerProbe]:
