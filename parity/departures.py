@@ -58,4 +58,4 @@ def _bias(layer: Any, arguments: tuple[Tensor, ...], _: Tensor) -> None:
     """Let the variance count that is divided by n, where torch has divided by n − 1."""
     if layer.training:
         channels = arguments[0].detach().transpose(0, 1).flatten(1)
-        layer.running_var -= layer.momentum * channels.var(1) / channels.shape[1]
+        layer.running_var = layer.running_var - layer.momentum * channels.var(1) / len(channels[0])

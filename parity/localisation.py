@@ -99,7 +99,6 @@ def parts(setting: Setting, blocks: bool = False) -> Iterator[Setting]:
             numpy_criterion=None,
             expect={name: kind for name, kind in inside.items() if "." not in name},
             forward_only=task.forward_only or _without_backward(network),
-            dtype=task.dtype,
             constants=passage.constants,
         )
         module = setting.module.get_submodule(layer)

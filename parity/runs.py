@@ -5,28 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import departures, perturbation, shared_masks
+from parity import departures, shared_masks
 from parity.decisions import Rounding
+from parity.perturbation import InnerDimensions, Probe, nudge_logits, observed, perturbed
 from parity.protocol import ParityError, first_line, kind_of
 from parity.task import Task, place_of
 from parity.tolerance import Place, Tensors
 from parity.trees import Call, call_of, mapped, named
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A rounding experiment on the float64 reference (see `parity.perturbation`)."""
-
-    dimensions: dict[str, perturbation.InnerDimensions]
-    epsilon: float
-    number: int
 
 
 def clone(module: nn.Module, dtype: torch.dtype, train: bool) -> nn.Module:
@@ -91,8 +82,7 @@ def run_torch(
         stack.enter_context(shared_masks.on_torch(module, task.seed))
         stack.enter_context(departures.applied(module, task.expect))
         if probe is not None:
-            arguments = probe.dimensions, probe.epsilon, probe.number
-            stack.enter_context(perturbation.perturbed(module, *arguments))
+            stack.enter_context(perturbed(module, probe))
         if rounding is not None:
             stack.enter_context(rounding.watching(module))
         y = _called(module, call, task, dtype)
@@ -170,6 +160,13 @@ def run_forward(module: nn.Module, task: Task, dtype: torch.dtype, grad: bool = 
     return y
 
 
+def observe(module: nn.Module, task: Task) -> tuple[dict[str, InnerDimensions], Any]:
+    """Return the inner dimensions of a module's layers, in calling order, and its output."""
+    observer = clone(module, torch.float64, task.train)
+    with observed(observer) as dimensions:
+        return dimensions, run_forward(observer, task, torch.float64)
+
+
 def torch_targets(targets: np.ndarray | None, dtype: torch.dtype) -> Tensor:
     """Return targets as a tensor: class indices as they are, numbers in the outputs' dtype."""
     if targets is None:
@@ -216,13 +213,10 @@ def _loss(task: Task, y: Any, probe: Probe | None) -> Tensor:
         criterion = copy.deepcopy(criterion).to(first.dtype)
     targets = torch_targets(task.targets, first.dtype).to(first.device)
 
-    def nudged(_: str, leaf: Tensor) -> Tensor:
-        if probe is None:
-            return leaf
-        return perturbation.nudge_logits(leaf, targets, probe.epsilon, probe.number)
-
+    if probe is not None:
+        y = mapped(lambda _, leaf: nudge_logits(leaf, targets, probe), y, Tensor)
     try:
-        return criterion(mapped(nudged, y, Tensor), targets)
+        return criterion(y, targets)
     except Exception as error:
         raise ParityError(
             f"torch's loss cannot take outputs of shape {tuple(first.shape)} with targets of shape "

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import perturbation, shared_masks
+from parity import shared_masks
+from parity.perturbation import Probe, nudge, nudge_logits, perturbed
 from parity.protocol import Criterion, Network, Optimizer, set_mode
-from parity.runs import Probe, arithmetic, array_of, clone, saved_buffers, torch_targets
+from parity.runs import arithmetic, array_of, clone, saved_buffers, torch_targets
 from parity.task import place_of
 from parity.tolerance import Tensors
 from parity.transfer import Renamed, unwrapped
@@ -71,8 +72,7 @@ def torch_steps(
     schedule = recipe.torch_schedule(optimizer) if recipe.torch_schedule else None
     with ExitStack() as stack:
         if probe is not None:
-            settings = probe.dimensions, probe.epsilon, probe.number
-            stack.enter_context(perturbation.perturbed(module, *settings, parameters=False))
+            stack.enter_context(perturbed(module, probe, parameters=False))
             _move_weights(module, probe)
         for number, (inputs, targets) in enumerate(batches, start=1):
             call = call_of(mapped(lambda _, x: torch_targets(x, dtype), inputs, np.ndarray))
@@ -81,7 +81,7 @@ def torch_steps(
             with shared_masks.on_torch(module, seed + number), arithmetic(dtype):
                 outputs = module(*call.args, **call.kwargs)
                 if probe is not None:
-                    outputs = perturbation.nudge_logits(outputs, goals, probe.epsilon, probe.number)
+                    outputs = nudge_logits(outputs, goals, probe)
                 loss = criterion(outputs, goals)
                 optimizer.zero_grad()
                 loss.backward()
@@ -98,7 +98,7 @@ def _move_weights(module: nn.Module, probe: Probe) -> None:
     """Move every weight by one unit in the last place of the tested dtype, up or down."""
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(perturbation.nudge(parameter, probe.epsilon, probe.number))
+            parameter.copy_(nudge(parameter, probe.epsilon, probe.number))
 
 
 def _torch_tensors(
