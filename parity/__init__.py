@@ -11,7 +11,6 @@ from typing import Any
 _HOME = {
     "Comparison": "parity.comparison",
     "DisagreementError": "parity.protocol",
-    "Derivative": "parity.finite_differences",
     "LayerProbe": "parity.comparison",
     "Pair": "parity.pair",
     "ParityError": "parity.protocol",
@@ -25,7 +24,6 @@ _HOME = {
     "compare_on_device": "parity.cuda",
     "compare_with_onnxruntime": "parity.onnx",
     "compare_loss": "parity.assertions",
-    "derivatives": "parity.finite_differences",
     "follow": "parity.trajectory",
     "fused": "parity.names",
     "gates": "parity.names",

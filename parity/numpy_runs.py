@@ -78,10 +78,8 @@ def run_numpy_forward(network: Network, task: Task) -> None:
 
 def fresh(task: Task) -> Task:
     """Return a task on copies, which the NumPy side may change."""
-    upstream = task.upstream and {name: dy.copy() for name, dy in task.upstream.items()}
     targets = None if task.targets is None else np.array(task.targets)
-    copies = task.with_arrays(lambda _, array: array.copy())
-    return replace(copies, upstream=upstream, targets=targets)
+    return replace(task.with_arrays(lambda _, array: array.copy(), np.copy), targets=targets)
 
 
 def other(task: Task) -> Task:
@@ -96,11 +94,8 @@ def other(task: Task) -> Task:
             return np.flip(array).copy()
         return array[::-1].copy() if array.dtype.kind in "iu" and array.ndim else array.copy()
 
-    upstream = {
-        n: (np.flip(dy) * dy.dtype.type(2)).copy() for n, dy in (task.upstream or {}).items()
-    }
-    task = replace(task, upstream=upstream if task.upstream is not None else None)
-    return replace(task.with_arrays(change), seed=task.seed + 1)
+    changed = task.with_arrays(change, lambda dy: np.flip(dy) * dy.dtype.type(2))
+    return replace(changed, seed=task.seed + 1)
 
 
 def snapshot(network: Network, task: Task) -> Tensors:
