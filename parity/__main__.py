@@ -45,7 +45,7 @@ def _run(words: list[str]) -> int:
     if options.command == "faults":
         from parity.faults.command import command
 
-        return command(options.only, options.json)
+        return command(options.only)
     if options.command == "kernels":
         from parity.kernels import command as kernels
 
@@ -95,7 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("file", help="an .npz file that check wrote; its factory is imported again")
     faults = commands.add_parser("faults", help="plant every known fault and print the kill matrix")
     faults.add_argument("--only", metavar="TEXT", default="", help="faults whose name has TEXT")
-    faults.add_argument("--json", metavar="FILE", help="write the matrix there too")
     commands.add_parser("grade", help="grade a class's submissions; see grade --help")
     commands.add_parser("exercise", help="write a folder to start from; see exercise --help")
     report = commands.add_parser("report", help="measure networks; write an HTML page and JSON")
