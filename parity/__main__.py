@@ -10,10 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from traceback import walk_tb
 
 from parity.files import standard_output
-from parity.protocol import ParityError, first_line
+from parity.protocol import ParityError, told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,10 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"parity: {error}", file=sys.stderr)
         return 2
     except Exception as error:  # status 1 is for disagreements alone
-        *_, (frame, line) = walk_tb(error.__traceback__)
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
-        told = f"{type(error).__name__} at {place}: {first_line(error)}"
-        print(f"parity: stopped by an unexpected error, {told}", file=sys.stderr)
+        print(f"parity: stopped by an unexpected error, {told(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("parity: interrupted, no file is left half-written", file=sys.stderr)

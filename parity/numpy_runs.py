@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,9 @@ from parity.protocol import (
     NumpyError,
     ParityError,
     arrays_of,
-    first_line,
     kind_of,
     set_mode,
+    told,
 )
 from parity.task import Task, place_of
 from parity.tolerance import Place, Tensors
@@ -176,10 +174,6 @@ def _called(
     try:
         return function(*args, **kwargs)
     except Exception as error:
-        *_, (frame, line) = walk_tb(error.__traceback__)
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
         if optional and isinstance(error, NotImplementedError):
             raise NoBackwardError(f"{what} is not implemented in evaluation mode") from error
-        raise NumpyError(
-            f"{what} raised {type(error).__name__} at {place}: {first_line(error)}"
-        ) from error
+        raise NumpyError(f"{what} raised {told(error)}") from error

@@ -206,9 +206,8 @@ def check_inputs(inputs: Any, network: Network) -> np.dtype:
         ParityError: unless these are one, float32 or float64, and there is a sample to compare.
     """
     arrays = named(call_of(inputs), np.ndarray)
-    floats = [array for array in arrays.values() if array.dtype.kind == "f"]
-    wrong = [str(x.dtype) for x in arrays.values() if x.dtype.kind not in "fiub"]
-    wrong += [str(x.dtype) for x in floats if x.dtype not in (np.float32, np.float64)]
+    floats = {name: array for name, array in arrays.items() if array.dtype.kind not in "iub"}
+    wrong = [x.dtype for x in floats.values() if x.dtype not in (np.float32, np.float64)]
     if wrong or not arrays:
         kind = wrong[0] if wrong else kind_of(inputs)
         raise ParityError(f"inputs must be a float32 or float64 array or tensor, not {kind}")
@@ -217,15 +216,12 @@ def check_inputs(inputs: Any, network: Network) -> np.dtype:
             raise ParityError(
                 f"inputs{name} of shape {array.shape} hold no sample: give at least one"
             )
-    if floats and not any(np.isfinite(array).any() for array in floats):
+    if floats and not any(np.isfinite(array).any() for array in floats.values()):
         raise ParityError("inputs hold no finite number, so nothing would be compared")
-    dtypes = {f"inputs{name}": x.dtype for name, x in arrays.items() if x.dtype.kind == "f"}
-    shown = arrays_of(network, "parameters").items()
-    dtypes |= {
-        f"NumPy's {name}": parameter.dtype
-        for name, parameter in shown
-        if isinstance(parameter, np.ndarray) and parameter.dtype.kind == "f"
-    }
+    dtypes = {f"inputs{name}": array.dtype for name, array in floats.items()}
+    for name, parameter in arrays_of(network, "parameters").items():
+        if isinstance(parameter, np.ndarray) and parameter.dtype.kind == "f":
+            dtypes[f"NumPy's {name}"] = parameter.dtype
     if not dtypes:
         return np.dtype(np.float32)
     (first, dtype), *others = dtypes.items()

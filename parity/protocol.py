@@ -8,6 +8,8 @@ named and laid out as in the torch module's ``state_dict`` (convolutions OIHW, l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -173,6 +175,13 @@ def arrays_of(network: Any, method: str) -> dict[str, Any]:
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message."""
     return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+def told(error: BaseException) -> str:
+    """Return an exception's class, where it was raised, and the first line of its message."""
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    place = f"{Path(frame.f_code.co_filename).name}:{line}"
+    return f"{type(error).__name__} at {place}: {first_line(error)}"
 
 
 def set_mode(network: Any, train: bool) -> None:
