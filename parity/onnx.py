@@ -44,12 +44,11 @@ def compare_with_onnxruntime(
     Raises:
         ParityError: if a package of the extra is missing or the export fails.
     """
-    inputs = to_array(inputs)
+    array = to_array(inputs)
     name = name or type(torch_module).__name__
-    sides = {name: numpy_network, f"{name} in onnxruntime": OnnxFile(export(torch_module, inputs))}
+    sides = {name: numpy_network, f"{name} in onnxruntime": OnnxFile(export(torch_module, array))}
     return [
-        compare(torch_module, side, inputs, train=False, name=title)
-        for title, side in sides.items()
+        compare(torch_module, side, array, train=False, name=title) for title, side in sides.items()
     ]
 
 

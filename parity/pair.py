@@ -19,12 +19,12 @@ from parity.protocol import (
     arrays_of,
     check_network,
     kind_of,
+    without_backward,
 )
-from parity.runs import clone
+from parity.runs import clone, with_upstream
 from parity.task import Setting, Task
 from parity.transfer import renamed, to_array
 from parity.trees import call_of, mapped, named
-from parity.upstream import with_upstream
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class Pair:
         return Setting(name, module, network, task, layers, vary=self.vary)
 
     def _forward_only(self) -> str:
-        if getattr(self.numpy_network, "backward", None) is None:
-            return f"{type(self.numpy_network).__name__} has no backward"
+        if missing := without_backward(self.numpy_network):
+            return missing
         arrays = named(call_of(self.inputs), np.ndarray).values()
         if any(array.dtype.kind == "f" for array in arrays):
             return ""

@@ -143,7 +143,7 @@ class Identity:
 def check_network(network: Any) -> None:
     """Raise ParityError, naming what is missing, unless network has the protocol's methods."""
     needed = ["forward", "parameters", "buffers"]
-    if getattr(network, "backward", None) is not None:
+    if not without_backward(network):
         needed[1:1] = ["backward", "gradients"]
     missing = [name for name in needed if not callable(getattr(network, name, None))]
     if missing:
@@ -151,6 +151,12 @@ def check_network(network: Any) -> None:
             f"{type(network).__name__} cannot be compared: it needs the method"
             f"{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
         )
+
+
+def without_backward(network: Any) -> str:
+    """Return in words that a NumPy side has no backward; nothing if it has one."""
+    missing = getattr(network, "backward", None) is None
+    return f"{type(network).__name__} has no backward" if missing else ""
 
 
 def arrays_of(network: Any, method: str) -> dict[str, Any]:

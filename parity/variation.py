@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from parity.protocol import ParityError
+from parity.runs import with_upstream
 from parity.task import Setting, Task
 from parity.tolerance import largest
-from parity.upstream import with_upstream
 
 
 def variations(setting: Setting) -> Iterator[tuple[str, Task, bool]]:
