@@ -12,8 +12,6 @@ from torch import nn
 import numpy_models
 import torch_models
 
-Data = Literal["normal", "integers", "spaced", "non-finite"]
-
 
 @dataclass(frozen=True)
 class LayerCase:
@@ -30,7 +28,7 @@ class LayerCase:
     kind: str
     shape: tuple[int, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
-    data: Data = "normal"
+    data: Literal["normal", "integers", "spaced", "non-finite"] = "normal"
 
     def __str__(self) -> str:
         options = ",".join(f"{key}={value}" for key, value in self.arguments.items())

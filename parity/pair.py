@@ -106,15 +106,13 @@ class Pair:
         losses = self.torch_criterion, self.numpy_criterion
         if (losses[0] is None) != (losses[1] is None):
             raise ParityError("a loss is needed on both sides: torch_criterion and numpy_criterion")
-        if losses[0] is not None and self.targets is None:
-            raise ParityError("a loss needs targets: pass targets=")
-        train = self.modes[0] if train is None else train
-        task = Task(self.inputs, None, self.targets, *losses, train, self.seed, self.expect)
-        task = replace(task, dtype=dtype, forward_only=self._forward_only())
-        task = replace(task, constants=departures.absent(self.expect))
         if self.precision:
             format_of(self.precision)
-            task = replace(task, format=self.precision)
+        train = self.modes[0] if train is None else train
+        task = Task(self.inputs, None, self.targets, *losses, train, self.seed, self.expect)
+        absent, kind = departures.absent(self.expect), self.precision or ""
+        task = replace(task, dtype=dtype, constants=absent, format=kind)
+        task = replace(task, forward_only=self._forward_only())
         module = clone(self.torch_module, task.precision, train)
         departures.check(module, self.expect)
         name = self.name or type(self.torch_module).__name__
