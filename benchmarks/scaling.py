@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import command
@@ -26,12 +27,12 @@ from benchmarks.harness import (
     samples,
     start_workers,
 )
-from benchmarks.step import TORCH, TWINS
+from benchmarks.step import NUMPY, TORCH, TWINS
 
 #: What grows, and the values it takes.
 SERIES = {
     "workers": [1, 2, 4],
-    "batch": [16, 32, 64, 128, 256, 512, 1024, 2048, 4096],
+    "batch": [8, 16, 32, 64, 128, 256, 1024, 4096],
     "channels": [4, 8, 16, 32, 64, 128],
     "size": [8, 16, 32, 64],
 }
@@ -39,6 +40,9 @@ SERIES = {
 CONVOLUTION = {"channels": 16, "size": 16, "kernel": 3, "batch": 64}
 #: Cosines of equal float32 results, up to rounding, differ by less.
 COSINE_ERROR = 1e-5
+
+#: Beside growing batches: from which one a process per core is faster.
+ALONE = replace(NUMPY, name="numpy-alone")
 
 TORCH_CONVOLUTION = "benchmarks.torch_tasks:TorchConvolution"
 CONVOLUTIONS = [
@@ -79,6 +83,8 @@ def _point(series: str, value: int, options: argparse.Namespace) -> dict[str, An
         case = (CONVOLUTION if convolution else case) | {series: value}
     with ExitStack() as stack:
         workers = start_workers(stack, CONVOLUTIONS if convolution else TWINS, threads, **case)
+        if series == "batch":
+            workers |= start_workers(stack, [ALONE], 1, **case)
         if convolution:
             check_cosines(workers, f"{case['channels']} channels, size {case['size']}")
         else:
