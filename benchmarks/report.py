@@ -22,12 +22,7 @@ PEERS = ("torch", "torch-kept")
 #: What else NumPy may stand beside, and the head of its column.
 BESIDE = {"torch-compiled": "÷ compiled (range)", "numpy-alone": "÷ one process (range)"}
 LIBRARIES = {"mygrad": "MyGrad", "jax": "JAX, jitted"}
-SERIES = {
-    "workers": "processes or threads",
-    "batch": "batch",
-    "channels": "channels",
-    "size": "image size",
-}
+SERIES = {"workers": "processes or threads", "batch": "batch"}
 
 
 def sections(contents: Sequence[Content]) -> dict[str, str]:
