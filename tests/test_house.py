@@ -30,7 +30,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     "training/trainer": (
         {"training", "training/config", "training/data", "training/storage", "training/backends"},
-        {"numpy", "omegaconf", "matplotlib", "tensorboard", "tqdm", "safetensors"},
+        {"numpy", "omegaconf", "matplotlib", "tqdm", "safetensors"},
     ),
     "studies": (
         {"training", "training/config", "training/storage", "training/trainer"},
@@ -46,7 +46,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "inference": (
         {"pretrained", "training", "training/config", "training/data", "training/storage"}
         | {"training/backends", "training/trainer", "numpy_models", "torch_models", "parity"},
-        {"numpy", "torch", "matplotlib", "PIL", "safetensors"},
+        {"numpy", "torch", "matplotlib", "PIL", "safetensors", "scipy"},
     ),
     "parity": (
         {"torch_models", "numpy_models", "training"},
@@ -56,7 +56,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
 #: What stands above everything may import everything.
 ABOVE = ("benchmarks", "docs")
 HEAVY = {"torch", "torchvision", "numpy", "matplotlib", "sklearn", "hydra", "omegaconf"}
-HEAVY |= {"safetensors", "tensorboard", "tqdm", "threadpoolctl", "scipy", "jax", "PIL"}
+HEAVY |= {"safetensors", "tqdm", "threadpoolctl", "scipy", "jax", "PIL"}
 
 
 def package_of(path: str) -> str:
