@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import maximum_filter
 
 Array = NDArray[np.float32]
 
@@ -123,7 +122,19 @@ def _smooth(grey: Array) -> Array:
 
 def _widest(image: Array, radius: int) -> Array:
     """Return the greatest value within a square of 2·radius + 1 pixels around each."""
-    return maximum_filter(image, 2 * radius + 1, mode="constant", cval=-np.inf)
+    window = 2 * radius + 1
+    for axis in (0, 1):
+        lines = np.moveaxis(image, axis, 0)
+        padding = [(radius, radius), (0, 0)]
+        values = np.pad(lines, padding, constant_values=-np.inf)
+        step = 1
+        while 2 * step <= window:  # values[i] is the maximum of `step` lines from i on
+            values = np.maximum(values[:-step], values[step:])
+            step *= 2
+        rest = window - step
+        values = np.maximum(values[: len(lines)], values[rest : rest + len(lines)])
+        image = np.moveaxis(values, 0, axis)
+    return image
 
 
 def _thickened(ink: Array, wanted: float) -> Array:

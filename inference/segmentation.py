@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
 
 from inference.preprocessing import Ink, find_ink
 
@@ -85,7 +84,7 @@ def find_digits(grey: NDArray[np.float32]) -> tuple[Ink, list[Digit]]:
 
 def _marks(ink: Ink) -> list[Digit]:
     """Return the connected marks, but for dirt: what is small, pale, or comes in from the edge."""
-    labels, _ = label(ink.mask, np.ones((3, 3)))  # connected also over corners
+    labels, _ = components(ink.mask)
     largest_first = np.argsort(-np.bincount(labels.ravel())[1:], kind="stable") + 1
     marks = []
     for number in largest_first[:MOST]:
@@ -103,6 +102,36 @@ def _marks(ink: Ink) -> list[Digit]:
 
 def _darkness(mark: Digit) -> float:
     return float(mark.ink[mark.ink > 0].mean())
+
+
+def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], int]:
+    """Label what is connected, also over corners.
+
+    Returns:
+        Labels (H, W), 0 outside the mask and from 1 on inside, and how many there are.
+    """
+    wide = mask.shape[1] + 2
+    flat = np.pad(mask, ((1, 1), (1, 1))).ravel().astype(np.int8)
+    change = np.diff(flat)
+    starts, ends = np.flatnonzero(change == 1) + 1, np.flatnonzero(change == -1) + 1
+    parent = list(range(len(starts)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = run = parent[parent[run]]
+        return run
+
+    # The runs of the row above that a run touches, corners included.
+    first = np.searchsorted(ends, starts - wide)
+    last = np.searchsorted(starts, ends - wide, side="right")
+    for run, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        for other in range(low, high):
+            parent[root(run)] = root(other)
+    _, numbers = np.unique([root(run) for run in range(len(starts))], return_inverse=True)
+    labels = np.zeros(len(flat), np.intp)
+    for start, end, number in zip(starts, ends, numbers, strict=True):
+        labels[start:end] = number + 1
+    return labels.reshape(-1, wide)[1:-1, 1:-1], int(numbers.max(initial=-1)) + 1
 
 
 def _box(mask: NDArray[np.bool_]) -> Box:

@@ -17,7 +17,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "torch_models/registry.py": ({"torch_models", "pretrained"}, {"torch"}),
     "pretrained": ({"training/data"}, {"numpy", "safetensors"}),
     "training": (set(), {"threadpoolctl"}),
-    "training/data": ({"training", "training/storage"}, {"numpy", "sklearn"}),
+    "training/data": ({"training", "training/storage"}, {"numpy", "sklearn", "PIL"}),
     "training/storage": ({"training"}, {"numpy", "safetensors"}),
     "training/config": ({"training"}, {"hydra", "omegaconf"}),
     "training/backends": (
@@ -46,7 +46,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "inference": (
         {"pretrained", "training", "training/config", "training/data", "training/storage"}
         | {"training/backends", "training/trainer", "numpy_models", "torch_models", "parity"},
-        {"numpy", "torch", "matplotlib", "PIL", "safetensors", "scipy"},
+        {"numpy", "torch", "matplotlib", "PIL", "safetensors"},
     ),
     "parity": (
         {"torch_models", "numpy_models", "training"},

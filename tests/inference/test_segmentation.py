@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.preprocessing import find_ink
-from inference.segmentation import find_digits
+from inference.segmentation import components, find_digits
 
 
 def page(*marks: tuple[int, int, int, int], size: tuple[int, int] = (100, 300)) -> np.ndarray:
@@ -17,6 +17,28 @@ def page(*marks: tuple[int, int, int, int], size: tuple[int, int] = (100, 300)) 
 
 def boxes(grey: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(digit.box) for digit in find_digits(grey)[1]]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6])
+def test_components_are_those_of_a_flood(share: float) -> None:
+    mask = np.random.default_rng(0).random((30, 40)) < share
+    labels, count = components(mask)
+    assert ((labels > 0) == mask).all()
+    seen = np.zeros_like(labels)
+    found = 0
+    for start in zip(*np.nonzero(mask), strict=True):
+        if seen[start]:
+            continue
+        found += 1
+        todo = [start]
+        while todo:
+            y, x = todo.pop()
+            if 0 <= y < 30 and 0 <= x < 40 and mask[y, x] and not seen[y, x]:
+                seen[y, x] = found
+                todo += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    assert count == found
+    pairs = {(int(a), int(b)) for a, b in zip(labels[mask], seen[mask], strict=True)}
+    assert len(pairs) == count
 
 
 def test_digits_are_read_from_left_to_right() -> None:
