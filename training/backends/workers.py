@@ -23,7 +23,7 @@ from typing import Any
 from training.backends.shared_memory import Shared, SharedMemoryRanks
 from training.child_processes import follow_parent, signals_held, start_method
 from training.data import Dataset
-from training.errors import ConfigError, ProcessError, RunError, StoppedError
+from training.errors import ConfigError, ProcessError, in_one_line
 
 #: Called on every rank with the data set and the ranks.
 Program = Callable[[Dataset, SharedMemoryRanks], Any]
@@ -92,10 +92,7 @@ def _work(rank: int, shared: Shared, parent: int, program: Program, dataset: Dat
         ranks.barrier()
         program(dataset, ranks)
     except BaseException as error:
-        known = isinstance(error, (ConfigError, RunError, StoppedError))
-        text = str(error).strip().partition("\n")[0]
-        sentence = text if known else f"{type(error).__name__}: {text}"
-        shared.give_reason(rank, f"{sentence}\n{traceback.format_exc()}")
+        shared.give_reason(rank, f"{in_one_line(error)}\n{traceback.format_exc()}")
         sys.exit(1)
 
 

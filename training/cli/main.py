@@ -29,8 +29,8 @@ from training.cli.arguments import parse
 from training.cli.job_folders import job_folder
 from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
-from training.cli.running import run_sweep
-from training.errors import ConfigError, RunError, StoppedError, cannot_write
+from training.cli.sweeps import run_sweep
+from training.errors import ConfigError, RunError, StoppedError, cannot_write, in_one_line
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
@@ -203,8 +203,7 @@ def _end_rank(error: BaseException, known: tuple[str, int] | None, show_all: boo
     """End a rank other than 0; say why as far as rank 0 does not."""
     if show_all:
         traceback.print_exception(error)
-    text = str(error).strip().partition("\n")[0]
-    message, status = known or (f"{type(error).__name__}: {text}", 1)
+    message, status = known or (in_one_line(error), 1)
     if known:
         time.sleep(PATIENCE)
     if not isinstance(error, KeyboardInterrupt):

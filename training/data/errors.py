@@ -1,22 +1,21 @@
-"""The one exception for data that a user can put right."""
+"""The exceptions for data that a user can put right."""
 
 from __future__ import annotations
 
 from os import PathLike
 
+from training.errors import ConfigError
 
-class DataError(ValueError):
+
+class DataError(ConfigError):
     """Data that cannot be used, told in one sentence: what is at fault, why, and what to do.
 
     Args: the culprit (a file, a folder, a setting), the reason, and the remedy.
     """
 
     def __init__(self, culprit: str | PathLike[str], reason: str, remedy: str) -> None:
-        name = str(culprit)
-        self.culprit = name if name.isprintable() else repr(name)
         self.reason = reason
-        self.remedy = remedy
-        super().__init__(f"{self.culprit}: {reason}; {remedy}.")
+        super().__init__(f"{culprit}: {reason}; {remedy}.")
 
 
 class MnistAbsentError(DataError):
