@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -37,8 +36,7 @@ def all_ranks(program: Program, config: Config, dataset: Dataset, ranks: Ranks) 
     Raises:
         ProcessError: if another rank fails or is killed.
     """
-    startable = not multiprocessing.current_process().daemon  # it may have no children
-    if ranks.world == 1 and config.backend.name == "numpy" and startable:
+    if ranks.world == 1 and config.backend.name == "numpy":
         from training.backends.numpy import worthwhile_ranks
         from training.backends.workers import other_cores
 

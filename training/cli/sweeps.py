@@ -38,7 +38,7 @@ from training.errors import (
 )
 from training.storage.run_folder import FAILURE
 from training.trainer import resume
-from training.trainer.signals import SharedStopRequest, StopRequest, listen
+from training.trainer.signals import StopRequest, listen
 
 #: Of the jobs that were not started.
 MAX_NAMED = 5
@@ -109,7 +109,7 @@ def run_side_by_side(request: Request, place: Path) -> dict[Path, str]:
     waiting = deque(job for job in request.jobs if not job.done)
     running: dict[BaseProcess, Path] = {}
     failed: dict[Path, str] = {}
-    with listen(request=SharedStopRequest()) as stop:
+    with listen() as stop:
         while running or (waiting and not stop.requested):
             while waiting and len(running) < count and not stop.requested:
                 job = waiting.popleft()
