@@ -66,9 +66,7 @@ def main() -> None:
 def _main() -> int:
     args = parse(sys.argv[1:])
     # Hydra wants all settings together, and takes one that follows --info for what to inform of.
-    options = list(sys.argv[1:])
-    for override in args.overrides:
-        options.remove(override)
+    options = [argument for argument in sys.argv[1:] if argument not in args.overrides]
     shows = args.help or args.info or args.cfg
     if args.hydra_help or shows:
         if environment.rank() == 0:

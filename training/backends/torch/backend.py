@@ -20,7 +20,7 @@ from training.data import Dataset
 
 EVALUATION_BATCH = {"cpu": 1000, "cuda": 10000}
 #: On CUDA the device has nothing to do while the sums after a call are looked at.
-STEPS_PER_CALL = {"cpu": 1, "cuda": 256}
+STEPS_PER_CALL = {"cpu": 1, "cuda": 512}
 #: On the CPU with several processes, where each call is an exchange between them.
 SHARED_STEPS_PER_CALL = 16
 

@@ -69,7 +69,8 @@ class Steps:
 
     def place(self, images: Tensor, labels: Tensor) -> None:
         """Take the training images, uint8 (count, 1, H, W), and labels, int64, on the device."""
-        self.images, self._labels = images, labels
+        self.images = self._images = images
+        self._labels = labels
         self.forget()
 
     def forget(self) -> None:
@@ -78,11 +79,17 @@ class Steps:
 
     def begin(self, plan: EpochPlan, totals: Totals) -> None:
         """Take an epoch's plan, and the sums over the steps already done in it."""
+        order = plan.indices
+        if plan.flips is not None:
+            if len(self._images) == len(self.images):  # have each a second time, mirrored
+                self._images = torch.cat([self.images, self.images.flip(-1)])
+                self._labels = self._labels.repeat(2)
+                self.forget()
+            order = order + plan.flips * len(self.images)
         given = {
-            "order": plan.indices,
+            "order": order,
             "loss": np.float64(totals.loss),
             "correct": np.int64(totals.correct),
-            "flips": plan.flips,
             "moves": plan.moves,
         }
         device = self._execution.device
@@ -94,7 +101,7 @@ class Steps:
             return
         self._plan = fresh
         self._position = torch.zeros((), dtype=torch.int64, device=device)
-        self._range = torch.arange(len(plan.indices), device=device)
+        self._range = torch.arange(len(order), device=device)
         self.forget()
 
     def run(self, offsets: list[int], first_step: int) -> None:
@@ -118,10 +125,7 @@ class Steps:
     def _step(self, size: int) -> None:
         rows = self._position + self._range[self._ranks.part(size)]
         plan, indices = self._plan, self._plan["order"][rows]
-        images = self.images[indices]
-        if "flips" in plan:
-            flips = plan["flips"][rows]
-            images = torch.where(flips[:, None, None, None], images.flip(-1), images)
+        images = self._images[indices]
         if "moves" in plan:
             images = move_images(images, plan["moves"][rows])
         self._optimizer.zero_grad(set_to_none=True)
