@@ -94,7 +94,7 @@ def _request(args: argparse.Namespace) -> Request:
         _check_resources(request)
         if environment.processes() == 1:
             return request
-    from training.backends.launch import process_ranks
+    from training.backends.opening import process_ranks
 
     content = process_ranks().broadcast_bytes(jobs.told(request) if request else b"")
     return request or jobs.follow(content)

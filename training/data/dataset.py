@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.digits import load_digits
-from training.data.errors import MnistAbsentError
-from training.data.mnist import MNIST, Collection, find_place, load_mnist
+from training.data.mnist import MNIST, Collection, MnistAbsentError, find_place, load_mnist
 from training.data.resize import resize_bilinear
 
 WARNING = "accuracies on digits are not accuracies on MNIST"

@@ -15,8 +15,7 @@ from time import perf_counter
 
 import numpy as np
 
-from training.backends.launch import all_ranks, process_ranks
-from training.backends.opening import open_backend
+from training.backends.opening import all_ranks, open_backend, process_ranks
 from training.backends.protocol import EpochPlan
 from training.backends.ranks import Ranks
 from training.config.limits import parse_interval
