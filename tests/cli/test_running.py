@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import training.config.composition
+from tests.forked import run, train
 from tests.support import at_step, train_py
 
 pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
@@ -123,7 +124,7 @@ def test_a_mistake_in_another_job_is_that_jobs_own(call_main, tmp_path, capsys) 
 
 def test_what_only_hydra_can_do_is_left_to_it(tmp_path) -> None:
     wish = ("hydra.job.chdir=true", "hydra.run.dir=here", "+hydra.job.env_set.A=1")
-    result = train_py(*QUICK, *wish, cwd=tmp_path)
+    result = run(tmp_path, train, *QUICK, *wish)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "here" / "metrics.csv").exists()
     assert (tmp_path / "here" / ".hydra" / "overrides.yaml").exists()
