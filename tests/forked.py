@@ -24,14 +24,10 @@ from tests.support import ROOT
 
 #: What train.py imports, sooner or later; a missing module is passed over.
 IMPORTED = (
-    *("pytest", "sklearn.datasets", "matplotlib.pyplot", "torch._dynamo"),
-    *(
-        "tests.forked",
-        "tests.faults.savers",
-        "training.backends.numpy",
-        "training.backends.torch.distributed",
-    ),
-    *("training.cli.main", "training.trainer.pictures", "training.trainer.trainer", "studies.page"),
+    *("pytest", "sklearn.datasets", "matplotlib.pyplot", "torch._dynamo", "studies.page"),
+    *("training.cli.main", "training.trainer.pictures", "training.trainer.trainer"),
+    *("training.backends.numpy", "training.backends.torch.distributed"),
+    *("tests.forked", "tests.faults.savers"),
 )
 
 
