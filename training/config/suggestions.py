@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import cache
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -56,6 +57,7 @@ def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -
     ordered = sorted(overrides, key=lambda o: not options(o.key_or_group))
     lines = [str(override.input_line) for override in ordered]
 
+    @cache
     def failure(count: int) -> Exception | None:
         try:
             compose(lines[:count])
