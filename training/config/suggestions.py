@@ -57,10 +57,12 @@ def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -
     ordered = sorted(overrides, key=lambda o: not options(o.key_or_group))
     lines = [str(override.input_line) for override in ordered]
 
+    once = cache(lambda *settings: compose(settings))
+
     @cache
     def failure(count: int) -> Exception | None:
         try:
-            compose(lines[:count])
+            once(*lines[:count])
         except ERRORS as culprit:
             return culprit
         return None
@@ -70,7 +72,7 @@ def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -
     # A resumed run's forty would take seconds one by one: they are halved instead.
     first = bisect_left(range(len(lines)), True, key=lambda index: failure(index + 1) is not None)
     if culprit := failure(first + 1):
-        return _describe(compose, ordered[first], culprit, lines[:first])
+        return _describe(lambda settings: once(*settings), ordered[first], culprit, lines[:first])
     return ConfigError(first_line(error))
 
 
