@@ -8,9 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.mutation import report
 from tests.mutation.packages import PACKAGES, Package
@@ -41,7 +42,7 @@ def configure(folder: Path, package: Package) -> None:
         "also_copy": others,
         "pytest_add_cli_args_test_selection": list(package.tests),
         "pytest_add_cli_args": [
-            *("-p", "tests.mutation.quickest", f"--parameter-sets={package.sets}"),
+            *("-p", "tests.mutation.plugin", f"--parameter-sets={package.sets}"),
             *("-p", "no:cacheprovider"),
         ],
         "process_isolation": "forkserver",  # torch's threads do not survive a fork
@@ -52,11 +53,16 @@ def configure(folder: Path, package: Package) -> None:
 
 
 def run(
-    folder: Path, sample: int, seed: int, only: Sequence[str] = (), tests: Sequence[str] = ()
+    folder: Path,
+    sample: int,
+    seed: int,
+    only: Sequence[str] = (),
+    tests: Sequence[str] = (),
+    apart: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """Run a sample of the mutants, or some, in a working folder; leaves `result.json` there."""
-    options = json.dumps({"sample": sample, "seed": seed, "only": only, "tests": tests})
-    command = [sys.executable, "-m", "tests.mutation.mutants", options]
+    chosen = {"sample": sample, "seed": seed, "only": only, "tests": tests, "apart": dict(apart)}
+    command = [sys.executable, "-m", "tests.mutation.mutants", json.dumps(chosen)]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     subprocess.run(command, cwd=folder, check=True, env={**os.environ, **one_thread})
 
@@ -76,8 +82,15 @@ def main() -> None:
             parser.error(f"{name!r} is none of {', '.join(PACKAGES)}")
         copy_project(WORK / name)
         configure(WORK / name, PACKAGES[name])
-        run(WORK / name, options.sample, options.seed, options.only, options.tests)
-    report.write({name: WORK / name for name in PACKAGES}, options.sample, options.seed)
+        run(
+            WORK / name,
+            options.sample,
+            options.seed,
+            options.only,
+            options.tests,
+            PACKAGES[name].apart,
+        )
+    report.write({name: WORK / name for name in PACKAGES})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -9,13 +11,15 @@ class Package(NamedTuple):
     """Sources whose mutants are counted together.
 
     `mutated` and `spared` are mutmut's patterns of files, `tests` what pytest is given, `sets` how
-    many parameter sets of each test run.
+    many parameter sets of each test run, `apart` the tests that run a file in other processes,
+    where mutmut cannot see who calls what.
     """
 
     mutated: tuple[str, ...]
     tests: tuple[str, ...]
     sets: int
     spared: tuple[str, ...] = ()
+    apart: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 _LAYERS = tuple(
@@ -29,6 +33,7 @@ _OF_THE_TOOL = (
     *("any_pair", "files", "how_a_pair_is_judged", "kernels", "names", "names_of_an_lstm"),
     *("optimizers", "precision", "sides", "strangers", "two_culprits"),
 )
+_IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
     "numpy_models": Package(
         mutated=("numpy_models/*",),
@@ -64,13 +69,18 @@ PACKAGES: dict[str, Package] = {
             *("studies/verdicts.py", "studies/groups.py"),
         ),
         tests=(
-            *("tests/storage", "tests/data/test_sampling.py", "tests/backends/test_backends.py"),
-            *(f"tests/studies/test_{name}.py" for name in ("collection", "page")),
-            *(f"tests/trainer/test_{name}.py" for name in ("evaluation", "progress", "recorder")),
-            *(f"tests/trainer/test_{name}.py" for name in ("trainer", "scenarios")),
+            *("tests/storage", "tests/backends", "tests/trainer", "tests/data/test_sampling.py"),
+            *(f"tests/studies/test_{name}.py" for name in ("collection", "page", "recipes")),
+            *(f"tests/faults/test_{name}.py" for name in _IN_ONE_PROCESS),
+            *("tests/cli/test_running.py", "tests/cli/test_whole_sweeps.py"),
         ),
         sets=2,
         # Not judges: what is drawn and said.
         spared=("training/trainer/pictures.py", "training/trainer/console.py"),
+        apart={
+            "training/backends/workers.py": ("tests/backends/test_workers.py",),
+            "training/backends/shared_memory.py": ("tests/backends/test_workers.py",),
+            "training/backends/torch/distributed.py": ("tests/backends/torch/test_distributed.py",),
+        },
     ),
 }

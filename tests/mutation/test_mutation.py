@@ -63,8 +63,8 @@ def test_what_has_a_reason_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> No
     judged = [mutant(1, "killed", ""), mutant(2, "timeout", ""), mutant(3, "survived", "a = b")]
     judged += [mutant(4, "no tests", "c = d"), mutant(5, "killed", "")]
     judged[-1]["tests"] = ["tests/test_x.py"]
-    row, lines = report.section("p", {"mutants": 1234, "minutes": 2.04, "judged": judged})
-    assert row == "| p | 1,234 | 5 | 1 | 3 | 1 | 75.0% | 30% to 95% | 2 |"
+    row, lines = report.section("p", {"mutants": 1234, "seed": 7, "minutes": 2.04, "judged": judged})
+    assert row == "| p | 1,234 | 7 | 5 | 1 | 3 | 1 | 75.0% | 30% to 95% | 2 |"
     assert lines[4:] == [
         "- `p.m.C.f`: `a = b` → `a = b + 1`: nobody reads a",
         *("", "Alive, without excuse:", "", "- `p.m.C.f`: `c = d` → `c = d + 1`"),
