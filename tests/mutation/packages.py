@@ -26,12 +26,13 @@ _LAYERS = tuple(
     f"parity/test_{name}.py" for name in ("layers", "losses", "networks", "trajectories")
 )
 _JUDGES = (
-    *("decisions", "finite_differences", "localisation", "tolerance", "trajectories"),
-    *("transfer", "witness"),
+    *("decisions", "degenerate", "finite_differences", "layers", "localisation", "losses"),
+    *("networks", "tolerance", "trajectories", "transfer", "witness"),
 )
 _OF_THE_TOOL = (
-    *("any_pair", "files", "how_a_pair_is_judged", "kernels", "names", "names_of_an_lstm"),
-    *("optimizers", "precision", "sides", "strangers", "two_culprits"),
+    *("any_pair", "files", "hostile_files", "how_a_pair_is_judged", "kernels", "names"),
+    *("names_of_an_lstm", "onnx", "optimizers", "own_code", "precision", "rounding", "sides"),
+    *("strangers", "two_culprits", "command_line"),
 )
 _IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
@@ -60,6 +61,7 @@ PACKAGES: dict[str, Package] = {
         spared=(
             *("parity/test_*", "parity/conftest.py", "parity/plugin.py", "parity/__main__.py"),
             *("parity/faults/*", "parity/exercises/*", "parity/grading/*", "parity/report/*"),
+            "parity/cuda.py",  # needs a CUDA device
         ),
     ),
     "training": Package(
@@ -73,6 +75,8 @@ PACKAGES: dict[str, Package] = {
             *(f"tests/studies/test_{name}.py" for name in ("collection", "page", "recipes")),
             *(f"tests/faults/test_{name}.py" for name in _IN_ONE_PROCESS),
             *("tests/cli/test_running.py", "tests/cli/test_whole_sweeps.py"),
+            *("tests/cli/test_mistakes.py", "tests/inference/test_weights.py"),
+            "--ignore=tests/backends/test_numpy_runs.py",
         ),
         sets=2,
         # Not judges: what is drawn and said.
@@ -80,7 +84,9 @@ PACKAGES: dict[str, Package] = {
         apart={
             "training/backends/workers.py": ("tests/backends/test_workers.py",),
             "training/backends/shared_memory.py": ("tests/backends/test_workers.py",),
-            "training/backends/torch/distributed.py": ("tests/backends/torch/test_distributed.py",),
+            "training/backends/numpy.py": ("tests/backends/test_numpy_runs.py",),
+            "training/backends/torch": ("tests/backends/torch/test_distributed.py",),
+            "training/trainer": ("tests/backends/test_numpy_runs.py",),
         },
     ),
 }
