@@ -126,7 +126,7 @@ def test_what_a_failed_rank_says_is_one_sentence() -> None:
             raise ConfigError("  no room: use less  ")
         ranks.barrier()
 
-    with pytest.raises(ProcessError, match="^rank 1 of the 2 processes: no room: use less$"):
+    with pytest.raises(ProcessError, match=r"^rank 1 of the 2 processes: no room: use less$"):
         run_on_cores(program, few_digits(), 2)
 
 

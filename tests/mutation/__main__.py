@@ -8,10 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
 
 from tests.mutation import report
 from tests.mutation.packages import PACKAGES, Package
@@ -54,14 +53,15 @@ def configure(folder: Path, package: Package) -> None:
 
 def run(
     folder: Path,
+    package: Package,
     sample: int,
     seed: int,
     only: Sequence[str] = (),
     tests: Sequence[str] = (),
-    apart: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """Run a sample of the mutants, or some, in a working folder; leaves `result.json` there."""
-    chosen = {"sample": sample, "seed": seed, "only": only, "tests": tests, "apart": dict(apart)}
+    chosen = {"sample": sample, "seed": seed, "only": only, "tests": tests}
+    chosen |= {"apart": dict(package.apart), "elsewhere": package.elsewhere}
     command = [sys.executable, "-m", "tests.mutation.mutants", json.dumps(chosen)]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     subprocess.run(command, cwd=folder, check=True, env={**os.environ, **one_thread})
@@ -82,14 +82,8 @@ def main() -> None:
             parser.error(f"{name!r} is none of {', '.join(PACKAGES)}")
         copy_project(WORK / name)
         configure(WORK / name, PACKAGES[name])
-        run(
-            WORK / name,
-            options.sample,
-            options.seed,
-            options.only,
-            options.tests,
-            PACKAGES[name].apart,
-        )
+        how = options.sample, options.seed, options.only, options.tests
+        run(WORK / name, PACKAGES[name], *how)
     report.write({name: WORK / name for name in PACKAGES})
 
 

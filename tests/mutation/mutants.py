@@ -24,6 +24,8 @@ from mutmut.state import state
 from mutmut.stats import status_by_exit_code
 from mutmut.workers.isolation import get_mutant_runner
 
+from tests.mutation.packages import function_of
+
 RESULT = Path("result.json")
 #: What the quickest tests that call a mutant's function take together: at first, and if it lives.
 SECONDS = 20, 120
@@ -63,7 +65,7 @@ def all_mutants() -> list[str]:
     return sorted(name for _, name, _ in found)
 
 
-def elsewhere(name: str, apart: Mapping[str, Sequence[str]]) -> list[str]:
+def met_apart(name: str, apart: Mapping[str, Sequence[str]]) -> list[str]:
     """The tests of `apart` that meet a mutant, by its file."""
     module = {path: path.removesuffix(".py").replace("/", ".") for path in apart}
     return [test for path in apart if name.startswith(f"{module[path]}.") for test in apart[path]]
@@ -96,7 +98,7 @@ def judge(
     for name in names:
         callers = met.get(name.partition("__mutmut_")[0], set())
         status = "no tests"
-        for tests in [given] if given else rounds(callers, elsewhere(name, apart), seconds):
+        for tests in [given] if given else rounds(callers, met_apart(name, apart), seconds):
             limit = 60 + 6 * int(sum(seconds.get(test, 60) for test in tests))
             runner.submit(name, tests, 2 * limit, limit)  # of its own it halves the first
             status = status_by_exit_code[runner.wait_for_result().exit_code]
@@ -115,10 +117,11 @@ def main(
     only: Sequence[str],
     tests: Sequence[str],
     apart: Mapping[str, Sequence[str]],
+    elsewhere: Sequence[str],
 ) -> None:
     """Writes `result.json` after each mutant; with some mutants only, what is new about them."""
     set_operators()
-    names = all_mutants()
+    names = [n for n in all_mutants() if not function_of(n).startswith(tuple(elsewhere))]
     result: dict[str, Any] = {"mutants": len(names), "seed": seed, "minutes": 0.0, "judged": []}
     if only:
         result = json.loads(RESULT.read_text())

@@ -12,7 +12,8 @@ class Package(NamedTuple):
 
     `mutated` and `spared` are mutmut's patterns of files, `tests` what pytest is given, `sets` how
     many parameter sets of each test run, `apart` the tests that run a file in other processes,
-    where mutmut cannot see who calls what.
+    where mutmut cannot see who calls what, `elsewhere` the functions and classes that cannot run on
+    a machine without a CUDA device.
     """
 
     mutated: tuple[str, ...]
@@ -20,6 +21,13 @@ class Package(NamedTuple):
     sets: int
     spared: tuple[str, ...] = ()
     apart: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    elsewhere: tuple[str, ...] = ()
+
+
+def function_of(name: str) -> str:
+    """`numpy_models.conv.xǁConv2dǁforward__mutmut_3` as `numpy_models.conv.Conv2d.forward`."""
+    module, _, mangled = name.partition("__mutmut_")[0].rpartition(".")
+    return f"{module}.{mangled.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
 
 
 _LAYERS = tuple(
@@ -72,7 +80,7 @@ PACKAGES: dict[str, Package] = {
         ),
         tests=(
             *("tests/storage", "tests/backends", "tests/trainer", "tests/data/test_sampling.py"),
-            *(f"tests/studies/test_{name}.py" for name in ("collection", "page", "recipes")),
+            *(f"tests/studies/test_{name}.py" for name in ("collection", "page", "verdicts")),
             *(f"tests/faults/test_{name}.py" for name in _IN_ONE_PROCESS),
             *("tests/cli/test_running.py", "tests/cli/test_whole_sweeps.py"),
             *("tests/cli/test_mistakes.py", "tests/inference/test_weights.py"),
@@ -88,5 +96,6 @@ PACKAGES: dict[str, Package] = {
             "training/backends/torch": ("tests/backends/torch/test_distributed.py",),
             "training/trainer": ("tests/backends/test_numpy_runs.py",),
         },
+        elsewhere=("training.backends.torch.capture.GraphRecorder",),
     ),
 }

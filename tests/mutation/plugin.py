@@ -1,4 +1,4 @@
-"""A pytest plugin for mutmut: which tests learn what they call, and in which order they meet a mutant.
+"""A pytest plugin for mutmut: which tests run, and in which order they meet a mutant.
 
 Of each test at most `--parameter-sets` run. While mutmut learns which test calls which function, no
 failure ends the run; afterwards it forgets tests that fail without a mutant, for they read sources,

@@ -10,7 +10,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from tests.mutation.packages import PACKAGES
+from tests.mutation.packages import PACKAGES, function_of
 from training.environment import processor
 
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
@@ -57,12 +57,6 @@ def reasons() -> dict[tuple[str, str], str]:
     return {(entry["taken"], entry["put"]): entry["reason"] for entry in entries}
 
 
-def function_of(name: str) -> str:
-    """`numpy_models.conv.xǁConv2dǁforward__mutmut_3` as `numpy_models.conv.Conv2d.forward`."""
-    module, _, mangled = name.partition("__mutmut_")[0].rpartition(".")
-    return f"{module}.{mangled.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
-
-
 def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
     """A package's row of the table, and the lines that list what lives."""
     known, titles = reasons(), ("Equivalent:", "Alive, without excuse:", "Dead in other tests:")
@@ -83,8 +77,8 @@ def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
     dead = counted - len(alive)
     low, high = wilson(dead, counted)
     row = (
-        f"| {package} | {result['mutants']:,} | {result['seed']} | {len(result['judged'])} | {len(equivalent)} | "
-        f"{dead} | {len(alive)} | {dead / counted:.1%} | {low:.0%} to {high:.0%} | "
+        f"| {package} | {result['mutants']:,} | {result['seed']} | {len(result['judged'])} | "
+        f"{len(equivalent)} | {dead} | {len(alive)} | {dead / counted:.1%} | {low:.0%} to {high:.0%} | "
         f"{result['minutes']:.0f} |"
     )
     lines = [f"\n## {package}"] if any(listed) else []

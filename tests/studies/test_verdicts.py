@@ -200,7 +200,8 @@ def test_runs_of_equal_settings_are_one_group_in_the_order_of_their_first() -> N
     assert first.finals("test_accuracy") == [0.1]  # of those that finished
     assert (first.label, first.settings()) == ("lr 2", ["2"])
     assert Group({}, records).label == "all"
-    other = run([0.1], lr=2, **{"backend.name": "torch"})
+    other = run([0.1], lr=2)
+    other.setting = {"lr": 2, "backend.name": "torch"}.get
     assert varied([records[0], other]) == ["backend.name"]
     (alone,) = grouped([records[0], run([0.5], 3, lr=2)])
     assert alone.values == {"lr": 2}

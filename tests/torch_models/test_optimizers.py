@@ -126,8 +126,7 @@ def test_states_are_laid_out_as_torchs() -> None:
     """With the same names and types, so that either may be loaded into the other."""
     for mode in ("uncorrected", "inside_root"):
         ours, theirs = (
-            make(parameters())
-            for make in (lambda p, m=mode: Adam(p, eps_mode=m), torch.optim.Adam)
+            make(parameters()) for make in (lambda p, m=mode: Adam(p, eps_mode=m), torch.optim.Adam)
         )
         for optimizer in (ours, theirs):
             give_gradients(optimizer.param_groups[0]["params"], 0)

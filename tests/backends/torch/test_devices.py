@@ -69,11 +69,12 @@ def test_the_processes_of_a_machine_share_its_cores(
         (("device=cpu", "backend.mode=graph"), 1, True),
     ],
 )
-def test_which_steps_are_recorded(settings, processes, graph, cuda) -> None:
+def test_which_steps_are_recorded(settings, processes, graph, cuda, monkeypatch) -> None:
+    monkeypatch.setitem(devices.RECORDERS, "cuda", lambda: "of CUDA")
     prepared = prepare(config(*settings), processes)
     assert prepared.graph is graph
     assert prepared.captured == ("cuda" if graph and prepared.device == "cuda" else None)
-    assert (prepared.recorder() is None) or prepared.captured
+    assert prepared.recorder() == ("of CUDA" if prepared.captured else None)
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cpu"])
