@@ -78,8 +78,8 @@ def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
     low, high = wilson(dead, counted)
     row = (
         f"| {package} | {result['mutants']:,} | {result['seed']} | {len(result['judged'])} | "
-        f"{len(equivalent)} | {dead} | {len(alive)} | {dead / counted:.1%} | {low:.0%} to {high:.0%} | "
-        f"{result['minutes']:.0f} |"
+        f"{len(equivalent)} | {dead} | {len(alive)} | {dead / counted:.1%} | "
+        f"{low:.0%} to {high:.0%} | {result['minutes']:.0f} |"
     )
     lines = [f"\n## {package}"] if any(listed) else []
     for title, entries in zip(titles, listed, strict=True):
