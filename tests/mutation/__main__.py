@@ -17,6 +17,8 @@ from tests.mutation.packages import PACKAGES, Package
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "mutation"
+#: Lines of what is only said: a message, with its figures, and what a program prints.
+WORDS = r"raise \w", r"\bprint\(", r"\.say\("
 
 
 def copy_project(folder: Path) -> None:
@@ -37,7 +39,7 @@ def configure(folder: Path, package: Package) -> None:
         "source_paths": sources,
         "only_mutate": list(package.mutated),
         "do_not_mutate": list(package.spared),
-        "do_not_mutate_patterns": [r"raise \w"],  # a message's words and figures
+        "do_not_mutate_patterns": list(WORDS),
         "also_copy": others,
         "pytest_add_cli_args_test_selection": list(package.tests),
         "pytest_add_cli_args": [

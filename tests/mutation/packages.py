@@ -40,7 +40,7 @@ _JUDGES = (
 _OF_THE_TOOL = (
     *("any_pair", "files", "hostile_files", "how_a_pair_is_judged", "kernels", "names"),
     *("names_of_an_lstm", "onnx", "optimizers", "own_code", "precision", "replay", "rounding"),
-    *("sides", "strangers", "two_culprits", "command_line"),
+    *("sides", "strangers", "two_culprits", "unusual_pairs", "command_line"),
 )
 _IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
