@@ -64,7 +64,7 @@ PACKAGES: dict[str, Package] = {
             *(f"parity/test_{name}.py" for name in _JUDGES),
             *(f"tests/parity/test_{name}.py" for name in _OF_THE_TOOL),
         ),
-        sets=2,
+        sets=8,
         # Not judges: planted faults, exercises and their grading, the report's pictures.
         spared=(
             *("parity/test_*", "parity/conftest.py", "parity/plugin.py", "parity/__main__.py"),
@@ -86,7 +86,7 @@ PACKAGES: dict[str, Package] = {
             *("tests/cli/test_mistakes.py", "tests/inference/test_weights.py"),
             "--ignore=tests/backends/test_numpy_runs.py",
         ),
-        sets=2,
+        sets=8,
         # Not judges: what is drawn and said.
         spared=("training/trainer/pictures.py", "training/trainer/console.py"),
         apart={

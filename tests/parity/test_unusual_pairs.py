@@ -113,7 +113,7 @@ class Uncopyable(nn.Linear):
 
 
 def test_a_module_that_cannot_be_copied_is_not_run() -> None:
-    with pytest.raises(ParityError, match="Uncopyable cannot be copied, and .* held by a lock"):
+    with pytest.raises(ParityError, match=r"Uncopyable cannot be copied, and .* held by a lock"):
         assert_parity(Uncopyable(4, 3), Linear(4, 3), inputs())
 
 
