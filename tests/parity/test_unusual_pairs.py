@@ -25,22 +25,52 @@ def two() -> nn.Sequential:
 
 
 class Unsteady(Sequential):
-    """A network that is right until its backward has run so often."""
+    """A network that is right until its forward or backward has run so often."""
 
-    def __init__(self, good: int) -> None:
+    def __init__(self, method: str, good: int) -> None:
         super().__init__(Linear(4, 4), Tanh(), Linear(4, 3))
-        self.left = good
+        self.method, self.left = method, good
+
+    def forward(self, x):
+        self.left -= self.method == "forward"
+        if self.method == "forward" and self.left < 0:
+            raise FloatingPointError("worn out")
+        return super().forward(x)
 
     def backward(self, dy, input_gradient=True):
-        self.left -= 1
+        self.left -= self.method == "backward"
         dx = super().backward(dy, input_gradient)
         return dx if self.left >= 0 else None
 
 
-def test_a_gradient_that_is_there_the_first_time_only_is_missed() -> None:
+@pytest.mark.parametrize(
+    ("method", "words"), [("forward", "worn out"), ("backward", "gradient of input")]
+)
+def test_what_goes_well_the_first_time_only_is_noticed(method, words) -> None:
     for good in range(5):
-        with pytest.raises(DisagreementError, match="gradient of input"):
-            assert_parity(two(), Unsteady(good), inputs())
+        with pytest.raises(DisagreementError, match=words):
+            assert_parity(two(), Unsteady(method, good), inputs())
+
+
+def test_gradients_too_large_to_be_scaled_are_no_disagreement() -> None:
+    """1024 times the upstream gradient overflows in float32 what it makes of such inputs."""
+    comparison = assert_parity(nn.Linear(4, 3), Linear(4, 3), inputs() * 1e36, vary=False)
+    assert comparison.passed
+
+
+class Branching(nn.Module):
+    """What is done depends on the last bit."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (torch.relu(x) if torch.equal(x, x.round()) else x) * 1.5
+
+
+def test_a_module_that_branches_on_rounding_has_no_reference() -> None:
+    module = nn.Sequential(Branching(), nn.Linear(4, 3))
+    with pytest.raises(ParityError, match="performs different operations when its operands move"):
+        assert_parity(
+            module, Linear(4, 3), inputs().round(), names={"1.weight": "weight", "1.bias": "bias"}
+        )
 
 
 class Aloof(nn.Module):
