@@ -9,6 +9,7 @@ import pytest
 
 from studies import verdicts
 from studies.claim import LAST, Claim, Measurement, Reading, report_of
+from studies.claims import reported
 from studies.groups import (
     Group,
     Study,
@@ -167,6 +168,23 @@ def test_runs_that_diverged_are_counted_and_take_part_in_no_mean() -> None:
 )
 def test_a_reports_figures_in_words(claim, words) -> None:
     assert verdicts.claimed(claim) == words
+
+
+@pytest.mark.parametrize(
+    ("experiment", "changes", "column", "figure"),
+    [
+        ("r0_lenet5_relu", {}, "test_accuracy", 0.9885),
+        ("r0_lenet5_relu", {}, "accuracy", None),  # single batches', not the last epoch's
+        ("r0_lenet5_relu", {}, "seconds", None),  # an upper limit
+        ("r0_lenet5_relu", {"seeds": 1}, "test_accuracy", None),
+        ("r2_deepcnn21", {}, "train_loss", 0.9),
+        ("r2_deepcnn21", {"optimizer.lr": 3e-2}, "test_accuracy", 0.9786),
+    ],
+)
+def test_what_a_report_says_of_the_last_epoch(experiment, changes, column, figure) -> None:
+    record = run([0.1], **changes)
+    record.experiment = experiment
+    assert reported(record, column) == figure
 
 
 def test_a_note_has_its_figures_or_is_left_out() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import metrics, signal_at_step
+from tests.support import at_step, metrics, signal_at_step
 from tests.trainer.runs import finish
 from training.errors import StoppedError
 from training.storage.tables import STEPS, read_table
@@ -27,6 +27,7 @@ def scalars(folder: Path) -> dict[tuple[str, int], float]:
             if event.session_log.status == event.session_log.START:
                 found = {key: value for key, value in found.items() if key[1] < event.step}
             for value in event.summary.value:
+                assert (value.tag, event.step) not in found, "logged twice"
                 found[value.tag, event.step] = value.simple_value
     return found
 
@@ -39,7 +40,16 @@ def test_the_log_is_the_tables(tmp_path, monkeypatch) -> None:
         with pytest.raises(StoppedError):
             finish(folder, *RUN)
     assert {step for _, step in scalars(folder)} == {2}  # whatever ends the run
-    finish(folder, *RUN, resume=True)
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, kill)
+        with pytest.raises(KeyboardInterrupt):
+            finish(folder, *RUN, "trainer.checkpoint_every=20 steps", resume=True)
+    assert {step for _, step in scalars(folder)} == {2, 4, 5, 6}
+    finish(folder, *RUN, resume=True)  # from the third step again
     found = scalars(folder)
     expected = {
         (f"step/{name}", int(row["step"])): row[name]
