@@ -17,8 +17,8 @@ from tests.mutation.packages import PACKAGES, Package
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "mutation"
-#: Lines of what is only said: a message, with its figures, and what a program prints.
-WORDS = r"raise \w", r"\bprint\(", r"\.say\("
+#: Lines of what is only said or drawn: a message, with its figures, and what a program prints.
+WORDS = r"raise \w", r"\bprint\(", r"\.say\(", r"\bconsole\.", r"\bbar\("
 
 
 def copy_project(folder: Path) -> None:

@@ -206,3 +206,13 @@ def test_a_rate_that_the_schedule_cannot_have_come_to(rate, factor, good, tmp_pa
         return
     with pytest.raises(ConfigError, match="its learning rate is not the"):
         finish(folder, *options, resume=True)
+
+
+def test_on_a_terminal_a_run_draws_its_progress(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("tqdm.tqdm.update", lambda bar, more: drawn.append((bar.desc, more)))
+    drawn: list[tuple[str, int]] = []
+    finish(tmp_path / "run", "backend=numpy")
+    # As the bar stands still here, each of the five steps is told from its beginning on.
+    told = [*range(1, 6)]
+    assert drawn == [(f"epoch {epoch}/2", step) for epoch in (1, 2) for step in told]
