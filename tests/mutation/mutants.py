@@ -28,7 +28,7 @@ from tests.mutation.packages import function_of
 
 RESULT = Path("result.json")
 #: What the quickest tests that call a mutant's function take together: at first, and if it lives.
-SECONDS = 20, 120
+SECONDS = 20, 60
 
 
 def dropped_call(node: cst.Expr) -> Iterator[cst.Pass]:
@@ -99,7 +99,7 @@ def judge(
         callers = met.get(name.partition("__mutmut_")[0], set())
         status = "no tests"
         for tests in [given] if given else rounds(callers, met_apart(name, apart), seconds):
-            limit = 60 + 6 * int(sum(seconds.get(test, 60) for test in tests))
+            limit = 60 + 3 * int(sum(seconds.get(test, 60) for test in tests))
             runner.submit(name, tests, 2 * limit, limit)  # of its own it halves the first
             status = status_by_exit_code[runner.wait_for_result().exit_code]
             if status != "survived":
