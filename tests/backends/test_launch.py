@@ -190,8 +190,10 @@ def test_shared_images_are_copied_once() -> None:
         np.testing.assert_array_equal(getattr(again, name), getattr(dataset, name), strict=True)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
-def test_a_rank_that_cannot_open_its_backend_tells_the_others(backend) -> None:
+@pytest.mark.parametrize(
+    ("backend", "reason"), [("numpy", "would give an empty output"), ("torch", "Kernel size")]
+)
+def test_a_rank_that_cannot_open_its_backend_tells_the_others(backend, reason) -> None:
     told = []
 
     class Telling(Alone):
@@ -203,6 +205,7 @@ def test_a_rank_that_cannot_open_its_backend_tells_the_others(backend) -> None:
     with pytest.raises(ConfigError, match=r"^model\.image_size=8: lenet5_relu cannot take 8×8"):
         open_backend(wrong, Telling())
     assert told[0].startswith("error model.image_size=8: lenet5_relu cannot take 8×8 images (")
+    assert reason in told[0]
     open_backend(compose(f"backend={backend}", "device=cpu"), Telling())
     assert told[1:] == ["device cpu"]
 

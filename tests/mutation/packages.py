@@ -47,7 +47,7 @@ PACKAGES: dict[str, Package] = {
     "numpy_models": Package(
         mutated=("numpy_models/*",),
         tests=("tests/numpy_models", *_LAYERS, "parity/test_finite_differences.py"),
-        sets=12,
+        sets=100,
     ),
     "torch_models": Package(
         mutated=("torch_models/*",),
@@ -56,7 +56,7 @@ PACKAGES: dict[str, Package] = {
             *("parity/test_torch_models.py", "tests/parity/test_names.py", *_LAYERS),
             "tests/backends/test_models.py",
         ),
-        sets=12,
+        sets=100,
     ),
     "parity": Package(
         mutated=("parity/*",),
