@@ -46,7 +46,10 @@ _IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
     "numpy_models": Package(
         mutated=("numpy_models/*",),
-        tests=("tests/numpy_models", *_LAYERS, "parity/test_finite_differences.py"),
+        tests=(
+            *("tests/numpy_models", *_LAYERS, "parity/test_finite_differences.py"),
+            "tests/pretrained",
+        ),
         sets=100,
     ),
     "torch_models": Package(
@@ -54,7 +57,7 @@ PACKAGES: dict[str, Package] = {
         tests=(
             *("tests/torch_models", "tests/backends/torch/test_meta_device.py"),
             *("parity/test_torch_models.py", "tests/parity/test_names.py", *_LAYERS),
-            "tests/backends/test_models.py",
+            *("tests/backends/test_models.py", "tests/pretrained"),
         ),
         sets=100,
     ),
