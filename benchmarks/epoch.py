@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
-from benchmarks import command
+from benchmarks import command, harness
 from benchmarks.cases import TRAIN_IMAGES
-from benchmarks.harness import ROOT, BenchmarkError, Implementation, Worker, interleaved, samples
+from benchmarks.harness import ROOT, BenchmarkError, Implementation, samples, start_workers
 
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 R1 = "r1_lenet5_tanh"
@@ -44,6 +43,7 @@ LOOPS = {
 PRECISIONS = {"cpu": ("float32", "bf16"), "cuda": ("float32", "tf32", "bf16")}
 #: Order and flips differ between the stock loop and the project's; mean losses hardly do.
 LOSS_ERROR = 0.02
+NO_CUDA = "not measured here: no CUDA device"
 
 
 def main() -> None:
@@ -71,13 +71,11 @@ def main() -> None:
         present = [loop for loop in chosen if cuda or loop.arguments["device"] == "cpu"]
         if not present:
             raise BenchmarkError("nothing can be measured here: there is no CUDA device")
-        absent = "not measured here: no CUDA device"
-        lacking = {loop.name: absent for loop in chosen if loop not in present}
-        results, failures = measure(present, options.rounds, options.threads, options.images)
-        content |= {"results": results, "not_measured": lacking | failures}
+        absent = [loop.name for loop in chosen if loop not in present]
+        lacking = content["not_measured"] = dict.fromkeys(absent, NO_CUDA)
+        size = options.rounds, options.threads, options.images
+        content["results"] = measure(present, *size, lacking)
         content["parity"] = judge_precisions(devices)
-    if failed := [loop.name for loop in present if loop.name in failures and not loop.optional]:
-        raise BenchmarkError(f"failed: {', '.join(failed)}; the others' results are good")
 
 
 def loops(recipe: str, loaders: int, device: str) -> list[Implementation]:
@@ -111,47 +109,31 @@ def loops(recipe: str, loaders: int, device: str) -> list[Implementation]:
 
 
 def measure(
-    chosen: Sequence[Implementation], rounds: int, threads: int, images: int
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the measured loops, and for those that fail the reason; the others go on without."""
-    workers: dict[str, Worker] = {}
-    failures: dict[str, str] = {}
-    start_up: dict[str, float] = {}
-    losses: dict[str, float] = {}
+    chosen: Sequence[Implementation],
+    rounds: int,
+    threads: int,
+    images: int,
+    absent: dict[str, str],
+) -> list[dict[str, Any]]:
+    """Return the measured loops; the reasons of the optional ones that do not work go to `absent`.
 
-    def epoch(name: str) -> float:
-        if name in failures:
-            return float("nan")
-        try:
-            seconds = workers[name].call("seconds", kind="epoch", count=1)
-            losses.setdefault(name, workers[name].call("mean_loss"))
-        except BenchmarkError as error:
-            failures[name] = f"not measured: it failed on the way ({error})"
-            return float("nan")
-        command.announce(f"{name}: {seconds:.2f} s")
-        return seconds
-
+    Raises:
+        BenchmarkError: if another one fails, or trains otherwise than the first.
+    """
+    command.announce("starting, compiling and warming up")
     with ExitStack() as stack:
-        for loop in chosen:
-            command.announce(f"{loop.name}: starting")
-            try:
-                worker = stack.enter_context(Worker(loop, threads, images=images))
-                start_up[loop.name] = worker.call("start_up")
-                workers[loop.name] = worker
-            except BenchmarkError as error:
-                failures[loop.name] = f"not measured: it does not work here ({error})"
-        seconds = interleaved({name: partial(epoch, name) for name in workers}, rounds)
-    failures |= deviations(losses)
-    timed = samples({name: seconds[name] for name in workers if name not in failures})
+        workers = start_workers(stack, chosen, threads, absent, images=images)
+        command.announce("timing")
+        seconds = samples(harness.measure(workers, "epoch", rounds, seconds=None))
+        told = {name: worker.call("outcome") for name, worker in workers.items()}
+    check_losses({name: outcome["mean_loss"] for name, outcome in told.items()})
     results = []
     for loop in chosen:
-        if loop.name in timed:
+        if loop.name in workers:
             device = loop.arguments["device"]
-            line = loop.name.removesuffix(f" ({device})")
-            result = {"line": line, "device": device, "seconds": timed[loop.name]}
-            result |= {"start_up": start_up[loop.name], "mean_loss": losses[loop.name]}
-            results.append(result)
-    return results, failures
+            place = {"line": loop.name.removesuffix(f" ({device})"), "device": device}
+            results.append(place | {"seconds": seconds[loop.name]} | told[loop.name])
+    return results
 
 
 def cuda_device() -> dict[str, Any] | None:
@@ -182,14 +164,19 @@ def judge_precisions(devices: Sequence[str]) -> dict[str, str]:
     return words
 
 
-def deviations(losses: dict[str, float]) -> dict[str, str]:
-    """Return what is wrong with the loops whose first epoch's mean loss is not the first's."""
-    first = next(iter(losses), "")
-    return {
-        key: f"not timed: the first epoch's mean loss is {loss:.4f}, {first}'s {losses[first]:.4f}"
-        for key, loss in losses.items()
-        if not abs(loss - losses[first]) <= LOSS_ERROR * losses[first]
-    }
+def check_losses(losses: dict[str, float]) -> None:
+    """Compare the mean losses of the first epoch.
+
+    Raises:
+        BenchmarkError: naming a loop whose loss is not that of the first loop.
+    """
+    first, expected = next(iter(losses.items()))
+    for name, loss in losses.items():
+        if not abs(loss - expected) <= LOSS_ERROR * expected:
+            raise BenchmarkError(
+                f"{name}: the first epoch's mean loss is {loss:.4f}, {first}'s {expected:.4f}; no "
+                "times are given for loops that do not train the same"
+            )
 
 
 if __name__ == "__main__":

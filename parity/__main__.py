@@ -37,10 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if words[:1] == ["report"]:
-        from parity.report import command as report
-
-        return report(words[1:])
     if words[:1] in (["grade"], ["exercise"]):
         from parity.grading import command as classroom
 
@@ -54,6 +50,10 @@ def _run(words: list[str]) -> int:
         from parity.kernels import command as kernels
 
         return kernels(options.pairs, options.set, options.environment)
+    if options.command == "report":
+        from parity.report.command import command as report
+
+        return report(options.model, options.output)
     from parity.check import check, rerun
 
     if options.command == "replay":
@@ -98,7 +98,17 @@ def _parser() -> argparse.ArgumentParser:
     faults.add_argument("--json", metavar="FILE", help="write the matrix there too")
     commands.add_parser("grade", help="grade a class's submissions; see grade --help")
     commands.add_parser("exercise", help="write a folder to start from; see exercise --help")
-    commands.add_parser("report", help="write the HTML and JSON report; see report --help")
+    report = commands.add_parser("report", help="measure networks; write an HTML page and JSON")
+    what = report.add_mutually_exclusive_group(required=True)
+    what.add_argument("--all", action="store_true", help="measure every network")
+    what.add_argument("--model", nargs="+", default=[], metavar="NAME", help="measure only these")
+    report.add_argument(
+        "--output",
+        type=Path,
+        default="outputs/parity",
+        metavar="DIR",
+        help="(default: %(default)s)",
+    )
     return parser
 
 

@@ -22,7 +22,7 @@ optimizer's state alike: there is no inverse that could be wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -35,13 +35,6 @@ from parity.protocol import ParityError, kind_of
 Step = str | Callable[[np.ndarray], np.ndarray]
 Arrays = dict[str, Any]
 Shape = tuple[int, ...]
-
-_LAYOUTS = {  # what a leftover is tried in, the likeliest first
-    2: ("OI", "IO"),
-    3: ("OIW", "WIO", "OWI", "IOW"),
-    4: ("OIHW", "HWIO", "OHWI", "IOHW", "HWOI"),
-    5: ("OIDHW", "DHWIO", "ODHWI", "IODHW"),
-}
 
 
 @dataclass(frozen=True)
@@ -296,74 +289,6 @@ def _rule(shapes: dict[str, Shape], entry: Any) -> Rule:
     if not np.array_equal(placed, np.arange(numbered[0].size if entry.adds and alike else count)):
         raise ParityError(f"names= must give every element of {said} one place, by moving only")
     return Rule(shapes, order, entry.adds)
-
-
-def proposals(torch: Mapping[str, Shape], other: Mapping[str, Shape]) -> Iterator[str]:
-    """Give entries of a map for what is left over on both sides, by shape and order.
-
-    One that nothing fits alone is taken for several of the other side that lie next to each other.
-    """
-    torch, free = dict(torch), dict(other)
-    for several, one, many in ("split", torch, free), ("fused", free, torch):
-        for name, step in [(name, step) for name in one for step in (None, "T")]:
-            if name not in one or any(_fits(one[name], shape) for shape in many.values()):
-                continue
-            shapes = {n: _turned(s, step) for n, s in free.items()} if many is free else torch
-            whole = one[name] if many is free else _turned(one[name], step)
-            parts, axis = _joined(whole, shapes)
-            if not parts:
-                continue
-            del one[name]
-            for part in parts:
-                del many[part]
-            if several == "split":
-                yield f'"{name}": split({", ".join([*(_entry(p, step) for p in parts), *axis])})'
-            else:
-                entry = [_entry(name), *(['"T"'] if step else []), *axis]
-                yield f"({', '.join(map(_entry, parts))}): fused({', '.join(entry)})"
-    for name, shape in torch.items():
-        likeliest = sorted(free, key=lambda other: other != name)
-        fits = ((n, step) for n in likeliest for step in _steps_between(shape, free[n]))
-        found, step = next(fits, ("", None))
-        if found:
-            del free[found]
-            yield f'"{name}": {_entry(found, step)}'
-
-
-def _entry(name: str, step: str | None = None) -> str:
-    return f'("{name}", "{step}")' if step else f'"{name}"'
-
-
-def _turned(shape: Shape, step: str | None) -> Shape:
-    return shape[::-1] if step and len(shape) == 2 else shape
-
-
-def _fits(one: Shape, two: Shape) -> bool:
-    return any(True for pair in ((one, two), (two, one)) for _ in _steps_between(*pair))
-
-
-def _joined(whole: Shape, parts: Mapping[str, Shape]) -> tuple[list[str], list[str]]:
-    """Return the first parts next to each other that make the whole, and along which axis."""
-    for axis, length in enumerate(whole):
-        rest = whole[:axis] + whole[axis + 1 :]
-        for start in range(len(parts)):
-            found, total = list[str](), 0
-            for name, shape in list(parts.items())[start:]:
-                if len(shape) != len(whole) or shape[:axis] + shape[axis + 1 :] != rest:
-                    break
-                found, total = [*found, name], total + shape[axis]
-                if total == length and len(found) > 1:
-                    return found, [f"axis={axis}"] if axis else []
-    return [], []
-
-
-def _steps_between(shape: Shape, other: Shape) -> Iterator[str | None]:
-    if shape == other:
-        yield None
-    axes, *others = _LAYOUTS.get(len(shape), ("",))
-    for layout in others:
-        if tuple(shape[axes.index(letter)] for letter in layout) == other:
-            yield "T" if layout == "IO" else f"{axes}->{layout}"
 
 
 def _letters(order: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from parity.protocol import (
     set_mode,
 )
 from parity.task import Task, place_of
-from parity.tolerance import Tensors
+from parity.tolerance import Place, Tensors
 from parity.trees import call_of, mapped, named
 
 ARRAY = (np.ndarray, np.generic)
@@ -101,6 +101,17 @@ def other(task: Task) -> Task:
     }
     task = replace(task, upstream=upstream if task.upstream is not None else None)
     return replace(task.with_arrays(change), seed=task.seed + 1)
+
+
+def snapshot(network: Network, task: Task) -> Tensors:
+    """Return copies of what forward and backward must not change."""
+    kept: dict[Place, Any] = {("", f"inputs{name}"): x for name, x in task.arrays.items()}
+    kept["", "targets"] = task.targets
+    for name, gradient in (task.upstream or {}).items():
+        kept["", f"upstream gradient{name}"] = gradient
+    for name, parameter in arrays_of(network, "parameters").items():
+        kept[place_of(name)] = parameter
+    return {place: np.array(value) for place, value in kept.items() if value is not None}
 
 
 def _forward(network: Network, task: Task) -> tuple[Any, Tensors]:

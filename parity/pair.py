@@ -140,13 +140,22 @@ def load_pair(spec: str, arguments: Mapping[str, Any] | None = None) -> Pair:
     Raises:
         ParityError: if there is no such factory, it fails, or it returns something else.
     """
-    factory = _factory(spec)
+    factory = load_factory(spec)
     try:
         made = factory(**dict(arguments or {}))
     except ParityError:
         raise
     except Exception as error:
         raise ParityError(f"{spec} raised {type(error).__name__}: {error}") from error
+    return as_pair(made, spec)
+
+
+def as_pair(made: Any, maker: str) -> Pair:
+    """Return the pair that a factory's result stands for.
+
+    Raises:
+        ParityError: naming the factory, if it is none.
+    """
     if isinstance(made, Pair):
         return made
     if isinstance(made, tuple) and len(made) == 3:
@@ -154,20 +163,25 @@ def load_pair(spec: str, arguments: Mapping[str, Any] | None = None) -> Pair:
     names = [field.name for field in fields(Pair)]
     if not isinstance(made, dict):
         raise ParityError(
-            f"{spec} must return (torch_module, numpy_network, inputs) or a dict, and returned "
+            f"{maker} must return (torch_module, numpy_network, inputs) or a dict, and returned "
             f"{kind_of(made)}" + (f" of {len(made)}" if isinstance(made, tuple) else "")
         )
     unknown = sorted(set(made) - set(names))
     missing = [name for name in names[:3] if name not in made]
     if unknown or missing:
         fault = f"has no {', '.join(missing)}" if missing else f"has unknown {', '.join(unknown)}"
-        raise ParityError(f"the dict {spec} returned {fault}; its names are {', '.join(names)}")
+        raise ParityError(f"the dict {maker} returned {fault}; its names are {', '.join(names)}")
     return Pair(**made)
 
 
-def _factory(spec: str) -> Callable[..., Any]:
-    path, separator, name = spec.partition(":")
-    if not separator or not path or not name:
+def load_factory(spec: str) -> Callable[..., Any]:
+    """Import ``package.module:factory``.
+
+    Raises:
+        ParityError: if there is no such function.
+    """
+    path, _, name = spec.partition(":")
+    if not path or not name:
         raise ParityError(f"{spec!r} names no factory: write package.module:factory")
     try:
         module = importlib.import_module(path)
@@ -181,7 +195,7 @@ def _factory(spec: str) -> Callable[..., Any]:
     factory = getattr(module, name, None)
     if not callable(factory):
         fault = "is not callable" if hasattr(module, name) else f"is not in {path}"
-        raise ParityError(f"{name} {fault}: {spec} must name a function that returns a pair")
+        raise ParityError(f"{name} {fault}: {spec} must name a function")
     return factory
 
 

@@ -120,6 +120,24 @@ class Optimizer(Protocol):
         ...
 
 
+class Identity:
+    """The network whose outputs are its inputs, to run a loss alone."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return a copy of x."""
+        return x.copy()
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Return dy."""
+        return dy
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return no arrays."""
+        return {}
+
+    gradients = buffers = parameters
+
+
 def check_network(network: Any) -> None:
     """Raise ParityError, naming what is missing, unless network has the protocol's methods."""
     needed = ["forward", "parameters", "buffers"]

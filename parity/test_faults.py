@@ -16,7 +16,6 @@ from parity.faults import command, matrix
 from parity.faults.recall import Recall
 from parity.faults.record import Fault, Ledger, Rewrite
 from parity.faults.scenes import scene
-from parity.pair import Pair
 from parity.references import References
 
 RECALL = Recall()
@@ -38,8 +37,7 @@ def test_torch_is_asked_again_for_whatever_its_results_depend_on() -> None:
     def asked(change: Callable[[nn.Module], object] = lambda _: None, **changes: Any) -> References:
         made = scene("dropout")
         change(made.module)
-        pair = Pair(made.module, made.network, *made.batches[0], *made.losses)
-        setting = pair.setting()
+        setting = made.pair().setting()
         return recall(setting.module, replace(setting.task, **changes))
 
     recall = Recall()
@@ -71,7 +69,7 @@ def test_the_ledger_covers_every_area_without_repetition() -> None:
 def test_a_survivor_is_printed_and_fails_the_command(monkeypatch, capsys, tmp_path) -> None:
     harmless = Fault("nothing at all", "linear", "out", "perceptron", lambda scene: None)
     ledger = Ledger("linear", "out", "perceptron")
-    ledger.after_forward("named wrongly")(lambda layer, x, y: y + 1)
+    ledger.forward("named wrongly")(lambda layer, x, y: y + 1)
     misnamed = replace(ledger.faults[0], culprit="f1")
     monkeypatch.setattr(command, "faults", lambda: [harmless, misnamed])
     path = tmp_path / "matrix.json"

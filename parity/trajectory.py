@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity import perturbation
 from parity.assertions import accuse, examine
 from parity.pair import Pair, check_inputs
+from parity.perturbation import InnerDimensions, Probe
 from parity.protocol import DisagreementError, Network, ParityError, check_network
-from parity.runs import Probe, clone, run_forward
+from parity.runs import clone, observe
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
-from parity.task import Task
+from parity.task import Task, place_of
 from parity.tolerance import FACTOR, TensorCheck, Tensors, fault, floor, judge, movement
 from parity.transfer import renamed, to_array, to_numpy
 from parity.trees import mapped, named
@@ -125,9 +125,8 @@ def _walk(
 ) -> Trajectory:
     to_numpy(torch_module, numpy_network)
     seed, epsilon = task.seed, float(np.finfo(task.dtype).eps)
-    observer = clone(torch_module, torch.float64, train=True)
-    with perturbation.observed(observer) as dimensions:
-        outputs = named(run_forward(observer, task, torch.float64), torch.Tensor).values()
+    dimensions, y = observe(torch_module, task)
+    outputs = named(y, torch.Tensor).values()
     reference = torch_steps(torch_module, batches, recipe, seed, torch.float64)
     own = torch_steps(torch_module, batches, recipe, seed, task.precision)
     twins = [
@@ -152,8 +151,7 @@ def _walk(
                 granted = 4 * float(np.finfo(np.float64).eps) * abs(float(value))
             envelope[place] = max(granted, envelope.get(place, 0.0))
         for absent in getattr(numpy_network, "absent", ()):
-            layer, _, leaf = absent.rpartition(".")
-            del r[layer, leaf]
+            del r[place_of(absent)]
         steps.append(_judge_step(f"{name}, step {number}", r, t, a, envelope))
         if any(not check.passed for check in steps[-1]):
             break
@@ -214,9 +212,7 @@ def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:
     return f"culprit: {culprits[0]}, as loss and gradients are right at this step: {first}"
 
 
-def _longest_sum(
-    place: tuple[str, str], dimensions: dict[str, perturbation.InnerDimensions]
-) -> int:
+def _longest_sum(place: tuple[str, str], dimensions: dict[str, InnerDimensions]) -> int:
     """Return the inner dimension behind a buffer or a parameter's optimizer state."""
     layer, tensor = place
     if layer not in dimensions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -40,12 +39,7 @@ def with_upstream(module: nn.Module, task: Task) -> Task:
         )
     if task.torch_criterion is not None or not grad:
         return task
-    shapes = {name: tuple(leaf.shape) for name, leaf in outputs.items()}
-    return replace(task, upstream=random_upstream(task, shapes))
-
-
-def random_upstream(task: Task, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Return the gradients of the outputs that the task's seed gives."""
     generator = np.random.default_rng((task.seed, 1))
-    drawn = {name: generator.standard_normal(shape) for name, shape in shapes.items()}
-    return {name: np.asarray(values, task.dtype) for name, values in drawn.items()}
+    drawn = {name: generator.standard_normal(leaf.shape) for name, leaf in outputs.items()}
+    upstream = {name: np.asarray(values, task.dtype) for name, values in drawn.items()}
+    return replace(task, upstream=upstream)

@@ -23,14 +23,18 @@ def command(only: str, json_path: str | None) -> int:
         check_writable(Path(json_path))
     torch.set_num_threads(1)
     start, width = perf_counter(), max(len(fault.name) for fault in chosen)
-    kills, area, recall = [], "", Recall()
-    print(_head(width))
+    kills, area, recall = list[Kill](), "", Recall()
+    print(f"  {'':{width}}  " + " ".join(f"{heading:>5}" for heading in CHECKS) + "  named")
     for fault in chosen:
         if fault.area != area:
             area = fault.area
             print(area.upper())
-        kills.append(kill(fault, recall))
-        print(_row(kills[-1], width), flush=True)
+        each = kill(fault, recall)
+        kills.append(each)
+        marks = " ".join(f"{'x' if name in each.checks else '.':>5}" for name in CHECKS.values())
+        named = ", ".join(each.named) or "nothing"
+        fate = "  SURVIVED" if each.survived else ""
+        print(f"  {fault.name:{width}}  {marks}  {named}{fate}", flush=True)
     survivors = [each for each in kills if each.survived]
     seconds = perf_counter() - start
     print(
@@ -53,33 +57,9 @@ def as_json(kills: list[Kill]) -> str:
             "scene": each.fault.scene,
             "culprit": each.fault.culprit,
             "named": each.named,
-            "checks": {check: check in each.checks for check in CHECKS},
+            "checks": {check: check in each.checks for check in CHECKS.values()},
             "survived": each.survived,
         }
         for each in kills
     ]
-    return json.dumps({"checks": CHECKS, "faults": rows}, indent=1, ensure_ascii=False)
-
-
-_SHORT = {
-    "transfer": "match",
-    "forward": "forw",
-    "loss": "loss",
-    "input gradient": "d in",
-    "parameter gradient": "d par",
-    "buffers": "buff",
-    "side effects": "side",
-    "evaluation": "eval",
-    "trajectory": "traj",
-}
-
-
-def _head(width: int) -> str:
-    return f"  {'':{width}}  " + " ".join(f"{_SHORT[check]:>5}" for check in CHECKS) + "  named"
-
-
-def _row(each: Kill, width: int) -> str:
-    marks = " ".join(f"{'x' if check in each.checks else '.':>5}" for check in CHECKS)
-    named = ", ".join(each.named)
-    fate = "  SURVIVED" if each.survived else ""
-    return f"  {each.fault.name:{width}}  {marks}  {named or 'nothing'}{fate}"
+    return json.dumps({"faults": rows}, indent=1, ensure_ascii=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -14,8 +16,9 @@ def instead(kind: type, **changes: object) -> Plant:
     """Plant by making another optimizer with the same options, some of them changed."""
 
     def plant(scene: Scene) -> None:
-        options = {**scene.numpy_optimizer.keywords, **changes}  # type: ignore[attr-defined]
-        scene.numpy_optimizer = lambda network: kind(network, **options)
+        right = scene.recipe.numpy_optimizer.keywords  # type: ignore[attr-defined]
+        made = partial(kind, **{**right, **changes})
+        scene.recipe = replace(scene.recipe, numpy_optimizer=made)
 
     return plant
 

@@ -53,7 +53,7 @@ def test_what_failed_is_tried_again_and_what_diverged_is_not(
 ) -> None:
     sweep = ("--multirun", *SETTINGS, "optimizer.lr=1e30,1e-3", "hydra.sweep.dir=all")
     with monkeypatch.context() as patch:
-        patch.setattr("training.trainer.artefacts.draw", lambda *_: 1 / 0)
+        patch.setattr("training.trainer.pictures.draw", lambda *_: 1 / 0)
         assert call_main(*sweep, "trainer.epochs=1") == 1
     assert "failed jobs: 2" in capsys.readouterr().err
     assert call_main("resume=all") == 0

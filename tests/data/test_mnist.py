@@ -53,7 +53,7 @@ ARCHIVE_DAMAGE = {
     "checksum": (lambda data: flip(data, -8), "damaged"),
     "compressed again": (lambda data: gzip.compress(gzip.decompress(data), 1), "MD5"),
     "not the original": (lambda data: gzip.compress(flip(gzip.decompress(data), -1)), "SHA-256"),
-    "appended": (lambda data: data + b"\0", "other bytes follow"),
+    "appended": (lambda data: data + b"\0", "its MD5 sum is not the original's"),
 }
 RAW_DAMAGE = {
     "empty": (lambda data: b"", "it is empty"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from tests.support import ROOT
 from training.storage.checkpoint import newest, read
-from training.trainer import signals
+from training.trainer import artefacts, signals
 
 ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=900", "hydra.run.dir=run")
 # The fourth step takes a minute, as one in the middle of a long computation.
@@ -94,6 +95,17 @@ def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path)
         process.communicate(timeout=20)
     assert process.returncode == -number  # a shell shows it as 128 + number
     assert newest(tmp_path / "run", read)[0].record["progress"]["step"] == 3
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_a_signal_while_pictures_are_drawn_leaves_a_finished_run(
+    call_main, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(artefacts, "draw", lambda *_: signal.raise_signal(signal.SIGTERM))
+    settings = "backend=numpy", "data=digits", "trainer.epochs=1", f"hydra.run.dir={tmp_path}/run"
+    assert call_main(*settings) == 128 + signal.SIGTERM
+    assert "SIGTERM arrived after the run had finished" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
 
 
 def test_a_signal_the_process_was_told_to_ignore_stays_ignored():

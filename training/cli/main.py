@@ -30,7 +30,6 @@ from training.cli.job_folders import job_folder
 from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
 from training.cli.running import run_sweep
-from training.cli.side_by_side import check_number
 from training.errors import ConfigError, RunError, StoppedError, cannot_write
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
@@ -71,7 +70,7 @@ def _main() -> int:
     for override in args.overrides:
         options.remove(override)
     shows = args.help or args.info or args.cfg
-    if args.hydra_help or args.shell_completion or shows:
+    if args.hydra_help or shows:
         if environment.rank() == 0:
             if shows:
                 jobs.read(args)
@@ -84,8 +83,8 @@ def _main() -> int:
         return 0
     numpy = any(job.config.backend.name == "numpy" for job in request.jobs)
     environment.prepare_blas("numpy" if numpy else "torch")
-    if not request.plain:
-        return launch(request, options)
+    if not request.here:
+        return launch(request, args.overrides, options)
     return run_sweep(request) if request.sweep else _run_single(request)
 
 
@@ -100,7 +99,7 @@ def _request(args: argparse.Namespace) -> Request:
     from training.backends.launch import process_ranks
 
     content = process_ranks().broadcast_bytes(jobs.told(request) if request else b"")
-    return request or jobs.follow(args, content)
+    return request or jobs.follow(content)
 
 
 def _check_resources(request: Request) -> None:
@@ -116,12 +115,18 @@ def _check_resources(request: Request) -> None:
             f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
             "has started: leave one of them out"
         )
+    job = request.hydra.job
+    if request.here and any((request.hydra.callbacks, job.chdir, job.env_set, job.env_copy)):
+        raise ConfigError(
+            "hydra.callbacks, hydra.job.chdir, env_set and env_copy are not supported: leave them "
+            "out"
+        )
     if request.sweep and request.launcher == "joblib":
-        check_number(request.hydra.launcher.n_jobs)
-        if not request.plain:
+        count = request.hydra.launcher.n_jobs
+        if not isinstance(count, int) or count == 0:
             raise ConfigError(
-                "hydra/launcher=joblib does not support hydra.callbacks, or hydra.job.chdir, "
-                "env_set or env_copy: leave them out"
+                "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
+                f"cores, not {count}"
             )
     if request.resumes and not request.here:
         raise ConfigError(
@@ -145,8 +150,7 @@ def _run_single(request: Request) -> int:
     from training.trainer.trainer import run
 
     (job,) = request.jobs
-    wanted = request.directory if request.resumes else job.directory
-    with job_folder(job, wanted, "hydra.run.dir", request.numbered) as directory:
+    with job_folder(job, job.directory, "hydra.run.dir", request.numbered) as directory:
         run(job.config, directory)
     return 0
 

@@ -23,22 +23,9 @@ from training.cli.reporting import announce, how_to_go_on, note, tell_not_starte
 from training.cli.request import Job, Request
 from training.config.schema import ModelConfig
 from training.environment import available_cores
-from training.errors import ConfigError, ProcessError, RunError, StoppedError
+from training.errors import ProcessError, RunError, StoppedError
 from training.storage.run_folder import FAILURE
 from training.trainer.signals import SharedStopRequest, StopRequest, listen
-
-
-def check_number(count: object) -> None:
-    """Refuse a number of jobs that is none.
-
-    Raises:
-        ConfigError: saying what it may be.
-    """
-    if not isinstance(count, int) or count == 0:
-        raise ConfigError(
-            "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
-            f"cores, not {count}"
-        )
 
 
 def run_jobs(request: Request, place: Path) -> dict[Path, str]:
@@ -53,7 +40,7 @@ def run_jobs(request: Request, place: Path) -> dict[Path, str]:
     if count < 0:
         count = max(1, available_cores() + 1 + count)
     waiting = deque(job for job in request.jobs if not job.done)
-    running: dict[int, _Run] = {}
+    running: dict[BaseProcess, Path] = {}
     failed: dict[Path, str] = {}
     introduced: list[ModelConfig] = []
     with listen(request=SharedStopRequest()) as stop:
@@ -64,12 +51,13 @@ def run_jobs(request: Request, place: Path) -> dict[Path, str]:
                 introduce = job.config.model not in introduced
                 introduced.append(job.config.model)
                 label = f"job {1 + request.jobs.index(job)}: "
-                run = _Run(job, place / job.directory, introduce, stop, label)
-                running[run.sentinel] = run
-            for sentinel in wait(list(running)):
-                run = running.pop(sentinel)  # type: ignore[arg-type]
-                if reason := run.reason():
-                    failed[run.directory] = reason
+                directory = place / job.directory
+                running[_start(job, directory, introduce, stop, label)] = directory
+            ready = wait([process.sentinel for process in running])
+            for process in [each for each in running if each.sentinel in ready]:
+                directory = running.pop(process)
+                if reason := _reason(process, directory):
+                    failed[directory] = reason
     if stop.number is not None:
         tell_not_started(request, list(waiting))
         what = f"stopped by {stop.name}, all running jobs are saved"
@@ -77,38 +65,29 @@ def run_jobs(request: Request, place: Path) -> dict[Path, str]:
     return failed
 
 
-class _Run:
-    """A job in a process of its own, which begins at once.
+def _start(*arguments: Any) -> BaseProcess:
+    """Begin a job in a process of its own: `_work` with these arguments."""
+    context: Any = multiprocessing.get_context(start_method())
+    process: BaseProcess = context.Process(target=_work, args=(*arguments, os.getpid()))
+    with signals_held():
+        process.start()
+    return process
 
-    Attributes:
-        directory: the job's folder.
-        sentinel: is ready when the process has ended.
-    """
 
-    def __init__(
-        self, job: Job, directory: Path, introduce: bool, stop: StopRequest, label: str
-    ) -> None:
-        context: Any = multiprocessing.get_context(start_method())
-        arguments = job, directory, introduce, stop, label, os.getpid()
-        self._process: BaseProcess = context.Process(target=_work, args=arguments)
-        with signals_held():
-            self._process.start()
-        self.directory, self.sentinel = directory, self._process.sentinel
-
-    def reason(self) -> str:
-        """Return why the job failed, once its process has ended; "" if it did not."""
-        self._process.join()
-        status = self._process.exitcode or 0
-        if status < 0:
-            killed = f"its process was killed by {signal.Signals(-status).name}"
-            hint = ", as the system does when memory runs out" if status == -9 else ""
-            return note(self.directory, RunError(f"{killed}{hint}"))
-        if status == 0:
-            return ""
-        try:
-            return (self.directory / FAILURE).read_text("utf-8").partition("\n")[0]
-        except OSError:
-            return f"its process ended with status {status}"
+def _reason(process: BaseProcess, directory: Path) -> str:
+    """Return why a job failed, once its process has ended; "" if it did not."""
+    process.join()
+    status = process.exitcode or 0
+    if status < 0:
+        killed = f"its process was killed by {signal.Signals(-status).name}"
+        hint = ", as the system does when memory runs out" if status == -9 else ""
+        return note(directory, RunError(f"{killed}{hint}"))
+    if status == 0:
+        return ""
+    try:
+        return (directory / FAILURE).read_text("utf-8").partition("\n")[0]
+    except OSError:
+        return f"its process ended with status {status}"
 
 
 def _work(

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from training.config.limits import Limit
 from training.config.schema import Config, SGDConfig
-from training.config.settings import overrides
+from training.config.settings import restorable
 from training.errors import ConfigError, did_you_mean
 
 
@@ -29,7 +29,7 @@ def check(composed: DictConfig) -> Config:
     _check_limits(config)
     _check_together(config)
     try:
-        overrides(asdict(config))
+        restorable(asdict(config))
     except ValueError as error:  # the run could not be resumed
         raise ConfigError(str(error)) from error
     return config

@@ -47,7 +47,7 @@ def curves(path: Path, rows: list[Row], label: str) -> None:
     epochs, marker = [row.epoch for row in rows], "o" if len(rows) <= MARKED else ""
     for axes, quantity in zip(panels, ("loss", "accuracy"), strict=True):
         for part, name, colour in (("train", "training", TRAIN), ("test", "test", TEST)):
-            values = [row.values()[f"{part}_{quantity}"] for row in rows]
+            values = [getattr(row, f"{part}_{quantity}") for row in rows]
             axes.plot(epochs, values, color=colour, marker=marker, markersize=3, label=name)
         by_epoch(axes, epochs[-1])
         axes.set_ylabel(quantity)

@@ -45,11 +45,23 @@ class Progress:
     steps: list[Numbers] = field(default_factory=list)
     evaluations: list[Numbers] = field(default_factory=list)
 
-    def complete(self, row: Row) -> None:
-        """Add a completed epoch and begin the next."""
+    def complete(self, lr: float, scores: Scores) -> Row:
+        """Add the epoch under way, all of whose steps are done, and begin the next."""
+        totals = self.totals
+        row = Row(
+            epoch=self.epoch + 1,
+            lr=lr,
+            train_loss=totals.loss / totals.images,
+            train_accuracy=totals.correct / totals.images,
+            test_loss=scores.loss,
+            test_accuracy=scores.accuracy,
+            seconds=self.seconds,
+            images_per_second=totals.images / self.seconds,
+        )
         self.metrics.append(row)
         self.epoch += 1
         self.begin_epoch()
+        return row
 
     def begin_epoch(self) -> None:
         """Stand at the beginning of the epoch under way."""
@@ -70,18 +82,12 @@ class Progress:
 
     def to_record(self) -> dict[str, Any]:
         """Return all but the tables as JSON values."""
-        counts = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
-        return {**counts, "totals": list(self.totals), "recorded": list(self.recorded)}
+        return {name: getattr(self, name) for name in _RECORD}
 
     def tables(self) -> dict[str, NDArray[np.float64]]:
         """Return the tables, float64 (rows, columns), from which rows come back bit for bit."""
-        rows = {
-            "metrics": [tuple(row.values().values()) for row in self.metrics],
-            "steps": self.steps,
-            "evaluations": self.evaluations,
-        }
         return {
-            f"progress.{name}": np.array(rows[name], np.float64).reshape(-1, len(columns))
+            f"progress.{name}": np.array(getattr(self, name), np.float64).reshape(-1, len(columns))
             for name, columns in TABLES.items()
         }
 
@@ -108,18 +114,3 @@ class Progress:
             steps=[tuple(row) for row in tables["steps"].tolist()],
             evaluations=[tuple(row) for row in tables["evaluations"].tolist()],
         )
-
-
-def epoch_row(progress: Progress, lr: float, scores: Scores) -> Row:
-    """Return the row of the epoch under way, all of whose steps are done."""
-    totals, seconds = progress.totals, progress.seconds
-    return Row(
-        epoch=progress.epoch + 1,
-        lr=lr,
-        train_loss=totals.loss / totals.images,
-        train_accuracy=totals.correct / totals.images,
-        test_loss=scores.loss,
-        test_accuracy=scores.accuracy,
-        seconds=seconds,
-        images_per_second=totals.images / seconds,
-    )

@@ -1,18 +1,16 @@
-"""The tables (`storage.tables`) that grow while a run goes on, and TensorBoard's log."""
+"""The tables (`storage.tables`) that grow while a run goes on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from training.backends.protocol import EpochPlan
 from training.config.schema import Config
-from training.storage.tables import EVALUATIONS, STEPS, Numbers, Row, Table
-from training.trainer.live_log import LiveLog
+from training.storage.tables import TABLES, Numbers, Row, Table
 from training.trainer.progress import Progress
 
 
 class Recorder:
-    """Adds rows to a run's progress, and writes them to its tables and log.
+    """Adds rows to a run's progress, and writes them to its tables.
 
     The tables are written anew from the progress where a run begins or goes on: what a killed
     process left in them beyond its last save is trained, and written, again.
@@ -24,26 +22,17 @@ class Recorder:
     """
 
     def __init__(self, config: Config, directory: Path | None, progress: Progress) -> None:
-        self._config, self._directory, self._progress = config, directory, progress
+        self._progress = progress
         self._tables: dict[str, Table] = {}
-        self._log: LiveLog | None = None
         if directory is None:
             return
-        rows = [row.values().values() for row in progress.metrics]
-        self._tables["metrics"] = Table(directory / "metrics.csv", Row.columns(), rows)
-        trainer = config.trainer
-        for name, columns, done, wanted in (
-            ("steps", STEPS, progress.steps, trainer.log_every),
-            ("evaluations", EVALUATIONS, progress.evaluations, trainer.evaluation_samples),
-        ):
-            if done or wanted:
-                self._tables[name] = Table(directory / f"{name}.csv", columns, map(_cells, done))
-
-    def begin_epoch(self, plan: EpochPlan) -> None:
-        """Open the log where it is asked for and not open yet."""
-        if self._directory and self._config.logger.name == "tensorboard" and not self._log:
-            done = plan.first_step + self._progress.step
-            self._log = LiveLog(self._directory / "tensorboard", done)
+        wanted = {"metrics": 1, "steps": config.trainer.log_every}
+        wanted["evaluations"] = config.trainer.evaluation_samples
+        for name, columns in TABLES.items():
+            rows = getattr(progress, name)
+            if rows or wanted[name]:
+                cells = rows if name == "metrics" else map(_cells, rows)
+                self._tables[name] = Table(directory / f"{name}.csv", columns, cells)
 
     def after_steps(self, step: int) -> None:
         """Add a row for the steps since the last one, up to a step of the run."""
@@ -53,31 +42,20 @@ class Recorder:
         accuracy = (totals.correct - progress.recorded.correct) / images
         progress.recorded = totals
         progress.steps.append((step, loss, accuracy))
-        if "steps" in self._tables:
-            self._tables["steps"].append(_cells(progress.steps[-1]))
-        if self._log:
-            self._log.scalar("step/loss", loss, step)
-            self._log.scalar("step/accuracy", accuracy, step)
+        self._write("steps", _cells(progress.steps[-1]))
 
     def evaluation(self, step: int, epoch: int, train: float, test: float) -> None:
         """Add accuracies on samples of both sets after a step and so many epochs."""
         self._progress.evaluations.append((step, epoch, train, test))
-        if "evaluations" in self._tables:
-            self._tables["evaluations"].append(_cells((step, epoch, train, test)))
+        self._write("evaluations", _cells(self._progress.evaluations[-1]))
 
-    def end_epoch(self, row: Row, plan: EpochPlan) -> None:
+    def end_epoch(self, row: Row) -> None:
         """Write an epoch that has been completed."""
-        if "metrics" in self._tables:
-            self._tables["metrics"].append(row.values().values())
-        if self._log:
-            for name, value in row.values().items():
-                self._log.scalar(f"epoch/{name}", value, plan.first_step + plan.steps)
-            self._log.flush()
+        self._write("metrics", row)
 
-    def close(self) -> None:
-        """Finish the log."""
-        if self._log:
-            self._log.close()
+    def _write(self, name: str, cells: Numbers | list[str]) -> None:
+        if name in self._tables:
+            self._tables[name].append(cells)
 
 
 def _cells(row: Numbers) -> list[str]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from training import environment
 from training.config.schema import Config
-from training.config.settings import LOCAL, RESUMABLE, covered, flatten, overrides, quote
+from training.config.settings import LOCAL, RESUMABLE, covered, flatten, quote, restorable
 from training.errors import ConfigError
 from training.storage.checkpoint import NAME, CheckpointError, Content, newest, read
 from training.storage.run_folder import SUMMARY
@@ -84,37 +83,23 @@ def summary_of(directory: Path) -> dict[str, Any]:
     return summary if isinstance(summary, dict) else {}
 
 
-def saved_overrides(content: Content, given: Iterable[str], groups: Iterable[str]) -> list[str]:
-    """Return a checkpoint's settings as Hydra overrides, to stand before the user's own.
-
-    Args:
-        content: the checkpoint.
-        given: keys and groups that the user sets; what is inside a group that is swapped stays
-            the new option's.
-        groups: the configuration groups.
+def saved_settings(content: Content) -> dict[str, Any]:
+    """Return a checkpoint's settings by their dotted names, as `settings.restorable` has them.
 
     Raises:
         ConfigError: if the record's configuration is none.
     """
-    given, groups = set(given), set(groups)
     known = {field.name for field in fields(Config)}
-    config = saved_config(content)
     try:
-        for key in config:
-            if key not in known:
+        settings = restorable(saved_config(content))
+        for key in settings:
+            if key.partition(".")[0] not in known:
                 raise ValueError(f"there is no setting {key[:60]!r}")
-        settings = overrides(config)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(f"{content.path}: {error}") from error
-    result = []
-    for group in groups - given:
-        if name := settings.get(f"{group}.name"):
-            result.append(f"{group}={name.partition('=')[2]}")
-    for key, override in settings.items():
-        swapped = key.split(".")[0] in given & groups and key != "backend.threads"
-        if not swapped:
-            result.append(override)
-    return result
+    return settings
 
 
 def saved_config(content: Content) -> dict[str, Any]:

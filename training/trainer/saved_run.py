@@ -66,13 +66,6 @@ class Provenance:
             cores.append(f"{self.threads} thread{'' if self.threads == 1 else 's'}")
         return f"{self.backend} ({', '.join([self.device, *cores])})"
 
-    def followed_by(self, other: Provenance, config: Config) -> str:
-        """Return in words what it means that another one goes on."""
-        shared = max(self.processes, other.processes) > 1
-        local = shared and getattr(config.backend, "batch_norm", None) == "local"
-        same = "rounding and local batch normalisation" if local else "rounding"
-        return f"saved on {self}, resumed on {other}: the same up to {same}, not bit for bit"
-
 
 @dataclass
 class SavedRun:
@@ -106,7 +99,9 @@ class SavedRun:
             ConfigError: if the run does not fit this configuration.
         """
         try:
-            changes = self._changes(config, dataset)
+            now = {**resume.record_of(config), "dataset": describe(dataset)}
+            was = {**self.record["config"], "dataset": self.record["dataset"]}
+            changes = resume.changes(was, now)
             words = ", ".join(map(str, changes))
             if changes and not config.resume_override:
                 raise ValueError(f"{words}; add resume_override=true to resume anyway")
@@ -123,15 +118,11 @@ class SavedRun:
             raise ConfigError(f"resume={config.resume}: {error}") from error
         return words, self.progress.step < stood
 
-    def _changes(self, config: Config, dataset: Dataset) -> list[resume.Change]:
-        """Return what decides the result and is not as it was."""
-        now = {**resume.record_of(config), "dataset": describe(dataset)}
-        was = {**self.record["config"], "dataset": self.record["dataset"]}
-        return resume.changes(was, now)
-
     def _adapt(self, config: Config, changes: list[resume.Change]) -> None:
         """Make changed settings take effect from here on."""
-        rate = _scheduled_rate(config, self.progress.epoch)
+        schedule = config.scheduler
+        falls = self.progress.epoch // schedule.step_size if schedule.step_size else 0
+        rate = config.optimizer.lr * float(np.float64(schedule.gamma) ** falls)
         if _concern(changes, LEARNING_RATE):
             self.state["optimizer.lr"] = np.asarray(rate)
         elif not np.allclose(
@@ -168,13 +159,6 @@ def _good_bytes(path: Path) -> bytes:
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Return what tells a run's data from others."""
     return {"name": dataset.name, "train_images": len(dataset.train_labels)}
-
-
-def _scheduled_rate(config: Config, epoch: int) -> float:
-    """Return the learning rate after so many epochs."""
-    schedule = config.scheduler
-    falls = epoch // schedule.step_size if schedule.step_size else 0
-    return config.optimizer.lr * float(np.float64(schedule.gamma) ** falls)
 
 
 def _concern(changes: list[resume.Change], settings: tuple[str, ...]) -> bool:

@@ -27,9 +27,7 @@ from training.trainer import signals
 from training.trainer.console import Console, heading
 from training.trainer.dataset import load
 from training.trainer.evaluation import Scores, score
-from training.trainer.live_log import check_logger
 from training.trainer.plan import plan_epoch
-from training.trainer.progress import epoch_row
 from training.trainer.record import RunRecord
 from training.trainer.recorder import Recorder
 
@@ -58,7 +56,6 @@ def run(
         StoppedError: after a signal that asks for it; everything is then saved.
     """
     ranks = process_ranks()
-    check_logger(config)
     dataset = load(config, ranks)
     chosen = "as asked"
     if config.trainer.epochs is None:
@@ -120,14 +117,11 @@ class Trainer:
         self.recorder = Recorder(self.config, place, self.progress)
         self.console.begin(self.epochs, self.progress.epoch)
         scores = None
-        try:
-            while self.progress.epoch < self.epochs:
-                plan = plan_epoch(self.config, len(self.dataset.train_labels), self.progress.epoch)
-                self.train_epoch(plan)
-                scores = self.evaluate()
-                self.end_epoch(plan, scores)
-        finally:
-            self.recorder.close()
+        while self.progress.epoch < self.epochs:
+            plan = plan_epoch(self.config, len(self.dataset.train_labels), self.progress.epoch)
+            self.train_epoch(plan)
+            scores = self.evaluate()
+            self.end_epoch(plan, scores)
         return scores or self.evaluate()
 
     def train_epoch(self, plan: EpochPlan) -> None:
@@ -135,7 +129,6 @@ class Trainer:
         progress = self.progress
         self.backend.begin_epoch(plan, progress.totals)
         self._looked = progress.step
-        self.recorder.begin_epoch(plan)
         with self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress) as bar:
             while not (stopping := self._stopping()) and progress.step < plan.steps:
                 self._take_steps(plan)
@@ -179,15 +172,14 @@ class Trainer:
         progress = self.progress
         if not math.isfinite(scores.loss):
             raise self.record.diverged(plan.steps)
-        row = epoch_row(progress, self.backend.lr, scores)
-        self._record_evaluation(plan, scores, row.epoch)
+        self._record_evaluation(plan, scores, progress.epoch + 1)
+        row = progress.complete(self.backend.lr, scores)
         self.backend.end_epoch()
-        progress.complete(row)
         self._looked = 0
         stopping = self._stopping()
         if stopping or progress.epoch == self.epochs or self._due(plan, ended=True):
             self._save()
-        self.recorder.end_epoch(row, plan)
+        self.recorder.end_epoch(row)
         self.console.epoch(progress.metrics)
         if stopping:
             raise self.record.stopped(self.stop)
