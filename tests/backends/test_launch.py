@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import re
 import time
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ from tests.backends.programs import run_on_cores
 from tests.support import compose, few_digits
 from training.backends import launch, numpy, shared_memory, workers
 from training.backends.launch import all_ranks
-from training.backends.numpy import NumpyBackend, worthwhile_ranks
+from training.backends.numpy import NumpyBackend
 from training.backends.opening import open_backend
 from training.backends.protocol import Backend
 from training.backends.ranks import ALONE, TEXT, Alone
@@ -72,13 +71,6 @@ def test_all_others_keep_the_ranks_that_they_have(settings, given, daemon, monke
     monkeypatch.setattr(launch.multiprocessing, "current_process", lambda: process)
     with all_ranks(print, compose(*settings), few_digits(), given) as ranks:
         assert ranks is given
-
-
-def test_an_impossible_network_is_left_to_one_process(monkeypatch) -> None:
-    """Which tells what is wrong with it."""
-    monkeypatch.setattr(numpy, "available_cores", lambda: 8)
-    config = compose("backend=numpy", "backend.threads=null", "model.image_size=8")
-    assert worthwhile_ranks(config) == 1
 
 
 def test_processes_that_cannot_be_started(monkeypatch) -> None:
@@ -179,17 +171,6 @@ def test_a_rank_leaves_without_its_parent(parent, above, leaves, monkeypatch) ->
     assert left == [1] * leaves
 
 
-def test_shared_images_are_copied_once() -> None:
-    """What is pickled for a spawned process holds none of them."""
-    dataset = few_digits()
-    shared = workers.SharedDataset(multiprocessing.get_context("spawn"), dataset)
-    assert len(pickle.dumps(shared._rest)) < 2000 < dataset.test_images.nbytes
-    again = shared.open()
-    assert again.name == dataset.name
-    for name in workers.ARRAYS:
-        np.testing.assert_array_equal(getattr(again, name), getattr(dataset, name), strict=True)
-
-
 @pytest.mark.parametrize(
     ("backend", "reason"), [("numpy", "would give an empty output"), ("torch", "Kernel size")]
 )
@@ -239,17 +220,10 @@ def test_images_are_evaluated_in_batches(backend, monkeypatch) -> None:
 def test_two_ranks_of_torch_look_up_less_often_and_say_what_they_are() -> None:
     pytest.importorskip("torch")
 
-    def opened(model: str, kind: str, world: int) -> Backend:
+    def opened(world: int) -> Backend:
         ranks = Alone()
         ranks.world, ranks.note = world, f"{world} processes"
-        settings = ("backend=torch", "device=cpu", f"backend.batch_norm={kind}", f"model={model}")
-        return open_backend(compose(*settings), ranks)
+        return open_backend(compose("backend=torch", "device=cpu", "model=lenet5_bn"), ranks)
 
-    assert opened("lenet5_bn", "local", 1).notes == ()
-    assert opened("lenet5_bn", "local", 1).steps_per_call == 1
-    assert opened("lenet5_tanh", "local", 2).notes == ("2 processes, gloo",)
-    shared = opened("lenet5_bn", "synchronised", 2)
-    assert shared.notes == ("2 processes, gloo; batch normalisation synchronised",)
-    assert shared.steps_per_call == 16
-    words = "2 processes, gloo; batch normalisation local, rank 0's statistics are kept"
-    assert opened("lenet5_bn", "local", 2).notes == (words,)
+    assert (opened(1).notes, opened(1).steps_per_call) == ((), 1)
+    assert (opened(2).notes, opened(2).steps_per_call) == (("2 processes, gloo",), 16)

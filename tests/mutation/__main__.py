@@ -23,6 +23,9 @@ WORDS = r"raise \w", r"\bprint\(", r"\.say\(", r"\bconsole\.", r"\bbar\("
 
 def copy_project(folder: Path) -> None:
     """Renew a copy of what git knows, with the mutants that were made from unchanged sources."""
+    for old in folder.iterdir() if folder.exists() else ():
+        if old.is_dir() and old.name != "mutants":
+            shutil.rmtree(old)
     listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
     files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, files.splitlines()):

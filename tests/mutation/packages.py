@@ -88,8 +88,9 @@ PACKAGES: dict[str, Package] = {
             *("tests/cli/test_running.py", "tests/cli/test_whole_sweeps.py"),
             *("tests/cli/test_mistakes.py", "tests/inference/test_weights.py"),
             "--ignore=tests/backends/test_numpy_runs.py",
+            "--ignore=tests/backends/torch/test_distributed.py",
         ),
-        sets=8,
+        sets=4,
         # Not judges: what is drawn and said.
         spared=("training/trainer/pictures.py", "training/trainer/console.py"),
         apart={

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from parity import decisions, perturbation, precision
 from parity.decisions import Choice, Rounding, experiments
 from parity.finite_differences import derivatives
-from parity.perturbation import nudge, nudge_gradient, nudge_logits, observed, perturbed
+from parity.perturbation import Probe, nudge, nudge_gradient, nudge_logits, observed, perturbed
 from parity.task import Task
 from parity.tolerance import TensorCheck, floor, judge, largest, movement, vacuous
 
@@ -110,7 +110,7 @@ def test_gradients_move_by_their_share_and_that_of_what_cancels_in_them() -> Non
 def test_a_loss_is_a_layer_whose_sums_are_over_classes(targets, least) -> None:
     """Its gradient is a difference of terms of 1/N where targets are classes."""
     logits = torch.linspace(1, 2, 36, dtype=DOUBLE).reshape(4, 9).requires_grad_()
-    moved = nudge_logits(logits, targets, 1e-6, 0)
+    moved = nudge_logits(logits, targets, Probe({}, 1e-6, 0))
     shares = ((moved - logits) / logits).abs()
     torch.testing.assert_close(shares, torch.full_like(shares, 3e-6), rtol=1e-6, atol=0)
     arriving = torch.full((4, 9), 1e-30, dtype=DOUBLE)
@@ -129,7 +129,7 @@ def test_a_perturbed_module_moves_what_goes_in_its_weights_and_what_comes_back()
         with observed(module) as dimensions:
             module(x)
         assert dimensions == {"0": (9, 16)}
-        with perturbed(module, dimensions, 1e-4, 0, parameters):
+        with perturbed(module, Probe(dimensions, 1e-4, 0), parameters):
             y = module(x)
         weight = module.get_parameter("0.weight").detach()
         assert bool((weight != 1).all()) is parameters

@@ -12,7 +12,8 @@ from torch import nn
 import numpy_models
 from numpy_models import Linear, Sequential, Tanh
 from parity import DisagreementError, ParityError, assert_parity, fused, split, summed
-from parity.names import gates, laid_out, proposals, resolve
+from parity.names import gates, laid_out, resolve
+from parity.proposals import proposals
 from tests.parity.renamed import Dense
 
 

@@ -29,21 +29,6 @@ def test_what_computes_a_run(maker, words) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "normalised", "same"),
-    [
-        (ALONE, SHARED, "synchronised", "rounding"),
-        (ALONE, SHARED, "local", "rounding and local batch normalisation"),
-        (SHARED, ALONE, "local", "rounding and local batch normalisation"),
-        (ALONE, Provenance("torch", "cuda", 1, 1), "local", "rounding"),
-    ],
-)
-def test_what_another_one_changes(before, after, normalised, same) -> None:
-    config = compose("backend=torch", f"backend.batch_norm={normalised}")
-    words = f"saved on {before}, resumed on {after}: the same up to {same}, not bit for bit"
-    assert before.followed_by(after, config) == words
-
-
-@pytest.mark.parametrize(
     ("program", "world", "here", "started"),
     [
         ("/src/train.py", 1, 1, "python /src/train.py"),

@@ -61,7 +61,7 @@ def test_only_the_first_rank_writes_and_speaks(tmp_path, capsys, monkeypatch):
         original(self, *steps)
 
     monkeypatch.setattr(NumpyBackend, "train", note)
-    every = ("trainer.log_every=2", "trainer.evaluation_samples=10", "logger=tensorboard")
+    every = ("trainer.log_every=2", "trainer.evaluation_samples=10")
     accuracy = trained(tmp_path / "second", Second(), *every)
     assert list((tmp_path / "second").iterdir()) == []
     assert capsys.readouterr() == ("", "")
