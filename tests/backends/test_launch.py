@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from training.backends.launch import all_ranks
 
 from tests.backends.programs import run_on_cores
 from tests.support import compose, few_digits
 from training.backends import launch, numpy, shared_memory, workers
-from training.backends.launch import all_ranks
 from training.backends.numpy import NumpyBackend
 from training.backends.opening import open_backend
 from training.backends.protocol import Backend
