@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import command
 from benchmarks.agreement import check_losses
 from benchmarks.cases import CASES
 from benchmarks.harness import measure, samples, start_workers
-from benchmarks.step import TORCH, TWINS
+from benchmarks.step import NUMPY, TORCH, TWINS
 
 #: What grows, and the values it takes.
-SERIES = {"workers": [1, 2, 4], "batch": [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]}
+SERIES = {"workers": [1, 2, 4], "batch": [8, 16, 32, 64, 128, 256, 1024, 4096]}
+#: Beside growing batches: from which one a process per core is faster.
+ALONE = replace(NUMPY, name="numpy-alone")
 
 
 def main() -> None:
@@ -47,7 +50,10 @@ def _point(series: str, value: int, options: argparse.Namespace) -> dict[str, An
     threads = value if series == "workers" else command.threads("all")
     batch = value if series == "batch" else CASES[options.network].batch
     with ExitStack() as stack:
-        workers = start_workers(stack, TWINS, threads, network=options.network, batch=batch)
+        case = {"network": options.network, "batch": batch}
+        workers = start_workers(stack, TWINS, threads, **case)
+        if series == "batch":
+            workers |= start_workers(stack, [ALONE], 1, **case)
         check_losses(workers, TORCH.name, f"batch {batch}")
         seconds = samples(measure(workers, "step", options.rounds, options.seconds))
     return {"series": series, "value": value, "seconds": seconds}

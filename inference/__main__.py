@@ -22,37 +22,32 @@ USAGE = """usage: python -m inference COMMAND ...
 
 
 def main() -> None:
-    """Run a command; exits with status 2 for what a user can repair."""
+    """Run a command; exits with status 2 for what a user can repair, 1 where nothing is written."""
     arguments = sys.argv[1:]
     if arguments[:1] in ([], ["-h"], ["--help"]):
         print(USAGE)
         sys.exit(0 if arguments else 2)
     command, *options = arguments
-    from training.errors import ConfigError, OutputError, cannot_write, did_you_mean
+    from training.errors import ConfigError, did_you_mean
 
     try:
         if command not in COMMANDS:
             choices = f"{did_you_mean(command, COMMANDS)}: choose {', '.join(COMMANDS)}"
             raise ConfigError(f"there is no command {command!r}{choices}")
-        sys.exit(importlib.import_module(COMMANDS[command]).main(options))
+        importlib.import_module(COMMANDS[command]).main(options)
     except ConfigError as error:
-        _fail(str(error), 2)
-    except OutputError as error:
-        _fail(str(error), 1)
+        print(error, file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
-        message = cannot_write(error)
-        if message is None:
+        if error.strerror is None:  # not the system's
             raise
-        _fail(message, 1)
+        name = error.filename or "the output"
+        print(f"cannot write {name}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _fail(message: str, status: int) -> None:
-    print(message, file=sys.stderr)
-    sys.exit(status)
 
 
 if __name__ == "__main__":

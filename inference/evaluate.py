@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.networks import add_backend, chosen_backends, logits
+from inference.networks import add_backend, chosen_backends, largest_difference, logits
 from inference.weights import find
 from training.data import DataError, Dataset, load_dataset
 from training.errors import ConfigError
@@ -77,11 +77,6 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number, not {text}")
     return int(text)
-
-
-def largest_difference(outputs: Sequence[NDArray]) -> float | None:
-    """Return the largest absolute difference between two backends' outputs; None for one."""
-    return float(np.abs(outputs[0] - outputs[1]).max()) if len(outputs) > 1 else None
 
 
 def result(scores: Scores, labels: NDArray[np.int64], errors: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from training.errors import ConfigError
+from training.storage.files import read_bounded
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 120_000_000  # 108 megapixels is what telephones take
@@ -76,19 +77,15 @@ def read(place: str) -> NDArray[np.float32]:
 
 
 def _bytes(place: str) -> bytes:
+    if place == STDIN:
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(f"it has more than the limit of {MAX_BYTES:,} bytes")
+        return data
     try:
-        if place == STDIN:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            if not Path(place).is_file():  # opening a pipe would wait for a writer
-                raise ConfigError("it is not a regular file")
-            with open(place, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"it cannot be read ({error.strerror})") from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"it has more than the limit of {MAX_BYTES:,} bytes")
-    return data
+        return read_bounded(place, MAX_BYTES)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _decode(data: bytes) -> NDArray[np.float32]:

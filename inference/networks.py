@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -78,3 +79,8 @@ def forward(net: Any, inputs: NDArray[np.float32], backend: str) -> NDArray[np.f
 
     with torch.inference_mode():
         return net(torch.from_numpy(inputs)).numpy()
+
+
+def largest_difference(outputs: Sequence[NDArray]) -> float | None:
+    """Return the largest absolute difference between two backends' outputs; None for one."""
+    return float(np.abs(outputs[0] - outputs[1]).max()) if len(outputs) > 1 else None

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.networks import logits
+from inference.networks import largest_difference, logits
 from inference.preprocessing import Ink, to_mnist
 from inference.segmentation import Digit, find_digits
 from pretrained import Weights
+from training.trainer.evaluation import score
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,7 @@ class Reading:
     @property
     def difference(self) -> float | None:
         """Return the largest difference between the twins' probabilities; None for one twin."""
-        found = list(self.probabilities.values())
-        return float(np.abs(found[0] - found[1]).max()) if len(found) > 1 else None
+        return largest_difference(list(self.probabilities.values()))
 
 
 def read_number(
@@ -53,11 +53,6 @@ def read_number(
     """
     ink, digits = find_digits(grey)
     seen = np.stack([to_mnist(digit.ink) for digit in digits])
-    return Reading(ink, digits, seen, {b: softmax(logits(weights, seen, b)) for b in backends})
-
-
-def softmax(outputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return probabilities (N, 10) of logits."""
-    shifted = outputs.astype(np.float64)
-    shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    outputs = {backend: logits(weights, seen, backend) for backend in backends}
+    probabilities = {b: score(o, o.argmax(axis=1)).probabilities for b, o in outputs.items()}
+    return Reading(ink, digits, seen, probabilities)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+import yaml
 
 from studies.records import Record
+from training.environment import CONF
 
 Rule = Literal["close", "at least", "at most", "between", "falling"]
 
@@ -115,17 +118,24 @@ class Claim(Measurement):
 
 @dataclass(frozen=True)
 class Quirk:
-    """A departure of a report from torch, and the study that switches it on and off.
+    """A departure of a report from torch, in words, and the two values of the setting behind it.
 
     Every run of the experiment counts that differs from its recipe in the key alone or not at all.
     """
 
     words: str
     experiment: str
-    study: str
     key: str
     on: Any
     off: Any
+
+    @classmethod
+    def of(cls, study: str, words: str) -> Self:
+        """Return the departure that a study of conf/study switches on and off."""
+        content = yaml.safe_load((CONF / "study" / f"{study}.yaml").read_text("utf-8"))
+        key, values = next(iter(content["hydra"]["sweeper"]["params"].items()))
+        on, off = map(yaml.safe_load, values.split(","))
+        return cls(words, content["defaults"][0]["override /experiment"], key, on, off)
 
     @property
     def report(self) -> str:

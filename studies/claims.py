@@ -251,64 +251,19 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 
-QUIRKS: tuple[Quirk, ...] = (
-    Quirk(
-        "Adam adds ε to the root of the uncorrected second moment",
-        _R0,
-        "quirk_r0_eps",
-        "optimizer.eps_mode",
-        "uncorrected",
-        "torch",
-    ),
-    Quirk(
-        "every tied maximum of a pooling window receives the full gradient",
-        _R0,
-        "quirk_r0_ties",
-        "model.arguments.ties",
-        "all",
-        "first",
-    ),
-    Quirk(
-        "linear weights start from N(0, 1); without: N(0, 0.1²), as in the recipe here",
-        _R0,
-        "quirk_r0_init",
-        "init.linear_std",
-        1.0,
-        0.1,
-    ),
-    Quirk(
-        "each step draws its 256 indices with replacement",
-        _R0,
-        "quirk_r0_sampling",
-        "data.sampling",
-        "replacement",
-        "shuffle",
-    ),
-    Quirk(
-        "dropout without rescaling in training, ×0.5 in evaluation, also on the logits",
-        _R2,
-        "quirk_r2_dropout",
-        "model.arguments.dropout",
-        "original",
-        "inverted",
-    ),
-    Quirk(
-        "Adam has ε inside the root",
-        _R3,
-        "quirk_r3_eps",
-        "optimizer.eps_mode",
-        "inside_root",
-        "torch",
-    ),
-    Quirk(
-        "every tied maximum of a pooling window receives the full gradient",
-        _R4,
-        "quirk_r4_ties",
-        "model.arguments.ties",
-        "all",
-        "first",
-    ),
-)
+QUIRKS = [
+    Quirk.of(f"quirk_{study}", words)
+    for study, words in {
+        "r0_eps": "Adam adds ε to the root of the uncorrected second moment",
+        "r0_ties": "every tied maximum of a pooling window receives the full gradient",
+        "r0_init": "linear weights start from N(0, 1); without: N(0, 0.1²), as in the recipe here",
+        "r0_sampling": "each step draws its 256 indices with replacement",
+        "r2_dropout": "dropout without rescaling in training, ×0.5 in evaluation, also on the "
+        "logits",
+        "r3_eps": "Adam has ε inside the root",
+        "r4_ties": "every tied maximum of a pooling window receives the full gradient",
+    }.items()
+]
 
 
 def reported(record: Record, column: str) -> float | None:

@@ -17,7 +17,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "torch_models/registry.py": ({"torch_models", "pretrained"}, {"torch"}),
     "pretrained": ({"training/data"}, {"numpy", "safetensors"}),
     "training": (set(), {"threadpoolctl"}),
-    "training/data": ({"training", "training/storage"}, {"numpy", "sklearn"}),
+    "training/data": ({"training", "training/storage"}, {"numpy", "sklearn", "PIL"}),
     "training/storage": ({"training"}, {"numpy", "safetensors"}),
     "training/config": ({"training"}, {"hydra", "omegaconf"}),
     "training/backends": (
@@ -30,7 +30,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     "training/trainer": (
         {"training", "training/config", "training/data", "training/storage", "training/backends"},
-        {"numpy", "omegaconf", "matplotlib", "tensorboard", "tqdm", "safetensors"},
+        {"numpy", "omegaconf", "matplotlib", "tqdm", "safetensors"},
     ),
     "studies": (
         {"training", "training/config", "training/storage", "training/trainer"},
@@ -56,7 +56,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
 #: What stands above everything may import everything.
 ABOVE = ("benchmarks", "docs")
 HEAVY = {"torch", "torchvision", "numpy", "matplotlib", "sklearn", "hydra", "omegaconf"}
-HEAVY |= {"safetensors", "tensorboard", "tqdm", "threadpoolctl", "scipy", "jax", "PIL"}
+HEAVY |= {"safetensors", "tqdm", "threadpoolctl", "scipy", "jax", "PIL"}
 
 
 def package_of(path: str) -> str:

@@ -97,7 +97,11 @@ def versions(backend: str) -> dict[str, str]:
 
 def processor() -> str:
     """Return the processor's name, as far as the system tells it."""
-    for line in _cpuinfo():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -106,10 +110,3 @@ def processor() -> str:
 def _number(name: str, otherwise: int) -> int:
     text = os.environ.get(name, "")
     return int(text) if text.isdecimal() else otherwise
-
-
-def _cpuinfo() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []

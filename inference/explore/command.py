@@ -38,8 +38,8 @@ from numpy_models import (
     Tanh,
 )
 from pretrained import Weights
-from training.data import DataError, load_dataset
-from training.errors import ConfigError, OutputError, cannot_write
+from training.data import load_dataset
+from training.errors import ConfigError
 from training.storage.files import write_atomically
 
 FOLDER = Path(__file__).parent
@@ -48,12 +48,12 @@ SAMPLES_PER_CLASS = 2
 NETWORKS = ("lenet5_relu", "lenet5_tanh", "deepcnn21", "lenet5_avgpool", "lenet5_bn")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the page that the arguments ask for; return the exit status.
+def main(arguments: Sequence[str]) -> None:
+    """Write the page that the arguments ask for.
 
     Raises:
         ConfigError: for weights that are not there or do not fit, or MNIST that is damaged.
-        OutputError: if the page cannot be written.
+        OSError: if the page cannot be written.
     """
     parser = argparse.ArgumentParser(
         prog="python -m inference explore",
@@ -68,15 +68,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="PAGE.html")
     options = parser.parse_args(arguments)
-    try:
-        text = page([entry(find(place), place) for place in options.weights], samples())
-        write_atomically(options.output, text.encode())
-    except DataError as error:
-        raise ConfigError(str(error)) from error
-    except OSError as error:
-        raise OutputError(cannot_write(error, options.output.parent)) from error
+    text = page([entry(find(place), place) for place in options.weights], samples())
+    write_atomically(options.output, text.encode())
     print(f"wrote {options.output} ({len(text) / 1e6:.1f} MB): open it in a browser")
-    return 0
 
 
 def page(entries: Sequence[dict[str, Any]], pictures: Sequence[dict[str, Any]]) -> str:

@@ -121,12 +121,11 @@ def test_a_mistake_in_another_job_is_that_jobs_own(call_main, tmp_path, capsys) 
     assert "ties" in (tmp_path / "all" / "1_lenet5_relu_numpy" / "failure.txt").read_text()
 
 
-def test_what_only_hydra_can_do_is_left_to_it(tmp_path) -> None:
-    wish = ("hydra.job.chdir=true", "hydra.run.dir=here", "+hydra.job.env_set.A=1")
-    result = train_py(*QUICK, *wish, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "here" / "metrics.csv").exists()
-    assert (tmp_path / "here" / ".hydra" / "overrides.yaml").exists()
+def test_what_only_hydra_could_do_is_refused(call_main, tmp_path, capsys) -> None:
+    for wish in ("hydra.job.chdir=true", "+hydra.job.env_set.A=1"):
+        assert call_main(*QUICK, wish) == 2
+        assert "not supported: leave them out" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_interrupted_while_libraries_are_read(tmp_path) -> None:

@@ -19,7 +19,7 @@ from training.config.composition import composer
         (["seed=range(1,3)", "data=digits"], ["seed=1 data=digits", "seed=2 data=digits"]),
         (["seed=0,1", "data=digits", "seed=5"], ["seed=5 data=digits"]),
         (["init=glob(*e)"], ["init=he"]),
-        (["++study.title='a,b'", "~logger"], ["++study.title='a,b' ~logger"]),
+        (["++study.title='a,b'", "~study.form"], ["++study.title='a,b' ~study.form"]),
         (["a=[0.8,0.9],[0.9,1]"], ["a=[0.8,0.9]", "a=[0.9,1]"]),
     ],
 )

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from training.data import DataError
-from training.data.errors import MnistAbsentError
-from training.data.mnist import MNIST, Place, find_place, load_mnist, verify_part
+from training.data.mnist import MNIST, MnistAbsentError, Place, find_place, load_mnist, verify_part
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
@@ -53,7 +52,7 @@ ARCHIVE_DAMAGE = {
     "checksum": (lambda data: flip(data, -8), "damaged"),
     "compressed again": (lambda data: gzip.compress(gzip.decompress(data), 1), "MD5"),
     "not the original": (lambda data: gzip.compress(flip(gzip.decompress(data), -1)), "SHA-256"),
-    "appended": (lambda data: data + b"\0", "other bytes follow"),
+    "appended": (lambda data: data + b"\0", "its MD5 sum is not the original's"),
 }
 RAW_DAMAGE = {
     "empty": (lambda data: b"", "it is empty"),

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from training.data import load_dataset, resize_bilinear
-from training.data.resize import bilinear_weights
 
 SIZES = [(28, 32), (8, 20), (28, 28), (28, 13), (28, 7), (5, 4), (1, 3), (9, 64), (31, 1)]
 
@@ -54,15 +53,12 @@ def test_torchvision_on_uint8_tensors_differs_by_one_level_at_most():
 
 @pytest.mark.parametrize(("old", "new"), [(28, 32), (28, 10), (8, 20), (5, 5), (3, 64)])
 def test_a_uniform_image_keeps_its_level(old, new):
-    weights = bilinear_weights(old, new)
-    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=old * 2.0**-22)
-    assert (weights >= 0).all()
     for level in (0, 1, 254, 255):
         image = np.full((old, old), level, np.uint8)
         assert (resize_bilinear(image, new) == level).all()
 
 
-def test_batches_beyond_one_chunk_and_extra_axes():
+def test_many_images_and_extra_axes():
     images = extreme_images(4, 1500).reshape(-1, 1, 4, 4)
     result = resize_bilinear(images, 6)
     assert result.shape == (len(images), 1, 6, 6)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import numpy_models
 import pretrained
 import torch_models
+from inference.__main__ import main
 from inference.explore import command
 from inference.networks import logits
 from numpy_models.layer import Layer
@@ -25,7 +26,7 @@ from pretrained import Preprocessing, Weights
 from tests.inference.browser import Page, chromium, executable
 from tests.inference.show_page import draw
 from training.data import load_dataset, resize_bilinear
-from training.errors import ConfigError, OutputError
+from training.errors import ConfigError
 
 VARIANT = {"activation": "silu", "batch_norm": True, "residual": True}
 
@@ -319,15 +320,18 @@ def test_a_layer_that_the_page_lacks_is_named() -> None:
         command.layers({"act": Swish()})
 
 
-def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch, capsys) -> None:
     arguments = ["--weights", "lenet5_bn", "--output", str(tmp_path / "nowhere" / "page.html")]
-    with pytest.raises(OutputError, match=r"cannot write .*page\.html: No such file"):
-        command.main(arguments)
+    monkeypatch.setattr("sys.argv", ["inference", "explore", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert re.fullmatch(r"cannot write .*page\.html: No such file.*\n", capsys.readouterr().err)
 
 
 def test_the_command_writes_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "page.html"
-    assert command.main(["--weights", "lenet5_bn", "--output", str(target)]) == 0
+    command.main(["--weights", "lenet5_bn", "--output", str(target)])
     text = target.read_text(encoding="utf-8")
     assert "lenet5_bn" in text
     assert not re.search(r'(src|href)="', text)

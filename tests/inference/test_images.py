@@ -102,7 +102,7 @@ def test_what_is_no_image_is_told_in_a_sentence(content: bytes, told: str, tmp_p
 def test_too_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_BYTES", 100)
     (tmp_path / "big.png").write_bytes(a_png())
-    with pytest.raises(ConfigError, match="more than the limit of 100 bytes"):
+    with pytest.raises(ConfigError, match="more than the 100 that are read"):
         images.read(str(tmp_path / "big.png"))
 
 

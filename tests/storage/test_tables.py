@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from training.storage.tables import STEPS, Table, read_table
+from training.storage.tables import TABLES, Table, read_table
 
 ROWS = [(2, 0.5, 0.25), (4, 1 / 3, 0.5), (5, 0.1, 1.0)]
 
 
 @pytest.fixture
 def path(tmp_path):
-    table = Table(tmp_path / "steps.csv", STEPS)
+    table = Table(tmp_path / "steps.csv", TABLES["steps"])
     for row in ROWS:
         table.append(row)
     return tmp_path / "steps.csv"
 
 
 def test_rows_come_back_bit_for_bit(path):
-    assert read_table(path, STEPS) == [dict(zip(STEPS, row, strict=True)) for row in ROWS]
+    assert read_table(path, TABLES["steps"]) == [
+        dict(zip(TABLES["steps"], row, strict=True)) for row in ROWS
+    ]
     before = path.read_bytes()
-    Table(path, STEPS, ROWS)
+    Table(path, TABLES["steps"], ROWS)
     assert path.read_bytes() == before
-    Table(path, STEPS)
+    Table(path, TABLES["steps"])
     assert path.read_text() == "step,loss,accuracy\n"
 
 
@@ -39,6 +41,6 @@ def test_a_damaged_line_is_named(line, reason, path):
     with path.open("a") as file:
         file.write(f"{line}\n")
     with pytest.raises(ValueError, match=f"steps.csv is damaged at line 5: {reason}"):
-        read_table(path, STEPS)
+        read_table(path, TABLES["steps"])
     with pytest.raises(ValueError, match="line 1: the columns must be step, accuracy"):
         read_table(path, ("step", "accuracy"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -51,7 +50,7 @@ def test_plans_differ_by_epoch_and_seed_and_repeat():
 
 
 def test_progress_survives_json():
-    metrics, steps = [ROW, replace(ROW, epoch=2)], [(1, 1 / 3, 0.5), (2, 0.1, 1)]
+    metrics, steps = [ROW, ROW._replace(epoch=2)], [(1, 1 / 3, 0.5), (2, 0.1, 1)]
     sums = Totals(1 / 3, 4, 9), Totals(0.1, 2, 5)
     progress = Progress(2, 7, *sums, 0.1, metrics, steps, [(1, 0, 0.1, 0.2), (1, 1, 0.3, 0.4)])
     record, tables = json.loads(json.dumps(progress.to_record())), progress.tables()

@@ -1,19 +1,15 @@
-"""steps.csv, evaluations.csv, TensorBoard and the console's outlook."""
+"""steps.csv, evaluations.csv and the console's outlook."""
 
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, assert_same_run, metrics
+from tests.support import assert_same_run, metrics
 from training.storage.tables import Row
-from training.trainer import console, live_log
+from training.trainer import console
 
 pytestmark = pytest.mark.usefixtures("mnist_of_digits")
 
@@ -88,38 +84,6 @@ def test_evaluations_of_the_whole_test_set_agree_with_the_metrics(call_main, tmp
     assert [row["test_accuracy"] for row in rows] == pytest.approx(expected, rel=1e-5)
 
 
-def test_tensorboard_without_torch(tmp_path) -> None:
-    pytest.importorskip("tensorboard", reason="needs lenet-twins[tensorboard]")
-    script = (
-        "import sys; from training.cli.main import main;"
-        "sys.argv = ['train.py', *sys.argv[1:]]; main();"
-        "assert not {'torch', 'torch_models', 'torchvision'} & sys.modules.keys()"
-    )
-    options = ("data=digits", "backend=numpy", "trainer.epochs=1", "logger=tensorboard")
-    result = subprocess.run(
-        [sys.executable, "-c", script, *options, "trainer.log_every=5", "hydra.run.dir=here"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    (log,) = (tmp_path / "here" / "tensorboard").iterdir()
-    content = log.read_bytes()
-    for tag in (b"epoch/test_accuracy", b"epoch/lr", b"step/loss"):
-        assert tag in content
-    assert len(metrics(tmp_path / "here")) == 1
-
-
-def test_a_missing_tensorboard_is_named(call_main, capsys, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(live_log, "find_spec", lambda _: None)
-    assert call_main("data=mnist", "logger=tensorboard") == 2
-    assert "lenet-twins[tensorboard]" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_epochs_line_tells_the_best_and_the_time_left(monkeypatch, capsys) -> None:
     now = [100.0]
     monkeypatch.setattr(console, "perf_counter", lambda: now[0])
@@ -127,7 +91,7 @@ def test_an_epochs_line_tells_the_best_and_the_time_left(monkeypatch, capsys) ->
     lines.begin(epochs=12, done=2)
     monkeypatch.setenv("COLUMNS", "120")
     row = Row(3, 1e-3, 0.5, 0.8, 0.4, 0.9, 1.5, 1000.0)
-    rows = [replace(row, epoch=1), replace(row, epoch=2, test_accuracy=0.95), row]
+    rows = [row._replace(epoch=1), row._replace(epoch=2, test_accuracy=0.95), row]
     now[0] += 20
     lines.epoch(rows)
     said = capsys.readouterr().out
@@ -138,5 +102,5 @@ def test_an_epochs_line_tells_the_best_and_the_time_left(monkeypatch, capsys) ->
     assert narrow.startswith(said[:50])
     assert narrow.endswith("ETA 0:03:00\n")
     assert len(narrow) <= 81
-    lines.epoch([*rows, replace(row, epoch=12)])
+    lines.epoch([*rows, row._replace(epoch=12)])
     assert "ETA" not in capsys.readouterr().out

@@ -13,12 +13,11 @@ from training.backends.opening import open_backend
 from training.backends.protocol import Totals
 from training.cli.arguments import parse
 from training.cli.jobs import read
+from training.config import composition
 from training.config.composition import composer
 from training.config.schema import Config
-from training.config.settings import quoted
-from training.config.suggestions import groups
+from training.config.settings import quote
 from training.errors import ConfigError
-from training.storage.checkpoint import Content
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
 
@@ -29,7 +28,7 @@ NUMBERS = given.floats() | given.integers() | given.integers(10**300, 10**300 + 
 TEXTS = given.text(max_size=8) | given.text("'\\\"${}, :=[]#~\t", max_size=8)
 TEXTS |= given.sampled_from(["x" * 499, "x" * 501, "null", "1e3", "true", "[a]", "${seed}"])
 VALUES = given.recursive(
-    NUMBERS.map(repr) | TEXTS.map(quoted) | given.sampled_from(["null", "true", "{}"]),
+    NUMBERS.map(repr) | TEXTS.map(quote) | given.sampled_from(["null", "true", "{}"]),
     lambda inner: (
         given.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
         | given.dictionaries(given.sampled_from(["a", "b_1", "c d", "2"]), inner, max_size=2).map(
@@ -40,7 +39,7 @@ VALUES = given.recursive(
 )
 CHOICES = """
 model=lenet5_bn model=deepcnn21 backend=numpy optimizer=sgd optimizer=adagrad scheduler=step
-init=normal data=digits experiment=r2_deepcnn21 experiment=r4_lenet5_bn logger=csv
+init=normal data=digits experiment=r2_deepcnn21 experiment=r4_lenet5_bn
 """
 KEYS = """
 study.title +model.arguments.width optimizer.lr optimizer.betas optimizer.weight_decay
@@ -56,12 +55,21 @@ SETTINGS = given.lists(
 
 def given_back(config: Config) -> Config:
     """What a run of this configuration is resumed with."""
-    record = json.loads(json.dumps({"config": resume.record_of(config), "format": resume.FORMAT}))
+    record = json.loads(json.dumps(resume.record_of(config)))
     with composer() as opened:
-        lines = resume.saved_overrides(Content(Path("file"), {}, record), [], groups())
-        return opened.check(opened.compose(lines))
+        saved = resume.saved_settings(Path("file"), record)
+        return opened.check(opened.restore(saved))
 
 
+@pytest.fixture(scope="module")
+def _no_explanation():
+    """What is refused is refused without many compositions that find out what was meant."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composition, "explain", lambda *_: ConfigError("refused"))
+        yield
+
+
+@pytest.mark.usefixtures("_no_explanation")
 @hypothesis.settings(max_examples=20, deadline=None, database=None)
 @hypothesis.given(SETTINGS)
 def test_what_is_accepted_is_given_back(settings):

@@ -156,17 +156,14 @@ def check_state(
         ValueError: naming what is missing, unknown, of another shape or dtype, or negative where
             it cannot be.
     """
-    expected = {f"model.{name}": array for name, array in weights.items()}
-    scalars = {"optimizer.step", "optimizer.lr", "scheduler.last_epoch"}
-    for name in scalars & state.keys():
-        kind = np.dtype(np.float64 if name == "optimizer.lr" else np.int64)
-        if state[name].shape != () or state[name].dtype != kind:
-            raise ValueError(f"{name} is not a single number of type {kind}")
-    if "optimizer.step" in state and int(state["optimizer.step"]) > 0:
+    count: NDArray = np.zeros((), np.int64)
+    scalars = {"optimizer.step": count, "optimizer.lr": np.zeros(()), "scheduler.last_epoch": count}
+    expected = {**scalars, **{f"model.{name}": array for name, array in weights.items()}}
+    if np.any(state.get("optimizer.step", 0)):
         for name in parameters:
             expected |= {f"optimizer.{kind}.{name}": weights[name] for kind in kinds}
-    missing = sorted((expected.keys() | scalars) - state.keys())
-    unknown = sorted(state.keys() - expected.keys() - scalars)
+    missing = sorted(expected.keys() - state.keys())
+    unknown = sorted(state.keys() - expected.keys())
     if missing or unknown:
         raise ValueError(
             f"this state is not of this network and optimizer: missing {missing or 'nothing'}, "
@@ -179,7 +176,6 @@ def check_state(
                 f"{name} has shape {given.shape} and dtype {given.dtype}, "
                 f"expected {array.shape} and {array.dtype}"
             )
-    for name in sorted(expected.keys() | scalars):
         squares = name.startswith(_SQUARES) or name.endswith("running_var")
-        if (squares or name in scalars) and not (state[name] >= 0).all():
+        if (squares or name in scalars) and not (given >= 0).all():
             raise ValueError(f"{name} must not be negative")

@@ -2,8 +2,8 @@
 
 Nothing outlives rank 0, whatever ends it: multiprocessing's shared memory has no name, and a child
 that waits sees that its parent is gone, or, on Linux, is ended with it by the kernel. There the
-children are forked and the images are their parent's own pages; elsewhere they are spawned, and the
-images are copied to shared memory once.
+children are forked and the images are their parent's own pages; elsewhere they are spawned, and
+each gets a copy.
 """
 
 from __future__ import annotations
@@ -15,24 +15,19 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from ctypes import c_ubyte
-from dataclasses import replace
 from functools import partial
 from multiprocessing.process import BaseProcess
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
-from training.backends.shared_memory import Shared, SharedMemoryRanks
+from training.backends.shared_memory import REASON, Shared, SharedMemoryRanks
 from training.child_processes import follow_parent, signals_held, start_method
 from training.data import Dataset
-from training.errors import ConfigError, ProcessError, RunError, StoppedError
+from training.errors import ConfigError, ProcessError, in_one_line
 
 #: Called on every rank with the data set and the ranks.
 Program = Callable[[Dataset, SharedMemoryRanks], Any]
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 #: Seconds in which the other ranks may end when the program has.
 JOIN_SECONDS = 10
 
@@ -43,7 +38,7 @@ def other_cores(program: Program, dataset: Dataset, world: int) -> Iterator[Shar
 
     Args:
         program: must be one that pickles where processes are spawned.
-        dataset: its images are not copied for each process.
+        dataset: the images.
         world: at least 2.
 
     Yields:
@@ -79,54 +74,25 @@ def _start(workers: list[BaseProcess], program: Program, dataset: Dataset, world
     """Start the processes of all ranks but 0, append each to workers, return what they share."""
     context: Any = multiprocessing.get_context(start_method())
     shared = Shared(context, world)
-    images: Dataset | SharedDataset = dataset
-    if context.get_start_method() != "fork":
-        images = SharedDataset(context, dataset)
     with signals_held():
         for rank in range(1, world):
-            arguments = rank, shared, os.getpid(), program, images
+            arguments = rank, shared, os.getpid(), program, dataset
             worker = context.Process(target=_work, args=arguments, daemon=True)
             worker.start()
             workers.append(worker)
     return shared
 
 
-class SharedDataset:
-    """A data set whose arrays lie in shared memory."""
-
-    def __init__(self, context: Any, dataset: Dataset) -> None:
-        self._arrays: dict[str, tuple[Any, np.dtype, tuple[int, ...]]] = {}
-        for name in ARRAYS:
-            array = getattr(dataset, name)
-            memory = context.RawArray(c_ubyte, array.nbytes)
-            np.frombuffer(memory, array.dtype)[:] = array.ravel()
-            self._arrays[name] = memory, array.dtype, array.shape
-        self._rest = replace(dataset, **{name: getattr(dataset, name)[:0] for name in ARRAYS})
-
-    def open(self) -> Dataset:
-        """Return the data set."""
-        arrays: dict[str, Any] = {
-            name: np.frombuffer(memory, dtype).reshape(shape)
-            for name, (memory, dtype, shape) in self._arrays.items()
-        }
-        return replace(self._rest, **arrays)
-
-
-def _work(
-    rank: int, shared: Shared, parent: int, program: Program, dataset: Dataset | SharedDataset
-) -> None:
+def _work(rank: int, shared: Shared, parent: int, program: Program, dataset: Dataset) -> None:
     """Be a rank other than 0, in a process of its own."""
     follow_parent(parent)
-    leave = partial(_leave_without, parent)
-    ranks = SharedMemoryRanks(rank, shared, leave)
+    ranks = SharedMemoryRanks(rank, shared, partial(_leave_without, parent))
     try:
         ranks.barrier()
-        program(dataset.open() if isinstance(dataset, SharedDataset) else dataset, ranks)
+        program(dataset, ranks)
     except BaseException as error:
-        known = isinstance(error, (ConfigError, RunError, StoppedError))
-        text = str(error).strip().partition("\n")[0]
-        sentence = text if known else f"{type(error).__name__}: {text}"
-        shared.give_reason(rank, f"{sentence}\n{traceback.format_exc()}")
+        told = f"{in_one_line(error)}\n{traceback.format_exc()}".encode(errors="replace")
+        shared.reasons[rank].value = told[: REASON - 1]
         sys.exit(1)
 
 
@@ -145,7 +111,8 @@ def _check(workers: Sequence[BaseProcess], shared: Shared) -> None:
     """
     for rank, worker in enumerate(workers, 1):
         if worker.exitcode is not None:
-            sentence, _, details = shared.reason(rank).partition("\n")
+            told = shared.reasons[rank].value.decode(errors="replace")
+            sentence, _, details = told.partition("\n")
             if worker.exitcode < 0:
                 sentence = f"it was killed by {signal.Signals(-worker.exitcode).name}"
             reason = sentence or f"it ended with status {worker.exitcode}"

@@ -28,7 +28,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         ConfigError: if an option is unknown, lacks its value, or excludes another one.
     """
-    args, unknown = _parser().parse_known_intermixed_args(list(argv))
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add = parser.add_argument
+    add("overrides", nargs="*")
+    add("--version", action="version", version=f"Hydra {hydra.__version__}")
+    add("--help", "-h", action="store_true")
+    add("--hydra-help", action="store_true")
+    add("--multirun", "-m", action="store_true")
+    add("--cfg", "-c", choices=["job", "hydra", "all"])
+    add("--package", "-p")
+    add("--resolve", action="store_true")
+    add("--info", "-i", nargs="?", const="all", choices=_INFO)
+    args, unknown = parser.parse_known_intermixed_args(list(argv))
     for option in unknown:
         if option.startswith("-"):
             word = option.lstrip("-").partition("=")[0]
@@ -36,35 +47,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
                 f"there is no option {option}; settings are given as key=value"
                 f"{did_you_mean(word, flatten(asdict(configuration())))}"
             )
-    modes = ("run", "multirun", "cfg", "info", "shell_completion")
-    chosen = [f"--{mode.replace('_', '-')}" for mode in modes if getattr(args, mode)]
+    chosen = [f"--{mode}" for mode in ("multirun", "cfg", "info") if getattr(args, mode)]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(chosen)} exclude each other: give one of them")
     if args.resolve and not args.cfg and not args.help:
         raise ConfigError("--resolve works only with --cfg or --help")
     return args
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--version", action="version", version=f"Hydra {hydra.__version__}")
-    for name, short in (
-        ("help", "-h"),
-        ("hydra-help", None),
-        ("resolve", None),
-        ("run", "-r"),
-        ("multirun", "-m"),
-        ("shell-completion", "-sc"),
-    ):
-        parser.add_argument(f"--{name}", *filter(None, [short]), action="store_true")
-    for name, short in (
-        ("package", "-p"),
-        ("config-path", "-cp"),
-        ("config-name", "-cn"),
-        ("config-dir", "-cd"),
-    ):
-        parser.add_argument(f"--{name}", short)
-    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
-    parser.add_argument("--info", "-i", nargs="?", const="all", choices=_INFO)
-    return parser

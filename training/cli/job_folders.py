@@ -7,28 +7,29 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from omegaconf import OmegaConf, read_write
 
 from training import environment
 from training.cli import resumption
-from training.cli.jobs import Job, Request
+from training.cli.request import Job, Request
 from training.errors import ConfigError
 from training.storage.run_folder import JOBS, claim, hold
 
 SWEEP = "multirun.yaml"
 
 
-@contextmanager
 def job_folder(
     job: Job, wanted: Path, setting: str, numbered: bool = False, undo: bool = True
-) -> Iterator[Path]:
+) -> AbstractContextManager[Path]:
     """Hold a job's folder; a new run's is made, and gets Hydra's record of the settings.
 
     Args:
+        job: the job.
         wanted: where it is, or is to be.
         setting: which chooses it.
         numbered: whether it may be another one where it cannot be had.
@@ -37,49 +38,47 @@ def job_folder(
     Raises:
         ConfigError: if it cannot be had.
     """
-    if environment.rank() > 0:
-        yield wanted
-    elif job.resumes:
-        if not os.access(wanted, os.W_OK):
-            raise ConfigError(f"cannot write results to {wanted}: copy the folder to where you can")
-        with hold(wanted):
-            yield wanted
-    else:
-        there = _present(wanted)
-        with claim(wanted.absolute(), setting, numbered) as directory:
-            _record(job, directory)
-            try:
-                yield directory
-            except ConfigError:
-                if undo:
-                    _discard(directory, there)
-                raise
+    begin = partial(_record, job) if job.config.resume is None else None
+    return _folder(wanted, setting, numbered, undo, begin)
 
 
-@contextmanager
-def sweep_folder(request: Request) -> Iterator[Path]:
+def sweep_folder(request: Request) -> AbstractContextManager[Path]:
     """Hold a sweep's folder; a new one's is made, and gets the list of its jobs.
 
     Raises:
         ConfigError: if it cannot be had.
     """
-    wanted = request.directory.absolute()
+
+    def begin(place: Path) -> None:
+        OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
+        resumption.save_jobs(place, request.jobs)
+
+    new = None if request.resumes else begin
+    return _folder(request.directory, "hydra.sweep.dir", request.numbered, True, new)
+
+
+@contextmanager
+def _folder(
+    wanted: Path, setting: str, numbered: bool, undo: bool, begin: Callable[[Path], None] | None
+) -> Iterator[Path]:
+    """Hold a folder, which is there already, or made and begun if `begin` says how."""
+    wanted = wanted.absolute()
     if environment.rank() > 0:
         yield wanted
-    elif request.resumes:
+    elif begin is None:
+        if not os.access(wanted, os.W_OK):
+            raise ConfigError(f"cannot write results to {wanted}: copy the folder to where you can")
         with hold(wanted):
             yield wanted
     else:
-        there = _present(wanted)
-        with claim(wanted, "hydra.sweep.dir", request.numbered) as place:
-            OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
-            resumption.save_jobs(place, request.jobs)
+        there = next(path for path in (wanted, *wanted.parents) if path.exists())
+        with claim(wanted, setting, numbered) as directory:
+            begin(directory)
             try:
-                yield place
+                yield directory
             except ConfigError:
-                for name in (SWEEP, JOBS):
-                    (place / name).unlink()
-                _discard(place, there)
+                if undo:
+                    _discard(directory, there)
                 raise
 
 
@@ -95,17 +94,12 @@ def _record(job: Job, directory: Path) -> None:
         OmegaConf.save(hydra.overrides.task, record / "overrides.yaml")
 
 
-def _present(wanted: Path) -> Path:
-    """Return the innermost folder of a path that is there already."""
-    wanted = wanted.absolute()
-    return next(path for path in (wanted, *wanted.parents) if path.exists())
-
-
 def _discard(directory: Path, present: Path) -> None:
-    """Remove a new, empty folder, and those around it up to one that was there."""
-    directory = directory.absolute()
-    if [path.name for path in directory.iterdir()] == [".hydra"]:
+    """Remove a folder in which nothing was begun, and those around it up to one that was there."""
+    if {path.name for path in directory.iterdir()} <= {".hydra", SWEEP, JOBS}:
         shutil.rmtree(directory / ".hydra", ignore_errors=True)
+        for name in (SWEEP, JOBS):
+            (directory / name).unlink(missing_ok=True)
     for folder in (directory, *directory.parents):
         if folder == present:
             return

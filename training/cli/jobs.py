@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from training.cli import resumption
 from training.cli.request import Job, Request, check_schedule, folder, is_inside, make_job
 from training.config.composition import Composer, composer
+from training.config.settings import flatten
 from training.config.suggestions import groups
 from training.errors import ConfigError
 
@@ -25,7 +27,7 @@ def read(args: argparse.Namespace) -> Request:
     Raises:
         ConfigError: with the argument at fault and what it may be.
     """
-    with composer(args.config_path, args.config_name, args.config_dir) as opened:
+    with composer() as opened:
         overrides = opened.parse(args.overrides)
         _check_keys(overrides)
         resumed = resumption.resumed_folder(overrides)
@@ -36,16 +38,15 @@ def read(args: argparse.Namespace) -> Request:
 
 def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Request:
     _check_sweeps(overrides)
-    lines = next(expand(overrides))
-    whole = opened.compose(lines)
+    whole = opened.compose(next(expand(overrides)))
     hydra = whole.hydra
     if not (multirun or hydra.mode == RunMode.MULTIRUN):
         for override in overrides:
             if override.is_sweep_override():
                 line = override.input_line
                 raise ConfigError(f"{line} gives several values: add --multirun to run them all")
-        job = make_job(opened, lines, whole)
-        request = Request([job], False, job.directory, hydra, lines)
+        job = make_job(opened, whole)
+        request = Request([job], False, job.directory)
     else:
         place = folder(hydra.sweep.dir, "hydra.sweep.dir")
         swept = opened.parse([f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items()])
@@ -56,10 +57,9 @@ def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Re
         for number, lines in enumerate(expand([*swept, *overrides])):
             composed = opened.compose(lines)
             OmegaConf.copy_cache(whole, composed)  # one time, `${now:...}`, for all jobs
-            jobs.append(make_job(opened, lines, composed, number))
+            jobs.append(make_job(opened, composed, number))
         _check_folders(jobs)
-        lines = [str(override.input_line) for override in overrides]
-        request = Request(jobs, True, place, hydra, lines)
+        request = Request(jobs, True, place)
     check_schedule(overrides, request.jobs)
     return request
 
@@ -105,19 +105,19 @@ def _check_folders(jobs: Iterable[Job]) -> None:
 
 def told(request: Request) -> bytes:
     """Return what the other ranks have to know of rank 0's request."""
-    jobs = [(job.lines, job.done) for job in request.jobs]
+    jobs = [(flatten(asdict(job.config)), job.done) for job in request.jobs]
     return json.dumps([jobs, request.sweep]).encode()
 
 
-def follow(args: argparse.Namespace, content: bytes) -> Request:
+def follow(content: bytes) -> Request:
     """Return rank 0's request, composed anew on another rank, from what `told` says of it."""
     told, sweep = json.loads(content)
-    with composer(args.config_path, args.config_name, args.config_dir) as opened:
+    with composer() as opened:
         jobs = [
-            make_job(opened, lines, opened.compose(lines), number if sweep else None, done=done)
-            for number, (lines, done) in enumerate(told)
+            make_job(opened, opened.restore(settings), number if sweep else None, done=done)
+            for number, (settings, done) in enumerate(told)
         ]
-    return Request(jobs, sweep, Path(), jobs[0].hydra.hydra, [])
+    return Request(jobs, sweep, Path())
 
 
 def _check_keys(overrides: Iterable[Override]) -> None:

@@ -29,9 +29,8 @@ from training.cli.arguments import parse
 from training.cli.job_folders import job_folder
 from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
-from training.cli.running import run_sweep
-from training.cli.side_by_side import check_number
-from training.errors import ConfigError, RunError, StoppedError, cannot_write
+from training.cli.sweeps import run_sweep
+from training.errors import ConfigError, RunError, StoppedError, cannot_write, in_one_line
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
@@ -67,11 +66,9 @@ def main() -> None:
 def _main() -> int:
     args = parse(sys.argv[1:])
     # Hydra wants all settings together, and takes one that follows --info for what to inform of.
-    options = list(sys.argv[1:])
-    for override in args.overrides:
-        options.remove(override)
+    options = [argument for argument in sys.argv[1:] if argument not in args.overrides]
     shows = args.help or args.info or args.cfg
-    if args.hydra_help or args.shell_completion or shows:
+    if args.hydra_help or shows:
         if environment.rank() == 0:
             if shows:
                 jobs.read(args)
@@ -84,8 +81,8 @@ def _main() -> int:
         return 0
     numpy = any(job.config.backend.name == "numpy" for job in request.jobs)
     environment.prepare_blas("numpy" if numpy else "torch")
-    if not request.plain:
-        return launch(request, options)
+    if not request.here:
+        return launch(request, args.overrides, options)
     return run_sweep(request) if request.sweep else _run_single(request)
 
 
@@ -97,10 +94,10 @@ def _request(args: argparse.Namespace) -> Request:
         _check_resources(request)
         if environment.processes() == 1:
             return request
-    from training.backends.launch import process_ranks
+    from training.backends.opening import process_ranks
 
     content = process_ranks().broadcast_bytes(jobs.told(request) if request else b"")
-    return request or jobs.follow(args, content)
+    return request or jobs.follow(content)
 
 
 def _check_resources(request: Request) -> None:
@@ -116,12 +113,18 @@ def _check_resources(request: Request) -> None:
             f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
             "has started: leave one of them out"
         )
+    job = request.hydra.job
+    if request.here and any((request.hydra.callbacks, job.chdir, job.env_set, job.env_copy)):
+        raise ConfigError(
+            "hydra.callbacks, hydra.job.chdir, env_set and env_copy are not supported: leave them "
+            "out"
+        )
     if request.sweep and request.launcher == "joblib":
-        check_number(request.hydra.launcher.n_jobs)
-        if not request.plain:
+        count = request.hydra.launcher.n_jobs
+        if not isinstance(count, int) or count == 0:
             raise ConfigError(
-                "hydra/launcher=joblib does not support hydra.callbacks, or hydra.job.chdir, "
-                "env_set or env_copy: leave them out"
+                "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
+                f"cores, not {count}"
             )
     if request.resumes and not request.here:
         raise ConfigError(
@@ -145,8 +148,7 @@ def _run_single(request: Request) -> int:
     from training.trainer.trainer import run
 
     (job,) = request.jobs
-    wanted = request.directory if request.resumes else job.directory
-    with job_folder(job, wanted, "hydra.run.dir", request.numbered) as directory:
+    with job_folder(job, job.directory, "hydra.run.dir", request.numbered) as directory:
         run(job.config, directory)
     return 0
 
@@ -199,8 +201,7 @@ def _end_rank(error: BaseException, known: tuple[str, int] | None, show_all: boo
     """End a rank other than 0; say why as far as rank 0 does not."""
     if show_all:
         traceback.print_exception(error)
-    text = str(error).strip().partition("\n")[0]
-    message, status = known or (f"{type(error).__name__}: {text}", 1)
+    message, status = known or (in_one_line(error), 1)
     if known:
         time.sleep(PATIENCE)
     if not isinstance(error, KeyboardInterrupt):

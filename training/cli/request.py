@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from training.config.composition import Composer
 from training.config.schema import Config
+from training.config.settings import LOCAL, flatten
 from training.errors import ConfigError
 
 
@@ -22,7 +23,6 @@ class Job:
 
     Attributes:
         config: its checked configuration.
-        lines: the settings that give it.
         composed: the composition itself, and Hydra's part of it, for the run's record.
         hydra: the latter.
         directory: where its results are wanted; in a sweep, inside the sweep's folder.
@@ -30,16 +30,10 @@ class Job:
     """
 
     config: Config
-    lines: list[str]
     composed: DictConfig
     hydra: DictConfig
     directory: Path
     done: bool = False
-
-    @property
-    def resumes(self) -> bool:
-        """Return whether it goes on with a run."""
-        return self.config.resume is not None
 
 
 @dataclass(frozen=True)
@@ -47,20 +41,21 @@ class Request:
     """What a command line asks for.
 
     Attributes:
-        jobs: in their order.
+        jobs: in their order, at least one.
         sweep: whether they are a sweep's.
         directory: the folder of the run or the sweep.
-        hydra: Hydra's settings.
-        lines: what Hydra is to be given for the same jobs.
         resumes: whether the folder is that of a run or a sweep to go on with.
     """
 
     jobs: list[Job]
     sweep: bool
     directory: Path
-    hydra: DictConfig
-    lines: list[str]
     resumes: bool = False
+
+    @property
+    def hydra(self) -> DictConfig:
+        """Return Hydra's settings, the same for all jobs."""
+        return self.jobs[0].hydra.hydra
 
     @property
     def finished(self) -> bool:
@@ -74,14 +69,8 @@ class Request:
 
     @property
     def here(self) -> bool:
-        """Return whether the sweep's jobs, if it is one, are run by this program."""
+        """Return whether the jobs are run by this program, and not by a launcher of Hydra's."""
         return not self.sweep or self.launcher in ("basic", "joblib")
-
-    @property
-    def plain(self) -> bool:
-        """Return whether Hydra has nothing to do with running the jobs."""
-        job = self.hydra.job
-        return self.here and not any((self.hydra.callbacks, job.chdir, job.env_set, job.env_copy))
 
     @property
     def numbered(self) -> bool:
@@ -89,22 +78,35 @@ class Request:
         node = self.hydra.sweep if self.sweep else self.hydra.run
         return "${now:" in str(OmegaConf.to_container(node)["dir"])  # type: ignore[index, call-overload]
 
+    def introduces(self, job: Job) -> bool:
+        """Return whether a job is the first to be done that trains its network."""
+        network = job.config.model
+        return job is next(j for j in self.jobs if j.config.model == network and not j.done)
+
     def varied(self, job: Job) -> str:
-        """Return the settings of one of the jobs in which it differs from another."""
-        shared = set.intersection(*(set(other.lines) for other in self.jobs))
-        own = [line.lstrip("+") for line in job.lines if line not in shared]
-        return " ".join(line for line in own if not line.startswith("resume="))
+        """Return the settings of one of the jobs in which it differs from another.
+
+        Of a group that the jobs choose differently, those that all of them have.
+        """
+        settings = [flatten(asdict(each.config)) for each in self.jobs]
+        own = settings[self.jobs.index(job)]
+        return " ".join(
+            f"{key.removesuffix('.name')}={value}"
+            for key, value in own.items()
+            if key not in LOCAL
+            and any(other.get(key, value) != value for other in settings)
+            and all(key in other for other in settings)
+        )
 
 
 def make_job(
     opened: Composer,
-    lines: list[str],
     composed: DictConfig,
     number: int | None = None,
     directory: Path | None = None,
     done: bool = False,
 ) -> Job:
-    """Check what settings (lines) compose to; return it as a job, in a sweep with its number.
+    """Check a composition; return it as a job, in a sweep with its number.
 
     Raises:
         ConfigError: with the setting at fault.
@@ -118,7 +120,7 @@ def make_job(
     place = directory or folder(OmegaConf.select(composed.hydra, key), f"hydra.{key}")
     hydra = HydraConfig.instance().cfg
     assert isinstance(hydra, DictConfig)
-    return Job(opened.check(composed), lines, composed, hydra, place, done)
+    return Job(opened.check(composed), composed, hydra, place, done)
 
 
 def folder(value: object, setting: str) -> Path:

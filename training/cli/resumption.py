@@ -11,11 +11,10 @@ from hydra.core.override_parser.types import Override
 
 from training.cli.request import Job, Request, check_schedule, is_inside, make_job
 from training.config.composition import Composer
-from training.config.settings import quote, quoted
-from training.config.suggestions import groups
+from training.config.settings import quote
 from training.errors import ConfigError
 from training.storage.checkpoint import NAME, PREVIOUS, Content
-from training.storage.files import write_atomically
+from training.storage.files import read_bounded, write_atomically
 from training.storage.run_folder import JOBS
 from training.trainer import resume
 
@@ -56,13 +55,13 @@ def request(opened: Composer, directory: Path, given: list[Override], multirun: 
     sweep = (directory / JOBS).exists()
     if sweep:
         jobs = [
-            _job(opened, directory, given, content, number, name, recipes)
+            _job(opened, given, content, number, name, recipes)
             for number, (name, content, recipes) in enumerate(_listed(directory))
         ]
     else:
-        jobs = [_job(opened, directory, given, resume.find_run(directory))]
+        jobs = [_job(opened, given, resume.find_run(directory), name=directory)]
     check_schedule(given, jobs)
-    return Request(jobs, sweep, directory, jobs[0].hydra.hydra, jobs[0].lines, resumes=True)
+    return Request(jobs, sweep, directory, resumes=True)
 
 
 def save_jobs(directory: Path, jobs: Sequence[Job]) -> None:
@@ -95,20 +94,20 @@ def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
     """
     path = directory / JOBS
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError("it is too long")
-        listed = json.loads(path.read_bytes())
+        listed = json.loads(read_bounded(path, MAX_BYTES))
         if listed["format"] != resume.FORMAT or not listed["jobs"]:
             raise ValueError("it lists no jobs of this version of the program")
         for entry in listed["jobs"]:
             name, recipes = Path(entry["directory"]), entry["recipes"]
             if not str(name).isprintable() or not is_inside(name):
                 raise ValueError("it names a folder that is not a job's")
-            content = Content(path, {}, {"format": resume.FORMAT, "config": entry["config"]})
+            if not isinstance(entry["config"], dict):
+                raise ValueError("it lacks a job's settings")
+            content = Content(path, {}, {"config": entry["config"]})
             if any((directory / name / file).exists() for file in (NAME, NAME + PREVIOUS)):
                 content = resume.find_run(directory / name)
             chosen = [(key, recipes.get(key)) for key in RECIPES]
-            yield name, content, [f"{k}={quoted(v)}" for k, v in chosen if v]
+            yield name, content, [f"{k}={quote(v)}" for k, v in chosen if v]
     except ConfigError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -117,37 +116,25 @@ def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
 
 def _job(
     opened: Composer,
-    directory: Path,
     given: list[Override],
     content: Content,
     number: int | None = None,
     name: Path | None = None,
-    recipes: Iterable[str] = (),
+    recipes: Sequence[str] = (),
 ) -> Job:
     """Return the job that goes on with a run, or that begins one of which there is only a record.
 
     The content is the run's checkpoint, or the entry of its sweep's list; number, folder (name) and
     recipes, the settings that choose files and that a new run's record is to name, are a sweep's.
     """
-    begun = content.path.name != JOBS
-    keys = [override.key_or_group for override in given]
-    saved = resume.saved_overrides(content, keys, groups())
+    path, record = content.path, content.record
+    saved, begun = resume.saved_settings(path, record["config"]), path.name != JOBS
+    folder = path.parent if begun else path.parent / str(name)
     if begun:
-        saved.append(f"resume={quote(str(content.path.parent))}")
-    else:
-        saved = [*recipes, *saved]
-    lines = [*saved, *(str(o.input_line) for o in given if o.key_or_group != "resume")]
-    try:
-        composed = opened.compose(lines)
-        job = make_job(opened, lines, composed, number, name)
-    except ConfigError:
-        try:
-            opened.check(opened.compose(saved))
-        except ConfigError as error:
-            raise ConfigError(f"{content.path}: its settings cannot be used: {error}") from error
-        raise
-    resume.check_unchanged(content, job.config)
-    done = begun and resume.is_finished(content, job.config)
-    if number is not None:  # what has diverged would do so again
-        done = done or resume.summary_of(directory / job.directory).get("status") == "diverged"
-    return replace(job, done=done)
+        saved["resume"], recipes = str(folder), ()
+    given = [override for override in given if override.key_or_group != "resume"]
+    job = make_job(opened, opened.restore(saved, given, recipes), number, name)
+    resume.check_unchanged(record, job.config)
+    if number is not None and resume.summary_of(folder).get("status") == "diverged":
+        return replace(job, done=True)  # it would do so again
+    return replace(job, done=begun and resume.is_finished(content, job.config))

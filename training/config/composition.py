@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -13,12 +12,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from training.config import schema
 from training.config.checks import check
 from training.config.schema import Config
-from training.config.suggestions import ERRORS, explain, first_line
+from training.config.settings import covered, quote
+from training.config.suggestions import ERRORS, explain, first_line, groups
 from training.environment import CONF
 from training.errors import ConfigError
 
@@ -39,9 +39,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         **{name: schema.InitConfig(name=name) for name in ("torch", "he", "xavier")},
         "normal": schema.NormalInitConfig,
     },
-    "logger": {name: schema.LoggerConfig(name=name) for name in ("csv", "tensorboard")},
-    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/side_by_side.py).
-    "hydra/launcher": {"joblib": {"_target_": "training.cli.side_by_side.joblib", "n_jobs": -1}},
+    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/sweeps.py).
+    "hydra/launcher": {"joblib": {"_target_": "training.cli.sweeps.joblib", "n_jobs": -1}},
 }
 
 
@@ -55,26 +54,16 @@ def register() -> None:
 
 
 @contextmanager
-def composer(
-    directory: str | None = None, name: str | None = None, beside: str | None = None
-) -> Iterator[Composer]:
-    """Give what composes the files in a directory, the main one of this name, until the block ends.
-
-    A folder beside it is searched, too.
+def composer() -> Iterator[Composer]:
+    """Give what composes the configuration's files, until the block ends.
 
     Raises:
-        ConfigError: if there is no such folder, and for what goes wrong inside the block.
+        ConfigError: for what goes wrong inside the block.
     """
-    root = Path(directory or CONF).resolve()
-    searched = [root] if beside is None else [root, Path(beside).resolve()]
-    for path in searched:
-        if not path.is_dir():
-            raise ConfigError(f"there is no folder {path} of configuration files")
-    extra = [f"hydra.searchpath=[file://{path}]" for path in searched[1:]]
-    with initialize_config_dir(str(root), version_base="1.3", job_name="train"):
+    with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
         register()
         try:
-            yield Composer(name or NAME, extra)
+            yield Composer()
         except ConfigError:
             raise
         except ERRORS as error:
@@ -93,9 +82,6 @@ def configuration(*settings: str) -> Config:
 
 class Composer:
     """Composes inside an initialised Hydra and turns its errors into `ConfigError`."""
-
-    def __init__(self, name: str, extra: Sequence[str]) -> None:
-        self._name, self._extra = name, extra
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """Return what arguments of the form key=value say."""
@@ -132,6 +118,29 @@ class Composer:
         HydraConfig.instance().set_config(composed)
         return composed
 
+    def restore(
+        self, saved: Mapping[str, Any], given: Sequence[Override] = (), recipes: Sequence[str] = ()
+    ) -> DictConfig:
+        """Return the composition of a run's saved settings, of which those that are given win.
+
+        Args:
+            saved: values by dotted names; of a group that is swapped, only the threads count.
+            given: settings of the command line.
+            recipes: settings that choose files, for the record.
+
+        Raises:
+            ConfigError: with the setting at fault.
+        """
+        keys = [override.key_or_group for override in given]
+        names = {g: saved.get(f"{g}.name") for g in groups() if g not in keys}
+        chosen = [f"{group}={quote(str(name))}" for group, name in names.items() if name]
+        lines = [str(override.input_line) for override in given]
+        composed = self.compose([*recipes, *chosen, *lines])
+        for key, value in saved.items():
+            if not covered(key, keys) or (key == "backend.threads" and key not in keys):
+                OmegaConf.update(composed, key, value, force_add=True)
+        return composed
+
     def check(self, composed: DictConfig) -> Config:
         """Remove the `hydra` node from a composition, and return what remains as a `Config`.
 
@@ -152,4 +161,4 @@ class Composer:
 
     def _attempt(self, settings: Sequence[str]) -> DictConfig:
         """Compose; errors are Hydra's own."""
-        return compose(self._name, [*self._extra, *settings], return_hydra_config=True)
+        return compose(NAME, list(settings), return_hydra_config=True)

@@ -60,9 +60,6 @@ class TorchBackendConfig(BackendConfig):
         compile: compile the forward and backward pass with torch.compile.
         precision: "float32", or "tf32" or "bf16" in convolutions and matrix products; only
             float32 agrees with the other twin to rounding.
-        batch_norm: with several processes, "synchronised" normalises with the whole batch's
-            statistics, as a single process would; "local" with those of each process's part, and
-            the first process's running statistics are kept.
     """
 
     name: Annotated[str, one_of("torch")] = "torch"
@@ -70,7 +67,6 @@ class TorchBackendConfig(BackendConfig):
     mode: Annotated[str, one_of("auto", "eager", "graph")] = "auto"
     compile: bool = False
     precision: Annotated[str, one_of("float32", "tf32", "bf16")] = "float32"
-    batch_norm: Annotated[str, one_of("synchronised", "local")] = "synchronised"
 
 
 @dataclass
@@ -207,13 +203,6 @@ class TrainerConfig:
 
 
 @dataclass
-class LoggerConfig:
-    """A log for live viewing, in addition to the CSV files, which are always written."""
-
-    name: Annotated[str, one_of("csv", "tensorboard")] = MISSING
-
-
-@dataclass
 class StudyConfig:
     """How a sweep is summarised at its end (studies/sweep.py).
 
@@ -251,7 +240,6 @@ class Config:
     scheduler: SchedulerConfig = MISSING
     init: InitConfig = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    logger: LoggerConfig = MISSING
     study: StudyConfig = field(default_factory=StudyConfig)
 
 

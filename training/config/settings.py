@@ -19,13 +19,16 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./+@%-]+")
 #: Never taken from another run: where data lie on this machine, and the resumption itself.
 LOCAL = ("data.root", "resume", "resume_override")
 
+#: Settings of earlier versions; no result depended on them, or on what they were by default.
+FORMER = ("logger", "backend.batch_norm")
+
 #: Decide how a run is carried out and watched; they change what is computed by rounding at most.
 INCIDENTAL = (
     *LOCAL,
+    *FORMER,
     "trainer.checkpoint_every",
     "trainer.log_every",
     "trainer.evaluation_samples",
-    "logger",
     "study",
     "backend",
     "device",
@@ -52,22 +55,23 @@ def covered(key: str, settings: Iterable[str]) -> bool:
     return any(key == setting or key.startswith(f"{setting}.") for setting in settings)
 
 
-def overrides(config: Mapping[Any, Any]) -> dict[str, str]:
-    """Return what gives a configuration's settings back, `++key=value`, by their dotted names.
+def restorable(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the settings, by their dotted names, that a checkpoint gives back.
 
-    Left out are those of LOCAL, and a group without any settings.
+    Left out are those of LOCAL and FORMER, and a network's arguments where it has none.
 
     Raises:
-        ValueError: naming a setting that no override gives back.
+        ValueError: naming a setting that could not be given back.
     """
     found = {}
     for path, value in _leaves(config, (), DEPTH):
         key = ".".join(path)
-        if key in LOCAL or (value == {} and key == "model.arguments"):
+        if covered(key, (*LOCAL, *FORMER)) or (value == {} and key == "model.arguments"):
             continue
         if not all(_KEY.fullmatch(part) for part in path):
             raise ValueError(f"there is no setting {key[:60]!r}")
-        found[key] = f"++{key}={_in_grammar(key, value)}"
+        _check_value(key, value)
+        found[key] = value
     if len(found) > MAX_SETTINGS:
         raise ValueError(f"its {len(found)} settings are more than {MAX_SETTINGS}")
     return found
@@ -75,37 +79,30 @@ def overrides(config: Mapping[Any, Any]) -> dict[str, str]:
 
 def quote(value: str) -> str:
     """Return text as Hydra's grammar needs it."""
-    return value if _PLAIN.fullmatch(value) else quoted(value)
-
-
-def quoted(value: str) -> str:
-    """Return text in quotation marks, in which it stays text whatever it looks like."""
+    if _PLAIN.fullmatch(value):
+        return value
     # The grammar doubles backslashes only where they stand before a quotation mark.
     escaped = re.sub(r"(\\*)'", lambda found: f"{found[1] * 2}\\'", value)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{trailing * chr(92)}'"
 
 
-def _in_grammar(key: str, value: Any) -> str:
+def _check_value(key: str, value: Any) -> None:
     match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case int():
-            return repr(value)
+        case None | bool() | int():
+            return
         case float() if math.isfinite(value):
-            return repr(value)
-        case str() if len(value) <= MAX_TEXT and value.isprintable() and "${" not in value:
-            return quoted(value)
+            return
         case str():
-            limits = f"one line of at most {MAX_TEXT} printable characters, without ${{"
-            raise ValueError(f"{key} must be {limits}, not {value[:60]!r}")
-        case list() | tuple() if len(value) <= MAX_SETTINGS:
-            return f"[{','.join(_in_grammar(key, item) for item in value)}]"
-    raise ValueError(
-        f"{key} must be a finite number, a text, or a short list of them, not {str(value)[:60]!r}"
-    )
+            if len(value) > MAX_TEXT or not value.isprintable() or "${" in value:
+                limits = f"one line of at most {MAX_TEXT} printable characters, without ${{"
+                raise ValueError(f"{key} must be {limits}, not {value[:60]!r}")
+        case list() if len(value) <= MAX_SETTINGS:
+            for item in value:
+                _check_value(key, item)
+        case _:
+            wanted = "a finite number, a text, or a short list of them"
+            raise ValueError(f"{key} must be {wanted}, not {str(value)[:60]!r}")
 
 
 def _leaves(

@@ -7,9 +7,11 @@ Here a failure is traced to the setting that causes it.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import cache
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -37,8 +39,8 @@ ERRORS = (
     ValueError,
 )
 
-#: Launchers that come with an extra of this project.
-_EXTRAS = {"submitit_local": "cluster", "submitit_slurm": "cluster"}
+#: Launchers that come with the extra `cluster`.
+_CLUSTER = ("slurm", "submitit_local", "submitit_slurm")
 
 _TYPES = {
     "Integer": "a whole number",
@@ -51,19 +53,26 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 
 def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -> ConfigError:
-    """Add the overrides one by one, groups first, and describe the first that fails."""
-    accepted: list[str] = []
-    try:
-        compose(accepted)
-    except ERRORS as basis:
-        return ConfigError(first_line(basis))
-    for override in sorted(overrides, key=lambda o: not options(o.key_or_group)):
-        line = str(override.input_line)
+    """Add the overrides in order, groups first, and describe the first that fails."""
+    ordered = sorted(overrides, key=lambda o: not options(o.key_or_group))
+    lines = [str(override.input_line) for override in ordered]
+
+    once = cache(lambda *settings: compose(settings))
+
+    @cache
+    def failure(count: int) -> Exception | None:
         try:
-            compose([*accepted, line])
+            once(*lines[:count])
         except ERRORS as culprit:
-            return _describe(compose, override, culprit, accepted)
-        accepted.append(line)
+            return culprit
+        return None
+
+    if basis := failure(0):
+        return ConfigError(first_line(basis))
+    # A resumed run's forty would take seconds one by one: they are halved instead.
+    first = bisect_left(range(len(lines)), True, key=lambda index: failure(index + 1) is not None)
+    if culprit := failure(first + 1):
+        return _describe(lambda settings: once(*settings), ordered[first], culprit, lines[:first])
     return ConfigError(first_line(error))
 
 
@@ -87,8 +96,8 @@ def _describe(
     compose: Compose, override: Override, error: Exception, accepted: list[str]
 ) -> ConfigError:
     key, value = override.key_or_group, override.get_value_element_as_str()
-    if extra := _missing_extra(error):
-        return ConfigError(f"{key}={value} needs pip install 'lenet-twins[{extra}]'")
+    if isinstance(error, MissingConfigException) and value in _CLUSTER:
+        return ConfigError(f"{key}={value} needs pip install 'lenet-twins[cluster]'")
     if known := options(key):
         if value in known:
             chosen = [line for line in accepted if options(line.partition("=")[0])]
@@ -121,13 +130,6 @@ def _options_with(compose: Compose, key: str, group: str) -> list[str]:
             if key in _names(compose([f"{group}={option}"]), key):
                 found.append(option)
     return found
-
-
-def _missing_extra(error: Exception) -> str | None:
-    """Return the extra that brings the file which was not found, if one does."""
-    name = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
-    group, _, option = str(name).rpartition("/")
-    return _EXTRAS.get(option) if group == "hydra/launcher" else None
 
 
 def _names(composed: DictConfig, key: str) -> list[str]:

@@ -8,12 +8,11 @@ download at the same time only replace equal files.
 from __future__ import annotations
 
 import hashlib
-import queue
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -104,7 +103,7 @@ def _remove_stale(file: RemoteFile, folder: Path) -> None:
 
 def _fetch(url: str, file: RemoteFile, silence: float, deadline: float) -> bytes:
     """Return what `url` gives if it is the file."""
-    content = b"".join(_pieces(url, file.size, silence, deadline))
+    content = _read(url, file.size, silence, deadline)
     if hashlib.md5(content, usedforsecurity=False).hexdigest() == file.md5:
         return content
     page = "an HTML page" if content.lstrip()[:1] == b"<" else "other content"
@@ -113,51 +112,35 @@ def _fetch(url: str, file: RemoteFile, silence: float, deadline: float) -> bytes
     raise _MirrorError(f"sent {what}", fatal=False)
 
 
-def _pieces(url: str, size: int, silence: float, deadline: float) -> Iterator[bytes]:
-    """Yield what `url` gives, piece by piece as it comes, until there is more than `size`.
+def _read(url: str, size: int, silence: float, deadline: float) -> bytes:
+    """Return what `url` gives; there may be more when there is more than `size`.
 
     A thread does the waiting, because neither the look-up of a name nor headers that trickle in
     know a timeout. It is left behind when its time is over.
     """
     if time.monotonic() >= deadline:
         raise _MirrorError("was not tried because the time was up")
-    answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-    given_up = threading.Event()
+    content, errors = bytearray(), list[Exception]()
 
     def read() -> None:
-        received = 0
         try:
             with urllib.request.urlopen(url, timeout=silence) as response:
-                while received <= size and not given_up.is_set():
-                    piece = response.read1(_CHUNK)
-                    received += len(piece)
-                    answers.put(piece)
-                    if not piece:
-                        return
-            answers.put(b"")
+                while len(content) <= size and (piece := response.read1(_CHUNK)):
+                    content.extend(piece)
         except Exception as error:
-            answers.put(error)
+            errors.append(error)
 
-    threading.Thread(target=read, daemon=True).start()
-    answered = False
-    try:
-        while True:
-            left = min(silence + 0.1, deadline - time.monotonic())
-            try:
-                answer = answers.get(timeout=max(left, 0))
-            except queue.Empty:
-                if time.monotonic() >= deadline:
-                    raise _MirrorError("took too long") from None
-                silent = "fell silent" if answered else f"did not answer within {silence:g} s"
-                raise _MirrorError(silent) from None
-            if isinstance(answer, Exception):
-                raise _refusal(answer, answered) from answer
-            if not answer:
-                return
-            answered = True
-            yield answer
-    finally:
-        given_up.set()
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(min(silence + 0.1, deadline - time.monotonic()))
+    if thread.is_alive() and not content:
+        raise _MirrorError(f"did not answer within {silence:g} s")
+    thread.join(max(deadline - time.monotonic(), 0))
+    if thread.is_alive():
+        raise _MirrorError("took too long")
+    if errors:
+        raise _refusal(errors[0], bool(content)) from errors[0]
+    return bytes(content)
 
 
 def _refusal(error: Exception, answered: bool) -> _MirrorError:

@@ -11,9 +11,11 @@ what the header promises with this limit before it allocates anything.
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import zlib
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,6 @@ UNSIGNED_BYTES = 8
 GZIP_MAGIC = b"\x1f\x8b"
 
 _LONGEST_HEADER = 4 + 4 * MAX_DIMENSIONS
-_CHUNK = 2**16
 
 
 class IdxError(ValueError):
@@ -54,39 +55,25 @@ def decode(data: bytes) -> memoryview:
             raise IdxError(f"it has {len(data):,} bytes where its header promises {total:,}{short}")
         return memoryview(data)
     try:
-        return _decompress(data)
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=BytesIO(data)) as file:
+            total = _total_bytes(file.read(_LONGEST_HEADER))
+            file.seek(0)
+            content = file.read(total + 1)  # enough to recognise a file that expands further
+    except EOFError:
+        raise IdxError("its gzip data is cut short") from None
+    except (OSError, zlib.error) as error:
         raise IdxError(f"its gzip data is damaged ({error})") from error
+    if len(content) > total:
+        raise IdxError(f"it holds more than the {total:,} bytes its header promises")
+    if len(content) < total:
+        raise IdxError(f"it holds {len(content):,} bytes where its header promises {total:,}")
+    return memoryview(content)
 
 
 def parse(content: memoryview) -> NDArray[np.uint8]:
     """Return the array held by `decode`'s result, read-only."""
     shape = _shape(bytes(content[:_LONGEST_HEADER]))
     return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
-
-
-def _decompress(data: bytes) -> memoryview:
-    start = zlib.decompressobj(wbits=31).decompress(data[:_CHUNK], _LONGEST_HEADER)
-    total = _total_bytes(start)
-    content = bytearray(total)
-    view, source, filled = memoryview(content), memoryview(data), 0
-    stream = zlib.decompressobj(wbits=31)
-    for offset in range(0, len(data), _CHUNK):
-        # One byte more than promised is enough to recognise a file that expands further.
-        piece = stream.decompress(source[offset : offset + _CHUNK], total - filled + 1)
-        if filled + len(piece) > total:
-            raise IdxError(f"it holds more than the {total:,} bytes its header promises")
-        view[filled : filled + len(piece)] = piece
-        filled += len(piece)
-        if stream.eof:
-            if stream.unused_data or offset + _CHUNK < len(data):
-                raise IdxError("other bytes follow its gzip data")
-            break
-    if not stream.eof:
-        raise IdxError("its gzip data is cut short")
-    if filled != total:
-        raise IdxError(f"it holds {filled:,} bytes where its header promises {total:,}")
-    return view.toreadonly()
 
 
 def _total_bytes(start: bytes) -> int:

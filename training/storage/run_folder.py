@@ -23,7 +23,7 @@ JOBS = "jobs.json"
 #: Says that the folder `.hydra` around it is ours; many other programs make one, too.
 MARK = Path(".hydra", "lenet-twins")
 #: What a run leaves that ends before its first save.
-_LEFT = {".hydra", "config.yaml", "metrics.csv", "steps.csv", "evaluations.csv", "tensorboard"}
+_LEFT = {".hydra", "config.yaml", "metrics.csv", "steps.csv", "evaluations.csv"}
 _LEFT |= {SUMMARY, FAILURE}
 
 

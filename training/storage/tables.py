@@ -8,18 +8,15 @@ completed epochs; its first row is taken after the run's first step, as report R
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from training.storage.files import write_atomically
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One epoch's row of metrics.csv; accuracies and losses are means over images.
 
     The training figures are running means over the epoch's batches as they were trained on;
@@ -35,21 +32,13 @@ class Row:
     seconds: float
     images_per_second: float
 
-    @classmethod
-    def columns(cls) -> list[str]:
-        """Return the columns' names, in order."""
-        return [field.name for field in fields(cls)]
 
-    def values(self) -> dict[str, float]:
-        """Return the columns by name, in order."""
-        return asdict(self)
-
-
-STEPS = ("step", "loss", "accuracy")
-EVALUATIONS = ("step", "epoch", "train_accuracy", "test_accuracy")
 #: Each table's columns; its file is <name>.csv.
-TABLES = {"metrics": tuple(Row.columns()), "steps": STEPS, "evaluations": EVALUATIONS}
-
+TABLES: dict[str, tuple[str, ...]] = {
+    "metrics": Row._fields,
+    "steps": ("step", "loss", "accuracy"),
+    "evaluations": ("step", "epoch", "train_accuracy", "test_accuracy"),
+}
 
 #: A row of steps.csv or evaluations.csv; whole numbers are written as such.
 Numbers = tuple[float, ...]
@@ -66,8 +55,7 @@ class Table:
         self, path: Path, columns: Iterable[object], rows: Iterable[Iterable[object]] = ()
     ) -> None:
         self._path = path
-        lines = [_line(cells) for cells in [columns, *rows]]
-        write_atomically(path, b"".join(lines))
+        write_atomically(path, b"".join(map(_line, [columns, *rows])))
 
     def append(self, cells: Iterable[object]) -> None:
         """Add a row; floats are written so that reading them gives the same bits.
@@ -75,10 +63,9 @@ class Table:
         Raises:
             OSError: if it cannot be written, with the file's name.
         """
-        line = _line(cells)
         try:
             with self._path.open("ab") as file:
-                file.write(line)
+                file.write(_line(cells))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
@@ -107,9 +94,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
 
 
 def _line(cells: Iterable[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode()
+    return f"{','.join(map(str, cells))}\n".encode()
 
 
 def _finite(text: str) -> float:

@@ -1,26 +1,20 @@
-"""Where a run stands."""
+"""Where a run stands, and the tables (`storage.tables`) that grow with it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.backends.protocol import Totals
-from training.storage.checkpoint import fits
-from training.storage.tables import TABLES, Numbers, Row
+from training.config.schema import Config
+from training.storage.tables import TABLES, Numbers, Row, Table
 from training.trainer.evaluation import Scores
-
-_RECORD = {
-    "epoch": int,
-    "step": int,
-    "totals": [float, int, int],
-    "recorded": [float, int, int],
-    "seconds": float,
-}
+from training.trainer.resume import RECORD
 
 
 @dataclass
@@ -45,11 +39,23 @@ class Progress:
     steps: list[Numbers] = field(default_factory=list)
     evaluations: list[Numbers] = field(default_factory=list)
 
-    def complete(self, row: Row) -> None:
-        """Add a completed epoch and begin the next."""
+    def complete(self, lr: float, scores: Scores) -> Row:
+        """Add the epoch under way, all of whose steps are done, and begin the next."""
+        totals = self.totals
+        row = Row(
+            epoch=self.epoch + 1,
+            lr=lr,
+            train_loss=totals.loss / totals.images,
+            train_accuracy=totals.correct / totals.images,
+            test_loss=scores.loss,
+            test_accuracy=scores.accuracy,
+            seconds=self.seconds,
+            images_per_second=totals.images / self.seconds,
+        )
         self.metrics.append(row)
         self.epoch += 1
         self.begin_epoch()
+        return row
 
     def begin_epoch(self) -> None:
         """Stand at the beginning of the epoch under way."""
@@ -70,30 +76,24 @@ class Progress:
 
     def to_record(self) -> dict[str, Any]:
         """Return all but the tables as JSON values."""
-        counts = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
-        return {**counts, "totals": list(self.totals), "recorded": list(self.recorded)}
+        return {name: getattr(self, name) for name in RECORD["progress"]}
 
     def tables(self) -> dict[str, NDArray[np.float64]]:
         """Return the tables, float64 (rows, columns), from which rows come back bit for bit."""
-        rows = {
-            "metrics": [tuple(row.values().values()) for row in self.metrics],
-            "steps": self.steps,
-            "evaluations": self.evaluations,
-        }
         return {
-            f"progress.{name}": np.array(rows[name], np.float64).reshape(-1, len(columns))
+            f"progress.{name}": np.array(getattr(self, name), np.float64).reshape(-1, len(columns))
             for name, columns in TABLES.items()
         }
 
     @classmethod
     def from_record(cls, record: dict[str, Any], state: Mapping[str, NDArray]) -> Progress:
-        """Return what gave record and, within a state, tables.
+        """Return what gave a record of the right shape and, within a state, tables.
 
         Raises:
             ValueError: if they are no progress.
         """
         tables = {name: state.get(f"progress.{name}", np.empty(0)) for name in TABLES}
-        sound = fits(record, _RECORD) and min(record["epoch"], record["step"]) >= 0
+        sound = True
         for name, table in tables.items():
             shape = (len(table), len(TABLES[name]))
             sound = sound and (table.dtype, table.shape) == (np.float64, shape)
@@ -110,16 +110,54 @@ class Progress:
         )
 
 
-def epoch_row(progress: Progress, lr: float, scores: Scores) -> Row:
-    """Return the row of the epoch under way, all of whose steps are done."""
-    totals, seconds = progress.totals, progress.seconds
-    return Row(
-        epoch=progress.epoch + 1,
-        lr=lr,
-        train_loss=totals.loss / totals.images,
-        train_accuracy=totals.correct / totals.images,
-        test_loss=scores.loss,
-        test_accuracy=scores.accuracy,
-        seconds=seconds,
-        images_per_second=totals.images / seconds,
-    )
+class Recorder:
+    """Adds rows to a run's progress, and writes them to its tables.
+
+    The tables are written anew from the progress where a run begins or goes on: what a killed
+    process left in them beyond its last save is trained, and written, again.
+
+    Args:
+        config: the run's.
+        directory: its folder, or None for a rank that writes nothing.
+        progress: where the run stands.
+    """
+
+    def __init__(self, config: Config, directory: Path | None, progress: Progress) -> None:
+        self._progress = progress
+        self._tables: dict[str, Table] = {}
+        if directory is None:
+            return
+        wanted = {"metrics": 1, "steps": config.trainer.log_every}
+        wanted["evaluations"] = config.trainer.evaluation_samples
+        for name, columns in TABLES.items():
+            rows = getattr(progress, name)
+            if rows or wanted[name]:
+                cells = rows if name == "metrics" else map(_cells, rows)
+                self._tables[name] = Table(directory / f"{name}.csv", columns, cells)
+
+    def after_steps(self, step: int) -> None:
+        """Add a row for the steps since the last one, up to a step of the run."""
+        progress, totals = self._progress, self._progress.totals
+        images = totals.images - progress.recorded.images
+        loss = (totals.loss - progress.recorded.loss) / images
+        accuracy = (totals.correct - progress.recorded.correct) / images
+        progress.recorded = totals
+        progress.steps.append((step, loss, accuracy))
+        self._write("steps", _cells(progress.steps[-1]))
+
+    def evaluation(self, step: int, epoch: int, train: float, test: float) -> None:
+        """Add accuracies on samples of both sets after a step and so many epochs."""
+        self._progress.evaluations.append((step, epoch, train, test))
+        self._write("evaluations", _cells(self._progress.evaluations[-1]))
+
+    def end_epoch(self, row: Row) -> None:
+        """Write an epoch that has been completed."""
+        self._write("metrics", row)
+
+    def _write(self, name: str, cells: Numbers | list[str]) -> None:
+        if name in self._tables:
+            self._tables[name].append(cells)
+
+
+def _cells(row: Numbers) -> list[str]:
+    return [f"{value:.6g}" if value % 1 else str(int(value)) for value in row]

@@ -5,13 +5,18 @@ Every rank has the same record; rank 0 alone writes it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from signal import SIGTERM
 from time import perf_counter
 
+from omegaconf import OmegaConf
+
+from training import environment
 from training.backends.protocol import Backend
 from training.backends.ranks import Ranks
 from training.config.schema import Config
@@ -25,16 +30,18 @@ from training.errors import (
     cannot_write,
 )
 from training.storage.checkpoint import (
+    MAX_BYTES,
     MAX_HEADER_BYTES,
     NAME,
-    check_size,
     not_finite,
     save_checkpoint,
     set_aside,
 )
-from training.storage.files import remove_leftovers
-from training.storage.tables import TABLES
-from training.trainer import artefacts, resume, signals
+from training.storage.files import remove_leftovers, write_atomically
+from training.storage.run_folder import FAILURE, SUMMARY
+from training.storage.tables import Row
+from training.storage.weights import save_weights
+from training.trainer import resume, signals
 from training.trainer.console import Console
 from training.trainer.evaluation import Scores
 from training.trainer.plan import plan_epoch
@@ -98,31 +105,32 @@ class RunRecord:
         self.say(f"resumed {self.progress.where(self.epochs)}")
         before = Provenance(**saved.record["maker"])
         if before != (now := Provenance.of(self.backend, self.ranks)):
-            self.say(before.followed_by(now, self.config))
+            same = "the same up to rounding, not bit for bit"
+            self.say(f"saved on {before}, resumed on {now}: {same}")
 
     def begin(self) -> None:
-        """Write the run's settings into its folder.
+        """Write the run's settings, without those of its resumption, into its folder.
 
         Raises:
             ConfigError: if its checkpoints would be too large to be read.
         """
-        trainer, rows = self.config.trainer, {"metrics": self.epochs}
+        trainer, rows = self.config.trainer, self.epochs
         if trainer.evaluation_samples:
-            rows["evaluations"] = self.epochs + 1
+            rows += self.epochs + 1
         if trainer.log_every:
             steps = plan_epoch(self.config, len(self.dataset.train_labels), 0).steps
-            rows["steps"] = self.epochs * (steps // trainer.log_every + 1)
-        tables = sum(8 * count * len(TABLES[name]) for name, count in rows.items())
-        size = self.backend.state_bytes() + tables + MAX_HEADER_BYTES
-        try:
-            check_size(size, self.directory / NAME)
-        except OSError as error:
+            rows += self.epochs * (steps // trainer.log_every + 1)
+        size = self.backend.state_bytes() + rows * 8 * len(Row._fields) + MAX_HEADER_BYTES
+        if size > MAX_BYTES:
             raise ConfigError(
-                f"the run could not be resumed from its checkpoint: {error.strerror}; use a "
-                "smaller network, or fewer epochs"
-            ) from error
+                f"the run could not be resumed from its checkpoint: it would have {size:,} bytes, "
+                f"more than the limit of {MAX_BYTES:,}; use a smaller network, or fewer epochs"
+            )
         if self.writes:
-            artefacts.save_config(self.directory, self.config)
+            own = replace(self.config, resume=None, resume_override=False)
+            text = OmegaConf.to_yaml(OmegaConf.structured(own))
+            write_atomically(self.directory / "config.yaml", text.encode())
+            (self.directory / FAILURE).unlink(missing_ok=True)
 
     def save(self) -> bool:
         """Write a checkpoint, unless a number of the state is not finite; return whether it is.
@@ -151,14 +159,19 @@ class RunRecord:
         """Leave weights, pictures and the summary of a finished run in its folder."""
         if not self.writes:
             return
-        artefacts.save_weights(self.directory, self.backend.weights(), self.config)
-        parts = self.config, self.backend.name, self.dataset, self.progress.metrics, scores
-        artefacts.draw(self.directory, *parts)
+        from training.trainer import pictures  # matplotlib is slow to import
+
+        config, model, data = self.config, self.config.model, self.dataset
+        metadata = {"model": model.name, "arguments": json.dumps(model.arguments)}
+        metadata |= {"image_size": str(model.image_size), "scaling": config.data.scaling}
+        save_weights(self.directory / "weights.safetensors", self.backend.weights(), metadata)
+        label = f"{model.name} on {self.backend.name}, {data.name}, seed {config.seed}"
+        pictures.draw(self.directory, self.progress.metrics, scores, data, label)
         self._summarise("finished")
-        accuracy, images = f"{scores.accuracy * 100:.2f} %", len(self.dataset.test_labels)
-        kind = "validation" if self.config.data.validation else "test"
+        kind = "validation" if config.data.validation else "test"
+        accuracy, images = f"{scores.accuracy * 100:.2f} %", len(data.test_labels)
         self.console.say(
-            f"{kind} accuracy {accuracy} ({self.dataset.name}, {images} images)\n{self.directory}"
+            f"{kind} accuracy {accuracy} ({data.name}, {images} images)\n{self.directory}"
         )
 
     @contextmanager
@@ -189,10 +202,8 @@ class RunRecord:
 
     def stopped(self, stop: signals.StopRequest) -> StoppedError:
         """Return what tells of the signal; a rank that got none follows the one that did."""
-        where = self.progress.where(self.epochs)
-        stopped = f"stopped by {stop.name} {where}, all saved"
-        command = resume.command(self.directory, self.config)
-        return StoppedError(stopped, stop.number or SIGTERM, command)
+        what = f"stopped by {stop.name} {self.progress.where(self.epochs)}, all saved"
+        return StoppedError(what, stop.number or SIGTERM, self._command())
 
     def diverged(self, first: int) -> DivergenceError:
         """Return what tells that the loss is not finite since a step of the epoch under way."""
@@ -200,10 +211,9 @@ class RunRecord:
         steps = f"step {last}" if first == last else f"steps {first} to {last}"
         remedy = "no checkpoint was saved before it: run it again with a smaller optimizer.lr"
         if self.saved:
-            command = resume.command(self.directory, self.config)
             remedy = (
                 f"the last good checkpoint is {self.directory / NAME}: resume from it with "
-                f"{command} resume_override=true optimizer.lr=..."
+                f"{self._command()} resume_override=true optimizer.lr=..."
             )
         return DivergenceError(
             f"the loss is no longer finite in epoch {self.progress.epoch + 1}, {steps}, "
@@ -213,15 +223,45 @@ class RunRecord:
     def _remedy(self) -> str:
         if not self.saved:
             return "nothing had been saved yet"
-        command = resume.command(self.directory, self.config)
-        return f"the last checkpoint is good; resume with: {command}"
+        return f"the last checkpoint is good; resume with: {self._command()}"
+
+    def _command(self) -> str:
+        return resume.command(self.directory, self.config)
 
     def _summarise(self, status: str, reason: str = "") -> None:
-        """Write summary.json; where even that cannot be written, what ended the run is told."""
+        """Write summary.json; accuracy is a share (0 to 1), times are in seconds.
+
+        The figures are those of the last completed epoch, and null before there is one. Where even
+        this file cannot be written, what ended the run is told.
+        """
         if not self.writes:
             return
-        parts = self.config, self.backend, self.dataset, self.progress.metrics, self.notes
+        backend, data, rows = self.backend, self.dataset, self.progress.metrics
+        summary = {
+            "status": status,  # "finished", "interrupted" or "diverged"
+            "reason": reason,
+            "model": self.config.model.name,
+            "backend": backend.name,
+            "device": backend.device,
+            "threads": backend.threads,
+            "dataset": data.name,
+            "dataset_source": data.source,
+            "dataset_note": data.note,
+            "train_images": len(data.train_labels),
+            "test_images": len(data.test_labels),
+            "epochs": len(rows),
+            "seed": self.config.seed,
+            "test_accuracy": rows[-1].test_accuracy if rows else None,
+            "test_loss": rows[-1].test_loss if rows else None,
+            "parameters": sum(row.parameters for row in backend.layer_table()),
+            "seconds": self.seconds,
+            "training_seconds": sum(row.seconds for row in rows),
+            "notes": [*backend.notes, *self.notes],
+            "processor": environment.processor(),
+            "blas": environment.blas(),
+            "versions": environment.versions(backend.name),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
         with nullcontext() if status == "finished" else suppress(OSError):
-            artefacts.save_summary(
-                self.directory, *parts, status=status, reason=reason, seconds=self.seconds
-            )
+            write_atomically(self.directory / SUMMARY, text.encode())

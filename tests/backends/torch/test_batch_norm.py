@@ -10,11 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import Tensor, nn  # noqa: E402
 
-from training.backends.torch.batch_norm import (  # noqa: E402
-    LocalBatchNorm2d,
-    SyncBatchNorm2d,
-    convert_batchnorm,
-)
+from training.backends.torch.batch_norm import SyncBatchNorm2d, convert_batchnorm  # noqa: E402
 
 PARTS = {"even": (4, 4), "uneven": (5, 3), "an-empty-part": (3, 0), "one-image": (0, 1, 0)}
 
@@ -90,7 +86,7 @@ def test_synchronised_is_the_whole_batch(sizes, affine, momentum):
     team, nets, found = Team(len(sizes)), [], {}
     for _ in sizes:
         net = network(momentum, affine)
-        convert_batchnorm(net, "synchronised", team.total)
+        convert_batchnorm(net, team.total)
         assert type(net[0]) is SyncBatchNorm2d
         nets.append(net)
 
@@ -115,37 +111,10 @@ def test_synchronised_is_the_whole_batch(sizes, affine, momentum):
     torch.testing.assert_close(nets[-1].eval()(x), whole.eval()(x))
 
 
-def test_a_parts_own_statistics_are_another_result():
-    (x, upstream), *_ = batches((4, 4))
-    whole, local = network(), network()
-    convert_batchnorm(local, "local", lambda part: pytest.fail("local statistics need no one else"))
-    difference = step(local, x[:4], upstream[:4])[0] - step(whole, x, upstream)[0][:4]
-    assert difference.abs().max() > 0.01
-
-
-def test_local_is_torchs_own_and_passes_over_an_empty_part():
-    sizes = (5, 0, 3)
-    whole, local = network(), network()
-    convert_batchnorm(local, "local", lambda part: pytest.fail("local statistics need no one else"))
-    assert type(local[0]) is LocalBatchNorm2d
-    for size in sizes:
-        x, upstream = (tensor[:size] for tensor in batches((5,))[0])
-        y, gradient = step(local, x, upstream)
-        assert y.shape == x.shape
-        if size:
-            expected = step(whole, x, upstream)
-            torch.testing.assert_close((y, gradient), expected, rtol=0, atol=0)
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(local.state_dict()[name], tensor), name
-    for name, parameter in whole.named_parameters():
-        assert torch.equal(local.get_parameter(name).grad, parameter.grad), name
-
-
-@pytest.mark.parametrize("kind", ["local", "synchronised"])
-def test_a_conversion_keeps_names_and_objects(kind):
+def test_a_conversion_keeps_names_and_objects():
     net = nn.ModuleDict({"inner": network().eval(), "other": nn.Conv2d(1, 3, 1)})
     before = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    convert_batchnorm(net, kind, lambda part: part)
+    convert_batchnorm(net, lambda part: part)
     after = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     assert list(before) == list(after)
     assert all(after[name] is tensor for name, tensor in before.items())
@@ -155,7 +124,7 @@ def test_a_conversion_keeps_names_and_objects(kind):
 
 def test_half_precision_keeps_statistics_in_single():
     net = network().float()
-    convert_batchnorm(net, "synchronised", lambda part: part)
+    convert_batchnorm(net, lambda part: part)
     whole = network().float()
     x = batches((4,))[0][0].bfloat16()
     assert net(x).dtype == torch.bfloat16

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.backends.protocol import EpochPlan, LayerRow, State, Totals, check_state, pixel_scale
 from training.backends.ranks import ALONE, Ranks
 from training.backends.torch.batch_norm import convert_batchnorm
 from training.backends.torch.devices import prepare
 from training.backends.torch.masks import DropoutMasks
-from training.backends.torch.networks import copied, image_shape, layer_table, open_network
+from training.backends.torch.networks import copied, layer_table, open_network
 from training.backends.torch.optimizers import Schedule, make_optimizer, state_kinds
 from training.backends.torch.steps import Pixels, Steps
-from training.config.schema import Config, TorchBackendConfig
+from training.config.schema import Config
 from training.data import Dataset
 
 EVALUATION_BATCH = {"cpu": 1000, "cuda": 10000}
-#: On CUDA a look at the progress is cheap, but waits for no step.
-STEPS_PER_CALL = {"cpu": 1, "cuda": 64}
+#: On CUDA the device has nothing to do while the sums after a call are looked at.
+STEPS_PER_CALL = {"cpu": 1, "cuda": 512}
 #: On the CPU with several processes, where each call is an exchange between them.
 SHARED_STEPS_PER_CALL = 16
 
@@ -44,11 +44,10 @@ class TorchBackend:
         self._net = open_network(config, self.device)
         self.notes = execution.notes
         if world > 1:
-            assert isinstance(config.backend, TorchBackendConfig)
-            kind = config.backend.batch_norm
-            convert_batchnorm(self._net, kind, ranks.all_reduce)
-            self.notes = (*execution.notes, _note(ranks, self.device, self._net, kind))
-        self._image_shape = image_shape(config)
+            convert_batchnorm(self._net, ranks.all_reduce)
+            through = {"cpu": "gloo", "cuda": "NCCL"}[self.device]
+            self.notes = (*execution.notes, f"{ranks.note}, {through}")
+        self._image_shape = (1, config.model.image_size, config.model.image_size)
         captured = execution.captured
         self._optimizer = make_optimizer(self._net.parameters(), config.optimizer, captured)
         self._kinds = state_kinds(config.optimizer)
@@ -84,8 +83,6 @@ class TorchBackend:
 
     @torch.inference_mode()
     def evaluate(self, first_training: int | None = None) -> NDArray[np.float32]:
-        for buffer in self._net.buffers():  # of local batch normalisation, rank 0's are kept
-            self._ranks.broadcast(buffer)
         self._net.eval()
         images = (
             self._test_images if first_training is None else self._steps.images[:first_training]
@@ -148,13 +145,3 @@ class TorchBackend:
     def _on_device(self, array: NDArray) -> Tensor:
         # torch warns when it is lent a read-only array, so it gets its own copy.
         return torch.tensor(array, device=self.device)
-
-
-def _note(ranks: Ranks, device: str, net: nn.Module, kind: str) -> str:
-    """Say how many ranks there are, how they speak, and what batch normalisation sees."""
-    through = {"cpu": "gloo", "cuda": "NCCL"}[device]
-    batch_norm = ""
-    if any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
-        kept = ", rank 0's statistics are kept" if kind == "local" else ""
-        batch_norm = f"; batch normalisation {kind}{kept}"
-    return f"{ranks.note}, {through}{batch_norm}"

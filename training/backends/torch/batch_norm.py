@@ -15,48 +15,23 @@ from torch import Tensor, nn
 Sum = Callable[[Tensor], Tensor]
 
 
-def convert_batchnorm(net: nn.Module, kind: str, total: Sum) -> None:
+def convert_batchnorm(net: nn.Module, total: Sum) -> None:
     """Replace every nn.BatchNorm2d within net, keeping its parameters, buffers and their names.
 
     Args:
         net: the network; its parameters stay the same objects.
-        kind: "synchronised" (`SyncBatchNorm2d`) or "local" (`LocalBatchNorm2d`).
-        total: replaces a tensor by its sum over the ranks and returns it; with "local" it is not
-            called.
+        total: replaces a tensor by its sum over the ranks and returns it.
     """
     for parent in list(net.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.BatchNorm2d:
-                setattr(parent, name, _converted(child, kind, total))
-
-
-def _converted(old: nn.BatchNorm2d, kind: str, total: Sum) -> nn.BatchNorm2d:
-    arguments = (
-        old.num_features,
-        old.eps,
-        old.momentum,
-        old.affine,
-        old.track_running_stats,
-    )
-    new: nn.BatchNorm2d
-    if kind == "local":
-        new = LocalBatchNorm2d(*arguments)
-    else:
-        new = SyncBatchNorm2d(*arguments, total=total)
-    tensors = [*old.named_parameters(recurse=False), *old.named_buffers(recurse=False)]
-    for name, tensor in tensors:
-        setattr(new, name, tensor)
-    return new.train(old.training)
-
-
-class LocalBatchNorm2d(nn.BatchNorm2d):
-    """Each rank normalises with the statistics of its own part of the batch."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x, (N, C, H, W), normalised; an empty part leaves the running statistics alone."""
-        if self.training and not len(x):
-            return _affine(x, self.weight, self.bias)
-        return super().forward(x)
+        for name, old in parent.named_children():
+            if type(old) is nn.BatchNorm2d:
+                features, momentum = old.num_features, old.momentum
+                arguments = features, old.eps, momentum, old.affine, old.track_running_stats
+                new = SyncBatchNorm2d(*arguments, total=total).train(old.training)
+                tensors = [*old.named_parameters(), *old.named_buffers()]
+                for key, tensor in tensors:
+                    setattr(new, key, tensor)
+                setattr(parent, name, new)
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
@@ -87,7 +62,9 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         variance = _Sum.apply(centred.square().sum((0, 2, 3)), self._total) / count
         self._track(mean.detach(), variance.detach() * (count / (count - 1).clamp(min=1)))
         scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
-        return _affine(scaled, self.weight, self.bias).to(x.dtype)
+        if self.affine:
+            scaled = scaled * self.weight[:, None, None] + self.bias[:, None, None]
+        return scaled.to(x.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -114,9 +91,3 @@ class _Sum(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         whole = gradients[0].clone(memory_format=torch.contiguous_format)
         return ctx.total(whole), None
-
-
-def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    if weight is None or bias is None:
-        return x
-    return x * weight[:, None, None] + bias[:, None, None]

@@ -76,7 +76,10 @@ def prepare(config: Config, processes: int = 1) -> Execution:
     device = _choose_device(config.device)
     if processes > 1:
         _share(device, backend)
-    _set_determinism(backend.deterministic)
+    if backend.deterministic:  # cuBLAS reads it when the device is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(backend.deterministic)
+    torch.backends.cudnn.deterministic = backend.deterministic
     if device == "cpu":
         environment.keep_freed_memory()
     here = min(processes, environment.local_processes())
@@ -88,16 +91,21 @@ def prepare(config: Config, processes: int = 1) -> Execution:
     torch.backends.cudnn.allow_tf32 = backend.precision == "tf32"
     if backend.compile:
         _check_compiler(device)
-    graph = _uses_graphs(backend, device, processes)
+    graph = backend.mode == "graph"
+    if backend.mode == "auto":
+        graph = device == "cuda" and processes == 1
     return Execution(device, threads, graph, backend.compile, backend.precision)
 
 
 def _share(device: str, backend: TorchBackendConfig) -> None:
     """Give this process a CUDA device of its own, and refuse what several cannot do."""
-    if backend.compile:
-        raise ConfigError(
-            "backend.compile=true cannot be used with several processes: leave it out"
-        )
+    for setting, chosen in (
+        ("compile=true", backend.compile),
+        ("mode=graph", backend.mode == "graph"),
+    ):
+        if chosen:
+            words = f"backend.{setting} cannot be used with several processes"
+            raise ConfigError(f"{words}: leave it out")
     number, count = environment.local_rank(), torch.cuda.device_count()
     if device == "cuda" and number >= count:
         raise ConfigError(
@@ -106,23 +114,6 @@ def _share(device: str, backend: TorchBackendConfig) -> None:
         )
     if device == "cuda":
         torch.cuda.set_device(number)
-
-
-def _uses_graphs(backend: TorchBackendConfig, device: str, processes: int) -> bool:
-    if backend.mode == "graph" and processes > 1:
-        raise ConfigError(
-            f"backend.mode=graph cannot be used with {processes} processes: use backend.mode=eager"
-        )
-    return backend.mode == "graph" or (
-        backend.mode == "auto" and device == "cuda" and processes == 1
-    )
-
-
-def _set_determinism(wanted: bool) -> None:
-    if wanted:  # cuBLAS reads it when the device is first used
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(wanted)
-    torch.backends.cudnn.deterministic = wanted
 
 
 def _choose_device(wanted: str) -> str:
