@@ -131,17 +131,16 @@ def test_epoch_loops_train_the_same():
         loop.run("epoch", 1)
         assert loop.outcome()["start_up"] > 0
     losses = {name: loop.outcome()["mean_loss"] for name, loop in loops.items()}
-    epoch.check_losses(losses)
+    assert epoch.deviations(losses) == {}
     assert losses["eager (cpu)"] == pytest.approx(losses["NumPy (cpu)"], rel=1e-5)
     losses["NumPy (cpu)"] *= 1.05
-    with pytest.raises(BenchmarkError, match=r"NumPy \(cpu\): the first epoch's mean loss is"):
-        epoch.check_losses(losses)
+    assert list(epoch.deviations(losses)) == ["NumPy (cpu)"]
 
 
-def test_a_compiled_loop_that_fails_does_not_take_the_others_along():
+def test_a_loop_that_fails_does_not_take_the_others_along():
     stock, _, eager, *_ = loops(R1, "cpu")
     wrong = {**eager.arguments, "settings": ["backend.mode=none"]}
-    broken = replace(eager, arguments=wrong, optional=True)
+    broken = replace(eager, arguments=wrong)
     absent: dict[str, str] = {}
     results = epoch.measure([stock, broken], 1, 1, 200, absent)
     assert [(result["line"], result["device"]) for result in results] == [(STOCK, "cpu")]
