@@ -4,12 +4,22 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import epoch, run, scaling, step
+from benchmarks import epoch, harness, run, scaling, step
 from benchmarks.epoch import R1, STOCK, loops
 from benchmarks.harness import ROOT, BenchmarkError, start_workers
+from tests import forked
+
+
+@pytest.fixture(autouse=True)
+def _forked_workers(monkeypatch) -> None:
+    """Fork the workers; test_harness.py starts real ones."""
+    names = {"PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired}
+    started = SimpleNamespace(Popen=forked.ForkedWorker, **names)
+    monkeypatch.setattr(harness, "subprocess", started)
 
 
 @pytest.fixture
