@@ -52,17 +52,10 @@ def main() -> None:
     parser.add_argument("--recipe", choices=RECIPES, default=R1, metavar="NAME")
     parser.add_argument("--threads", type=command.threads, default="all", metavar="N")
     parser.add_argument("--images", type=command.positive, default=TRAIN_IMAGES, metavar="N")
-    parser.add_argument(
-        "--loaders",
-        type=command.positive,
-        default="2",
-        metavar="N",
-        help="processes of the second stock loop's DataLoader (default: %(default)s)",
-    )
     parser.add_argument("--device", choices=("all", *LOOPS), default="all")
     options = parser.parse_args()
     devices = list(LOOPS) if options.device == "all" else [options.device]
-    chosen = [loop for d in devices for loop in loops(options.recipe, options.loaders, d)]
+    chosen = [loop for d in devices for loop in loops(options.recipe, d)]
     names = ("recipe", "rounds", "threads", "images")
     settings = {name: getattr(options, name) for name in names} | {"numpy": "a process per core"}
     packages = "torch", "torchvision", "numpy"
@@ -78,33 +71,25 @@ def main() -> None:
         content["parity"] = judge_precisions(devices)
 
 
-def loops(recipe: str, loaders: int, device: str) -> list[Implementation]:
+def loops(recipe: str, device: str) -> list[Implementation]:
     """Return every loop there is for a recipe on a device, measurable here or not.
 
-    R1 has the stock loop, once with so many loader processes.
+    R1 has the stock loop, once with loader processes of its own.
     """
+    place = {"device": device}
+    project = {"backend": "torch", "recipe": recipe, **place}
     found = []
-
-    def add(name: str, target: str, package: str = "torch", **arguments: Any) -> None:
-        numpy = package == "numpy"
-        one = Implementation(
-            f"{name} ({device})",
-            target,
-            package,
-            arguments={**arguments, "device": device},
-            processes=numpy,
-            optional=COMPILE in arguments.get("settings", ()),
-        )
-        found.append(one)
-
     if recipe == R1:
-        helped = f"{STOCK}, {loaders} loader process{'es' if loaders > 1 else ''}"
-        add(STOCK, STOCK_LOOP)
-        add(helped, STOCK_LOOP, loaders=loaders)
+        for name, loaders in ((STOCK, 0), (f"{STOCK}, 2 loader processes", 2)):
+            stock = {"loaders": loaders, **place}
+            found.append(Implementation(f"{name} ({device})", STOCK_LOOP, "torch", stock))
     for name, settings in LOOPS[device].items():
-        add(name, PROJECT, backend="torch", recipe=recipe, settings=settings)
+        how, compiled = {**project, "settings": settings}, COMPILE in settings
+        loop = Implementation(f"{name} ({device})", PROJECT, "torch", how, optional=compiled)
+        found.append(loop)
     if device == "cpu":
-        add("NumPy", PROJECT, "numpy", backend="numpy", recipe=recipe)
+        numpy = {**project, "backend": "numpy"}
+        found.append(Implementation("NumPy (cpu)", PROJECT, "numpy", numpy, processes=True))
     return found
 
 

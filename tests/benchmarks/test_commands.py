@@ -157,7 +157,7 @@ def test_epoch_loops_train_the_same():
 
 
 def test_a_compiled_loop_that_fails_does_not_take_the_others_along():
-    stock, _, eager, *_ = loops(R1, 1, "cpu")
+    stock, _, eager, *_ = loops(R1, "cpu")
     wrong = {**eager.arguments, "settings": ["backend.mode=none"]}
     broken = replace(eager, arguments=wrong, optional=True)
     absent: dict[str, str] = {}
@@ -167,8 +167,8 @@ def test_a_compiled_loop_that_fails_does_not_take_the_others_along():
 
 
 def test_only_r1_has_the_stock_loop():
-    assert [loop.name for loop in loops(R1, 1, "cpu")][1] == f"{STOCK}, 1 loader process (cpu)"
-    assert next(loop.name for loop in loops("r0_lenet5_relu", 1, "cuda")) == "eager (cuda)"
+    assert [loop.name for loop in loops(R1, "cpu")][1] == f"{STOCK}, 2 loader processes (cpu)"
+    assert next(loop.name for loop in loops("r0_lenet5_relu", "cuda")) == "eager (cuda)"
 
 
 @pytest.mark.parametrize("words", ["step --networks", "soak --steps 1 --model"])

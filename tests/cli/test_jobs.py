@@ -23,7 +23,7 @@ def configs(*arguments: str) -> list[Config]:
     ("arguments", "words"),
     [
         (("+foo=1",), "there is no setting foo"),
-        (("++foo={a: 1}",), "there is no setting foo"),
+        (("++foo={a: 1}",), "there is no setting foo.a"),
         (
             ("+trainer.epoch=1", "trainer.epochs=2"),
             "there is no setting trainer.epoch (did you mean trainer.epochs?)",

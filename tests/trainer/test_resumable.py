@@ -18,7 +18,6 @@ from training.config.composition import composer
 from training.config.schema import Config
 from training.config.settings import quote
 from training.errors import ConfigError
-from training.storage.checkpoint import Content
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
 
@@ -56,9 +55,9 @@ SETTINGS = given.lists(
 
 def given_back(config: Config) -> Config:
     """What a run of this configuration is resumed with."""
-    record = json.loads(json.dumps({"config": resume.record_of(config), "format": resume.FORMAT}))
+    record = json.loads(json.dumps(resume.record_of(config)))
     with composer() as opened:
-        saved = resume.saved_settings(Content(Path("file"), {}, record))
+        saved = resume.saved_settings(Path("file"), record)
         return opened.check(opened.restore(saved))
 
 

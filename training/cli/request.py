@@ -35,11 +35,6 @@ class Job:
     directory: Path
     done: bool = False
 
-    @property
-    def resumes(self) -> bool:
-        """Return whether it goes on with a run."""
-        return self.config.resume is not None
-
 
 @dataclass(frozen=True)
 class Request:
@@ -82,6 +77,11 @@ class Request:
         """Return whether the folder is named by the time, and may be another one with a number."""
         node = self.hydra.sweep if self.sweep else self.hydra.run
         return "${now:" in str(OmegaConf.to_container(node)["dir"])  # type: ignore[index, call-overload]
+
+    def introduces(self, job: Job) -> bool:
+        """Return whether a job is the first to be done that trains its network."""
+        network = job.config.model
+        return job is next(j for j in self.jobs if j.config.model == network and not j.done)
 
     def varied(self, job: Job) -> str:
         """Return the settings of one of the jobs in which it differs from another.

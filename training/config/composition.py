@@ -39,8 +39,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         **{name: schema.InitConfig(name=name) for name in ("torch", "he", "xavier")},
         "normal": schema.NormalInitConfig,
     },
-    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/side_by_side.py).
-    "hydra/launcher": {"joblib": {"_target_": "training.cli.side_by_side.joblib", "n_jobs": -1}},
+    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/sweeps.py).
+    "hydra/launcher": {"joblib": {"_target_": "training.cli.sweeps.joblib", "n_jobs": -1}},
 }
 
 

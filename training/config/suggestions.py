@@ -39,8 +39,8 @@ ERRORS = (
     ValueError,
 )
 
-#: Launchers that come with an extra of this project.
-_EXTRAS = {"submitit_local": "cluster", "submitit_slurm": "cluster"}
+#: Launchers that come with the extra `cluster`.
+_CLUSTER = ("slurm", "submitit_local", "submitit_slurm")
 
 _TYPES = {
     "Integer": "a whole number",
@@ -96,8 +96,8 @@ def _describe(
     compose: Compose, override: Override, error: Exception, accepted: list[str]
 ) -> ConfigError:
     key, value = override.key_or_group, override.get_value_element_as_str()
-    if extra := _missing_extra(error):
-        return ConfigError(f"{key}={value} needs pip install 'lenet-twins[{extra}]'")
+    if isinstance(error, MissingConfigException) and value in _CLUSTER:
+        return ConfigError(f"{key}={value} needs pip install 'lenet-twins[cluster]'")
     if known := options(key):
         if value in known:
             chosen = [line for line in accepted if options(line.partition("=")[0])]
@@ -130,13 +130,6 @@ def _options_with(compose: Compose, key: str, group: str) -> list[str]:
             if key in _names(compose([f"{group}={option}"]), key):
                 found.append(option)
     return found
-
-
-def _missing_extra(error: Exception) -> str | None:
-    """Return the extra that brings the file which was not found, if one does."""
-    name = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
-    group, _, option = str(name).rpartition("/")
-    return _EXTRAS.get(option) if group == "hydra/launcher" else None
 
 
 def _names(composed: DictConfig, key: str) -> list[str]:

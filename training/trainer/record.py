@@ -30,16 +30,16 @@ from training.errors import (
     cannot_write,
 )
 from training.storage.checkpoint import (
+    MAX_BYTES,
     MAX_HEADER_BYTES,
     NAME,
-    check_size,
     not_finite,
     save_checkpoint,
     set_aside,
 )
 from training.storage.files import remove_leftovers, write_atomically
 from training.storage.run_folder import FAILURE, SUMMARY
-from training.storage.tables import TABLES
+from training.storage.tables import Row
 from training.storage.weights import save_weights
 from training.trainer import resume, signals
 from training.trainer.console import Console
@@ -114,21 +114,18 @@ class RunRecord:
         Raises:
             ConfigError: if its checkpoints would be too large to be read.
         """
-        trainer, rows = self.config.trainer, {"metrics": self.epochs}
+        trainer, rows = self.config.trainer, self.epochs
         if trainer.evaluation_samples:
-            rows["evaluations"] = self.epochs + 1
+            rows += self.epochs + 1
         if trainer.log_every:
             steps = plan_epoch(self.config, len(self.dataset.train_labels), 0).steps
-            rows["steps"] = self.epochs * (steps // trainer.log_every + 1)
-        tables = sum(8 * count * len(TABLES[name]) for name, count in rows.items())
-        size = self.backend.state_bytes() + tables + MAX_HEADER_BYTES
-        try:
-            check_size(size, self.directory / NAME)
-        except OSError as error:
+            rows += self.epochs * (steps // trainer.log_every + 1)
+        size = self.backend.state_bytes() + rows * 8 * len(Row._fields) + MAX_HEADER_BYTES
+        if size > MAX_BYTES:
             raise ConfigError(
-                f"the run could not be resumed from its checkpoint: {error.strerror}; use a "
-                "smaller network, or fewer epochs"
-            ) from error
+                f"the run could not be resumed from its checkpoint: it would have {size:,} bytes, "
+                f"more than the limit of {MAX_BYTES:,}; use a smaller network, or fewer epochs"
+            )
         if self.writes:
             own = replace(self.config, resume=None, resume_override=False)
             text = OmegaConf.to_yaml(OmegaConf.structured(own))
