@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,6 +90,34 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Call a program in a process of its own and wait for its end."""
     return Forked(cwd, program, *arguments, **environment).end()
+
+
+class ForkedWorker:
+    """What benchmarks.harness takes for the subprocess of a `benchmarks.worker`."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        context = server()
+        requests, theirs = context.Pipe(duplex=False)
+        answers, told = context.Pipe(duplex=False)
+        self._process = context.Process(target=_work, args=(requests, told))
+        self._process.start()
+        self.stdin = open(os.dup(theirs.fileno()), "w", encoding="utf-8")  # noqa: SIM115
+        self.stdout = open(os.dup(answers.fileno()), encoding="utf-8")  # noqa: SIM115
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self._process.join(timeout)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _work(requests: Connection, answers: Connection) -> None:
+    from benchmarks.worker import main
+
+    os.dup2(answers.fileno(), 1)
+    sys.stdin = open(requests.fileno(), encoding="utf-8", closefd=False)  # noqa: SIM115
+    main()
 
 
 def _call(

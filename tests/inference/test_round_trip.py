@@ -21,7 +21,7 @@ from tests import forked
 from training.data import load_dataset
 from training.errors import ConfigError
 
-RECIPE = ("data=digits", "trainer.epochs=3", "trainer.batch_size=20", "data.shift=1")
+RECIPE = ("data=digits", "trainer.epochs=1", "trainer.batch_size=20", "data.shift=1")
 
 
 @pytest.fixture(scope="module", params=["numpy", "torch"])
