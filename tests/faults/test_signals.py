@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import ROOT
 from training.storage.checkpoint import newest, read
-from training.trainer import artefacts, signals
+from training.trainer import pictures, signals
 
 ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=900", "hydra.run.dir=run")
 # The fourth step takes a minute, as one in the middle of a long computation.
@@ -101,7 +101,7 @@ def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path)
 def test_a_signal_while_pictures_are_drawn_leaves_a_finished_run(
     call_main, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(artefacts, "draw", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(pictures, "draw", lambda *_: signal.raise_signal(signal.SIGTERM))
     settings = "backend=numpy", "data=digits", "trainer.epochs=1", f"hydra.run.dir={tmp_path}/run"
     assert call_main(*settings) == 128 + signal.SIGTERM
     assert "SIGTERM arrived after the run had finished" in capsys.readouterr().err

@@ -91,7 +91,7 @@ PACKAGES: dict[str, Package] = {
             "--ignore=tests/backends/test_numpy_runs.py",
             "--ignore=tests/backends/torch/test_distributed.py",
         ),
-        sets=4,
+        sets=3,
         # Not judges: what is drawn and said.
         spared=("training/trainer/pictures.py", "training/trainer/console.py"),
         apart={
