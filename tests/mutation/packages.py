@@ -40,7 +40,7 @@ _JUDGES = (
 _OF_THE_TOOL = (
     *("any_pair", "files", "hostile_files", "how_a_pair_is_judged", "kernels", "names"),
     *("names_of_an_lstm", "onnx", "optimizers", "own_code", "precision", "replay", "rounding"),
-    *("sides", "strangers", "two_culprits", "unusual_pairs", "command_line"),
+    *("sides", "strangers", "two_culprits", "unusual_pairs", "command_line", "assembly"),
 )
 _IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
@@ -68,11 +68,12 @@ PACKAGES: dict[str, Package] = {
             *(f"tests/parity/test_{name}.py" for name in _OF_THE_TOOL),
         ),
         sets=8,
-        # Not judges: planted faults, exercises and their grading, the report's pictures.
+        # Not judges: the command line, planted faults, exercises, grading, pictures, a table of
+        # cases for tests; and what needs a CUDA device.
         spared=(
             *("parity/test_*", "parity/conftest.py", "parity/plugin.py", "parity/__main__.py"),
             *("parity/faults/*", "parity/exercises/*", "parity/grading/*", "parity/report/*"),
-            "parity/cuda.py",  # needs a CUDA device
+            *("parity/check.py", "parity/cuda.py", "parity/layer_cases.py"),
         ),
     ),
     "training": Package(
@@ -90,7 +91,7 @@ PACKAGES: dict[str, Package] = {
             "--ignore=tests/backends/test_numpy_runs.py",
             "--ignore=tests/backends/torch/test_distributed.py",
         ),
-        sets=4,
+        sets=3,
         # Not judges: what is drawn and said.
         spared=("training/trainer/pictures.py", "training/trainer/console.py"),
         apart={

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -169,3 +171,16 @@ def test_masks_are_drawn_where_the_activation_is() -> None:
     assert layer(torch.ones(2, 3, device="meta")).device.type == "meta"
     layer.draw = lambda shape: torch.ones(shape)
     assert layer(torch.ones(2, 3, device="meta")).device.type == "meta"
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+@pytest.mark.parametrize("mode", ["uncorrected", "inside_root"])
+def test_what_a_graph_holds_lives_on_the_parameters_device(mode, capturable) -> None:
+    parameter = nn.Parameter(torch.ones(2, device="meta"))
+    optimizer = Adam([parameter], eps_mode=mode, capturable=capturable)
+    parameter.grad = torch.ones(2, device="meta")
+    with contextlib.suppress(NotImplementedError):  # a number cannot be brought from there
+        optimizer.step()
+    state = optimizer.state[parameter]
+    assert state["step"].device.type == ("meta" if capturable else "cpu")
+    assert {state[kind].device.type for kind in ("exp_avg", "exp_avg_sq")} == {"meta"}

@@ -171,19 +171,6 @@ def test_a_test_loss_that_diverges_names_the_epochs_last_step(call_main, capsys,
     assert "epoch 1, step 5, at learning rate 0.001; no checkpoint" in capsys.readouterr().err
 
 
-def test_a_signal_while_the_results_are_written_leaves_a_finished_run(
-    call_main, capsys, tmp_path, monkeypatch
-):
-    def curves(path, *_):
-        path.touch()
-        signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr("training.trainer.pictures.curves", curves)
-    assert call_main("data=digits", *SHORT, "backend=numpy", "hydra.run.dir=run") == 143
-    assert "SIGTERM arrived after the run had finished" in capsys.readouterr().err
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
-
-
 @pytest.mark.parametrize(
     ("rate", "factor", "good"),
     [
