@@ -38,7 +38,7 @@ def main() -> None:
     with command.measurement("curves", options, "torch", "numpy", data="digits", **job) as content:
         kernel_sets.measure(
             content,
-            "benchmarks.curves",
+            "benchmarks.curves:work",
             [job] * len(kernels.SETS),
             lambda curves: f"{max(differences(curves).values()):.1e} at most",
         )

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
-from benchmarks import command
+from benchmarks import command, harness
 from benchmarks.cases import TRAIN_IMAGES
-from benchmarks.harness import ROOT, BenchmarkError, Implementation, Worker, interleaved, samples
+from benchmarks.harness import ROOT, BenchmarkError, Implementation, samples, start_workers
 
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 R1 = "r1_lenet5_tanh"
@@ -44,6 +43,7 @@ LOOPS = {
 PRECISIONS = {"cpu": ("float32", "bf16"), "cuda": ("float32", "tf32", "bf16")}
 #: Order and flips differ between the stock loop and the project's; mean losses hardly do.
 LOSS_ERROR = 0.02
+NO_CUDA = "not measured here: no CUDA device"
 
 
 def main() -> None:
@@ -52,17 +52,10 @@ def main() -> None:
     parser.add_argument("--recipe", choices=RECIPES, default=R1, metavar="NAME")
     parser.add_argument("--threads", type=command.threads, default="all", metavar="N")
     parser.add_argument("--images", type=command.positive, default=TRAIN_IMAGES, metavar="N")
-    parser.add_argument(
-        "--loaders",
-        type=command.positive,
-        default="2",
-        metavar="N",
-        help="processes of the second stock loop's DataLoader (default: %(default)s)",
-    )
     parser.add_argument("--device", choices=("all", *LOOPS), default="all")
     options = parser.parse_args()
     devices = list(LOOPS) if options.device == "all" else [options.device]
-    chosen = [loop for d in devices for loop in loops(options.recipe, options.loaders, d)]
+    chosen = [loop for d in devices for loop in loops(options.recipe, d)]
     names = ("recipe", "rounds", "threads", "images")
     settings = {name: getattr(options, name) for name in names} | {"numpy": "a process per core"}
     packages = "torch", "torchvision", "numpy"
@@ -71,87 +64,61 @@ def main() -> None:
         present = [loop for loop in chosen if cuda or loop.arguments["device"] == "cpu"]
         if not present:
             raise BenchmarkError("nothing can be measured here: there is no CUDA device")
-        absent = "not measured here: no CUDA device"
-        lacking = {loop.name: absent for loop in chosen if loop not in present}
-        results, failures = measure(present, options.rounds, options.threads, options.images)
-        content |= {"results": results, "not_measured": lacking | failures}
+        absent = [loop.name for loop in chosen if loop not in present]
+        lacking = content["not_measured"] = dict.fromkeys(absent, NO_CUDA)
+        size = options.rounds, options.threads, options.images
+        content["results"] = measure(present, *size, lacking)
         content["parity"] = judge_precisions(devices)
-    if failed := [loop.name for loop in present if loop.name in failures and not loop.optional]:
-        raise BenchmarkError(f"failed: {', '.join(failed)}; the others' results are good")
 
 
-def loops(recipe: str, loaders: int, device: str) -> list[Implementation]:
+def loops(recipe: str, device: str) -> list[Implementation]:
     """Return every loop there is for a recipe on a device, measurable here or not.
 
-    R1 has the stock loop, once with so many loader processes.
+    R1 has the stock loop, once with loader processes of its own.
     """
+    place = {"device": device}
+    project = {"backend": "torch", "recipe": recipe, **place}
     found = []
-
-    def add(name: str, target: str, package: str = "torch", **arguments: Any) -> None:
-        numpy = package == "numpy"
-        one = Implementation(
-            f"{name} ({device})",
-            target,
-            package,
-            arguments={**arguments, "device": device},
-            processes=numpy,
-            optional=COMPILE in arguments.get("settings", ()),
-        )
-        found.append(one)
-
     if recipe == R1:
-        helped = f"{STOCK}, {loaders} loader process{'es' if loaders > 1 else ''}"
-        add(STOCK, STOCK_LOOP)
-        add(helped, STOCK_LOOP, loaders=loaders)
+        for name, loaders in ((STOCK, 0), (f"{STOCK}, 2 loader processes", 2)):
+            stock = {"loaders": loaders, **place}
+            found.append(Implementation(f"{name} ({device})", STOCK_LOOP, "torch", stock))
     for name, settings in LOOPS[device].items():
-        add(name, PROJECT, backend="torch", recipe=recipe, settings=settings)
+        how, compiled = {**project, "settings": settings}, COMPILE in settings
+        loop = Implementation(f"{name} ({device})", PROJECT, "torch", how, optional=compiled)
+        found.append(loop)
     if device == "cpu":
-        add("NumPy", PROJECT, "numpy", backend="numpy", recipe=recipe)
+        numpy = {**project, "backend": "numpy"}
+        found.append(Implementation("NumPy (cpu)", PROJECT, "numpy", numpy, processes=True))
     return found
 
 
 def measure(
-    chosen: Sequence[Implementation], rounds: int, threads: int, images: int
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the measured loops, and for those that fail the reason; the others go on without."""
-    workers: dict[str, Worker] = {}
-    failures: dict[str, str] = {}
-    start_up: dict[str, float] = {}
-    losses: dict[str, float] = {}
+    chosen: Sequence[Implementation],
+    rounds: int,
+    threads: int,
+    images: int,
+    absent: dict[str, str],
+) -> list[dict[str, Any]]:
+    """Return the measured loops; the reasons of the optional ones that do not work go to `absent`.
 
-    def epoch(name: str) -> float:
-        if name in failures:
-            return float("nan")
-        try:
-            seconds = workers[name].call("seconds", kind="epoch", count=1)
-            losses.setdefault(name, workers[name].call("mean_loss"))
-        except BenchmarkError as error:
-            failures[name] = f"not measured: it failed on the way ({error})"
-            return float("nan")
-        command.announce(f"{name}: {seconds:.2f} s")
-        return seconds
-
+    Raises:
+        BenchmarkError: if another one fails, or trains otherwise than the first.
+    """
+    command.announce("starting, compiling and warming up")
     with ExitStack() as stack:
-        for loop in chosen:
-            command.announce(f"{loop.name}: starting")
-            try:
-                worker = stack.enter_context(Worker(loop, threads, images=images))
-                start_up[loop.name] = worker.call("start_up")
-                workers[loop.name] = worker
-            except BenchmarkError as error:
-                failures[loop.name] = f"not measured: it does not work here ({error})"
-        seconds = interleaved({name: partial(epoch, name) for name in workers}, rounds)
-    failures |= deviations(losses)
-    timed = samples({name: seconds[name] for name in workers if name not in failures})
+        workers = start_workers(stack, chosen, threads, absent, images=images)
+        command.announce("timing")
+        seconds = samples(harness.measure(workers, "epoch", rounds, seconds=None))
+        told = {name: worker.call("outcome") for name, worker in workers.items()}
+    check_losses({name: outcome["mean_loss"] for name, outcome in told.items()})
     results = []
     for loop in chosen:
-        if loop.name in timed:
+        if loop.name in workers:
             device = loop.arguments["device"]
-            line = loop.name.removesuffix(f" ({device})")
-            result = {"line": line, "device": device, "seconds": timed[loop.name]}
-            result |= {"start_up": start_up[loop.name], "mean_loss": losses[loop.name]}
-            results.append(result)
-    return results, failures
+            place = {"line": loop.name.removesuffix(f" ({device})"), "device": device}
+            results.append(place | {"seconds": seconds[loop.name]} | told[loop.name])
+    return results
 
 
 def cuda_device() -> dict[str, Any] | None:
@@ -182,14 +149,19 @@ def judge_precisions(devices: Sequence[str]) -> dict[str, str]:
     return words
 
 
-def deviations(losses: dict[str, float]) -> dict[str, str]:
-    """Return what is wrong with the loops whose first epoch's mean loss is not the first's."""
-    first = next(iter(losses), "")
-    return {
-        key: f"not timed: the first epoch's mean loss is {loss:.4f}, {first}'s {losses[first]:.4f}"
-        for key, loss in losses.items()
-        if not abs(loss - losses[first]) <= LOSS_ERROR * losses[first]
-    }
+def check_losses(losses: dict[str, float]) -> None:
+    """Compare the mean losses of the first epoch.
+
+    Raises:
+        BenchmarkError: naming a loop whose loss is not that of the first loop.
+    """
+    first, expected = next(iter(losses.items()))
+    for name, loss in losses.items():
+        if not abs(loss - expected) <= LOSS_ERROR * expected:
+            raise BenchmarkError(
+                f"{name}: the first epoch's mean loss is {loss:.4f}, {first}'s {expected:.4f}; no "
+                "times are given for loops that do not train the same"
+            )
 
 
 if __name__ == "__main__":

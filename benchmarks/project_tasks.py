@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.task import SEED, WARM_UP, ConvolutionTask, EpochTask, StepTask
-from numpy_models import Conv2d
+from benchmarks.task import SEED, WARM_UP, EpochTask, StepTask
 from training.backends.opening import open_backend
 from training.backends.protocol import EpochPlan, Totals
 from training.backends.ranks import ALONE, Ranks
@@ -128,18 +127,3 @@ class ProjectEpoch(EpochTask):
         totals = backend.totals()
         backend.end_epoch()
         return totals.loss / totals.images
-
-
-class NumpyConvolution(ConvolutionTask):
-    """A layer of numpy_models alone, its public arrays batch first."""
-
-    def place(self) -> None:
-        padding = self.kernel // 2
-        self._layer = Conv2d(self.channels, self.channels, self.kernel, padding=padding)
-        self._layer.load_state_dict({"weight": self.weight, "bias": self.bias})
-
-    def results(self) -> list[NDArray[np.float32]]:
-        y = self._layer(self.x)
-        dx = self._layer.backward(self.dy)
-        assert dx is not None
-        return [y, dx, *self._layer.gradients().values()]

@@ -19,14 +19,10 @@ Row = tuple[Labels, dict[str, Any]]
 
 #: PyTorch's settings; the faster one is what NumPy is compared with.
 PEERS = ("torch", "torch-kept")
-COMPILED = "torch-compiled"
+#: What else NumPy may stand beside, and the head of its column.
+BESIDE = {"torch-compiled": "÷ compiled (range)", "numpy-alone": "÷ one process (range)"}
 LIBRARIES = {"mygrad": "MyGrad", "jax": "JAX, jitted"}
-SERIES = {
-    "workers": "processes or threads",
-    "batch": "batch",
-    "channels": "channels",
-    "size": "image size",
-}
+SERIES = {"workers": "processes or threads", "batch": "batch"}
 
 
 def sections(contents: Sequence[Content]) -> dict[str, str]:
@@ -66,14 +62,14 @@ def comparison(
     columns = []
     for content in contents:
         found = dict(rows_of(content))
-        compiled = any(COMPILED in samples for samples in found.values())
+        others = [name for name in BESIDE if any(name in row for row in found.values())]
         head = [
             f"{processor(content['environment'])}: NumPy, {unit}",
             f"PyTorch, {unit}",
             "NumPy ÷ PyTorch (range)",
+            *(BESIDE[name] for name in others),
         ]
-        head += ["÷ compiled (range)"] * compiled
-        cells = {labels: _compared(one, unit, compiled) for labels, one in found.items()}
+        cells = {labels: _compared(one, unit, others) for labels, one in found.items()}
         columns.append((head, cells))
     return beside(header, columns)
 
@@ -93,14 +89,13 @@ def beside(
     return table([*header, *(name for head, _ in columns for name in head)], rows)
 
 
-def _compared(found: dict[str, Any], unit: str, compiled: bool) -> list[str]:
+def _compared(found: dict[str, Any], unit: str, others: Sequence[str]) -> list[str]:
     scale = 1e3 if unit == "ms" else 1
     peer = faster(found)
     cells = [plain(scale * median(found[name]["values"])) for name in ("numpy", peer)]
-    cells.append(ratio(found, "numpy", peer))
-    if compiled:
-        cells.append(ratio(found, "numpy", COMPILED) if COMPILED in found else "–")
-    return cells
+    return cells + [
+        ratio(found, "numpy", name) if name in found else "–" for name in (peer, *others)
+    ]
 
 
 def faster(found: dict[str, Any]) -> str:

@@ -1,10 +1,8 @@
-"""How time grows: a step with cores and batch, a convolution with its channels and its images.
+"""How a step's time grows with cores and with the batch.
 
-A step is that of `benchmarks.step`; PyTorch's cores are threads, NumPy's processes. The convolution
-stands alone, on one core, so that NumPy's pays for turning its public arrays (batch first) into its
-own (batch last) and back, which a whole network pays at its ends only. PyTorch is timed as it is,
-and with glibc told to keep freed memory. Every point has processes of its own: what a process has
-allocated before decides how much memory glibc hands back at every step, and so torch's time.
+A step is that of `benchmarks.step`; PyTorch's cores are threads, NumPy's processes. Every point has
+processes of its own: what a process has allocated before decides how much memory glibc hands back
+at every step, and so torch's time.
 
     python -m benchmarks.scaling --json scaling.json
 """
@@ -13,39 +11,19 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import command
 from benchmarks.agreement import check_losses
 from benchmarks.cases import CASES
-from benchmarks.harness import (
-    BenchmarkError,
-    Implementation,
-    Worker,
-    measure,
-    samples,
-    start_workers,
-)
-from benchmarks.step import TORCH, TWINS
+from benchmarks.harness import measure, samples, start_workers
+from benchmarks.step import NUMPY, TORCH, TWINS
 
 #: What grows, and the values it takes.
-SERIES = {
-    "workers": [1, 2, 4],
-    "batch": [16, 32, 64, 128, 256, 512, 1024, 2048, 4096],
-    "channels": [4, 8, 16, 32, 64, 128],
-    "size": [8, 16, 32, 64],
-}
-#: The convolution, of which one dimension grows.
-CONVOLUTION = {"channels": 16, "size": 16, "kernel": 3, "batch": 64}
-#: Cosines of equal float32 results, up to rounding, differ by less.
-COSINE_ERROR = 1e-5
-
-TORCH_CONVOLUTION = "benchmarks.torch_tasks:TorchConvolution"
-CONVOLUTIONS = [
-    Implementation("numpy", "benchmarks.project_tasks:NumpyConvolution", "numpy"),
-    Implementation("torch", TORCH_CONVOLUTION, "torch"),
-    Implementation("torch-kept", TORCH_CONVOLUTION, "torch", keeps_memory=True),
-]
+SERIES = {"workers": [1, 2, 4], "batch": [8, 16, 32, 64, 128, 256, 1024, 4096]}
+#: Beside growing batches: from which one a process per core is faster.
+ALONE = replace(NUMPY, name="numpy-alone")
 
 
 def main() -> None:
@@ -57,8 +35,7 @@ def main() -> None:
             f"--{series}", nargs="*", type=command.positive, default=values, metavar="N"
         )
     options = parser.parse_args()
-    settings: dict[str, Any] = {"network": options.network, "rounds": options.rounds}
-    settings |= {"convolution": CONVOLUTION, "numpy": "a process per core"}
+    settings = {"network": options.network, "rounds": options.rounds, "numpy": "a process per core"}
     with command.measurement("scaling", options, "numpy", "torch", **settings) as content:
         content["points"] = [
             _point(series, value, options)
@@ -70,35 +47,16 @@ def main() -> None:
 def _point(series: str, value: int, options: argparse.Namespace) -> dict[str, Any]:
     """Measure at one value of what grows."""
     command.announce(f"{series}: {value}")
-    convolution = series in ("channels", "size")
-    threads = 1 if convolution else command.threads("all")
-    case: dict[str, Any] = {"network": options.network, "batch": CASES[options.network].batch}
-    if series == "workers":
-        threads = value
-    else:
-        case = (CONVOLUTION if convolution else case) | {series: value}
+    threads = value if series == "workers" else command.threads("all")
+    batch = value if series == "batch" else CASES[options.network].batch
     with ExitStack() as stack:
-        workers = start_workers(stack, CONVOLUTIONS if convolution else TWINS, threads, **case)
-        if convolution:
-            check_cosines(workers, f"{case['channels']} channels, size {case['size']}")
-        else:
-            check_losses(workers, TORCH.name, f"batch {case['batch']}")
-        kind = "run" if convolution else "step"
-        seconds = samples(measure(workers, kind, options.rounds, options.seconds))
+        case = {"network": options.network, "batch": batch}
+        workers = start_workers(stack, TWINS, threads, **case)
+        if series == "batch":
+            workers |= start_workers(stack, [ALONE], 1, **case)
+        check_losses(workers, TORCH.name, f"batch {batch}")
+        seconds = samples(measure(workers, "step", options.rounds, options.seconds))
     return {"series": series, "value": value, "seconds": seconds}
-
-
-def check_cosines(workers: dict[str, Worker], case: str) -> None:
-    """Compare the convolutions' results.
-
-    Raises:
-        BenchmarkError: if they differ by more than rounding.
-    """
-    found = {name: worker.call("cosines") for name, worker in workers.items()}
-    names = ("output", "input gradient", "weight gradient", "bias gradient")
-    for name, ours, theirs in zip(names, found["numpy"], found["torch"], strict=True):
-        if not abs(ours - theirs) <= COSINE_ERROR:
-            raise BenchmarkError(f"convolution, {case}: numpy and torch differ in the {name}")
 
 
 if __name__ == "__main__":

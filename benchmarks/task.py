@@ -189,16 +189,16 @@ class StepTask(Task):
 
 
 class EpochTask(Task):
-    """Kind "epoch", of so many training images; after it, `mean_loss` is that of the last epoch."""
+    """Kind "epoch", of so many training images."""
 
     def __init__(self, threads: int, images: int, device: str, ranks: Ranks = ALONE) -> None:
         super().__init__(threads, ranks)
-        self.device = device
+        self.device, self._losses = device, list[float]()
         self.images, self.labels = make_data(28, images, SEED)
-        self._loss = float("nan")
         started = perf_counter()
         self.prepare()
-        self._prepared = perf_counter() - started
+        self.warm_up()
+        self._start_up = perf_counter() - started
 
     @abstractmethod
     def prepare(self) -> None:
@@ -212,56 +212,10 @@ class EpochTask(Task):
     def epoch(self) -> float:
         """Train on all images; return the mean loss."""
 
-    def start_up(self) -> float:
-        """Warm up; return the seconds since the arrays came."""
-        started = perf_counter()
-        self.warm_up()
-        return self._prepared + perf_counter() - started
-
     def run(self, kind: str, count: int) -> None:
         """Train for whole epochs."""
-        for _ in range(count):
-            self._loss = self.epoch()
+        self._losses += [self.epoch() for _ in range(count)]
 
-    def mean_loss(self) -> float:
-        """Return the mean loss of the last epoch."""
-        return self._loss
-
-
-class ConvolutionTask(Task):
-    """A convolution forward and backward, kind "run", with equal channels and sizes in and out."""
-
-    def __init__(self, threads: int, channels: int, size: int, kernel: int, batch: int) -> None:
-        super().__init__(threads)
-        generator = stream(SEED, "convolution")
-        self.channels, self.kernel = channels, kernel
-        shape = (batch, channels, size, size)
-        self.weight = generator.standard_normal((channels, channels, kernel, kernel), np.float32)
-        self.bias = generator.standard_normal(channels, np.float32)
-        self.x = generator.standard_normal(shape, np.float32)
-        self.dy = generator.standard_normal(shape, np.float32)
-        self.place()
-
-    @abstractmethod
-    def place(self) -> None:
-        """Build the layer from `weight`, `bias`, `x` and the output's gradient `dy`."""
-
-    @abstractmethod
-    def results(self) -> list[Any]:
-        """Return the output and the gradients of input, weight and bias, of one run."""
-
-    def run(self, kind: str, count: int) -> None:
-        """Run forward, then backward for input, weight and bias."""
-        for _ in range(count):
-            self.results()
-
-    def cosines(self) -> list[float]:
-        """Return the cosines of the angles between the results and fixed random directions."""
-        generator = stream(SEED, "directions")
-        found = []
-        for result in self.results():
-            values = np.asarray(result, np.float64).ravel()
-            direction = generator.standard_normal(values.size)
-            scale = np.linalg.norm(values) * np.linalg.norm(direction)
-            found.append(float(values @ direction / scale))
-        return found
+    def outcome(self) -> dict[str, float]:
+        """Return the seconds from having the arrays to full speed, and the first epoch's loss."""
+        return {"start_up": self._start_up, "mean_loss": self._losses[0]}

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 import torch_models
-from benchmarks.task import SEED, ConvolutionTask, StepTask
+from benchmarks.task import SEED, StepTask
 from training.backends.streams import stream
 
 
@@ -72,21 +72,3 @@ class TorchStep(StepTask):
 
 def _uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(generator.random(shape, np.float32))
-
-
-class TorchConvolution(ConvolutionTask):
-    """torch.nn.Conv2d alone."""
-
-    def place(self) -> None:
-        torch.set_num_threads(self.threads)
-        self._layer = nn.Conv2d(self.channels, self.channels, self.kernel, padding=self.kernel // 2)
-        weight, bias, self._x, self._dy = map(
-            torch.from_numpy, (self.weight, self.bias, self.x, self.dy)
-        )
-        self._layer.load_state_dict({"weight": weight, "bias": bias})
-        self._x.requires_grad_()
-
-    def results(self) -> list[Tensor]:
-        y = self._layer(self._x)
-        inputs = [self._x, *self._layer.parameters()]
-        return [y.detach(), *torch.autograd.grad(y, inputs, self._dy)]

@@ -38,7 +38,7 @@ def main() -> None:
         {"seeds": list(range(first, first + count)), "faults": options.faults} for first in firsts
     ]
     with command.measurement("trajectories", options, "torch", "numpy") as content:
-        kernel_sets.measure(content, "benchmarks.trajectories", jobs, _told)
+        kernel_sets.measure(content, "benchmarks.trajectories:work", jobs, _told)
         content["seeds"] = count * len(content["results"])
 
 

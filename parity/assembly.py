@@ -15,14 +15,18 @@ from parity.comparison import Comparison, hold
 from parity.localisation import Passage, copied, members_of, probes, traffic
 from parity.numpy_runs import ARRAY, fresh, other, run_numpy
 from parity.protocol import Network, ParityError, arrays_of, set_mode
-from parity.runs import run_forward
+from parity.runs import run_forward, with_upstream
 from parity.task import Setting, Task
 from parity.tolerance import Tensors
 from parity.transfer import to_numpy
 from parity.trees import named
-from parity.upstream import with_upstream
 
 Finding = tuple[str, str]
+_KINDS = {
+    "parameters": "",
+    "buffers": "",
+    "gradients": "gradient of ",
+}  # and what a name begins with
 
 
 def explain(setting: Setting, comparison: Comparison) -> Finding | None:
@@ -39,8 +43,8 @@ def explain(setting: Setting, comparison: Comparison) -> Finding | None:
 
     task = setting.task
     if task.torch_criterion is not None:  # which is right alone
-        plain = Task(task.inputs, train=train, seed=task.seed, forward_only=task.forward_only)
-        task = with_upstream(module, replace(plain, dtype=task.dtype))
+        task = replace(task, targets=None, torch_criterion=None, numpy_criterion=None, expect={})
+        task = with_upstream(module, task)
     searches: list[Callable[[], Finding | None]] = [
         lambda: _inside(setting),
         lambda: _intruder(*fresh(), task),
@@ -98,10 +102,10 @@ def _intruder(network: Network, members: Mapping[str, Any], task: Task) -> Findi
 
     def seen() -> dict[tuple[str, str], np.ndarray]:
         arrays = {
-            (layer, f"{kind} of {name}".replace("buffers of ", "")): array
+            (layer, prefix + name): array
             for layer, member in members.items()
-            for kind in ("parameters", "gradients", "buffers")
-            for name, array in _shown(member, kind).items()
+            for kind, prefix in _KINDS.items()
+            for name, array in _held(member, kind).items()
         }
         for layer, tree in returned.items():
             arrays |= {(layer, f"output{n}"): x for n, x in named(tree, np.ndarray).items()}
@@ -116,8 +120,7 @@ def _intruder(network: Network, members: Mapping[str, Any], task: Task) -> Findi
                 if kept is None or kept.shape != array.shape or found:
                     continue
                 if not np.array_equal(kept, array, equal_nan=True):
-                    what = place[1].replace("parameters of ", "").replace("gradients", "gradient")
-                    told = f"{name}, whose {method} changes {place[0]}'s {what}"
+                    told = f"{name}, whose {method} changes {place[0]}'s {place[1]}"
                     found.append((name, told))
             if method == "forward":
                 returned[name] = result
@@ -133,11 +136,11 @@ def _intruder(network: Network, members: Mapping[str, Any], task: Task) -> Findi
     return found[0] if found else None
 
 
-def _shown(member: Any, kind: str) -> dict[str, np.ndarray]:
+def _held(member: Any, kind: str) -> dict[str, np.ndarray]:
     """Return a layer's arrays of a kind, nothing where it cannot say."""
     own = getattr(member, kind, {})
     try:
-        return {n: x for n, x in ((own() if callable(own) else own) or {}).items()}
+        return dict((own() if callable(own) else own) or {})
     except Exception:
         return {}
 
@@ -146,13 +149,13 @@ def _misplaced(network: Network, members: Mapping[str, Any], task: Task) -> Find
     """Find an array that the network shows under another name or layout than its layer."""
     with suppress(ParityError):
         run_numpy(network, fresh(task))
-    for kind in ("parameters", "buffers", "gradients"):
+    for kind in _KINDS:
         try:
             whole = arrays_of(network, kind)
         except ParityError:
             continue
         for layer, member in members.items():
-            for name, array in _shown(member, kind).items():
+            for name, array in _held(member, kind).items():
                 place = f"{layer}.{name}"
                 if place in whole and not np.array_equal(whole[place], array, equal_nan=True):
                     return place, (
@@ -215,17 +218,11 @@ def _calls(
                 instead = names[position] if position < len(names) else "nothing"
                 told = f"{name}, in whose place the NumPy network's {direction} calls {instead}"
                 return name, told
-            if _done_elsewhere(wanted[position + 1 :], calls[position:], direction):
-                return None  # in the network's own code, and rightly
+            following = list(zip(wanted[position + 1 :], calls[position:], strict=False))[:1]
+            if any(p.layer == n and _given_alike(p, x, direction) for p, (n, x) in following):
+                return None  # the network's own code does what is missing, and rightly
             return name, f"{name}, whose {direction} the NumPy network never calls"
     return None
-
-
-def _done_elsewhere(wanted: list[Passage], calls: list[tuple[str, Any]], direction: str) -> bool:
-    """Return whether the next layer is given what torch gives it, though one before is missing."""
-    if not wanted or not calls or wanted[0].layer != calls[0][0]:
-        return False
-    return _given_alike(wanted[0], calls[0][1], direction)
 
 
 def _given_alike(passage: Passage, argument: Any, direction: str) -> bool:

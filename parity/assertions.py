@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from parity.assembly import explain
-from parity.comparison import CHANGED, DTYPE, SCALE, Comparison, Identity, LayerProbe, hold
+from parity.comparison import CHANGED, DTYPE, SCALE, Comparison, LayerProbe, hold
 from parity.localisation import copied, kind_of_part, parts, probes
 from parity.pair import Pair
 from parity.perturbation import layers_of
-from parity.protocol import Criterion, DisagreementError, ParityError
+from parity.protocol import Criterion, DisagreementError, Identity, ParityError
 from parity.task import Setting
 from parity.tolerance import TensorCheck
 from parity.variation import drawn, hard, variations
@@ -69,13 +69,8 @@ def compare_loss(
         targets: class indices (N,) or values.
         name: what messages call the pair; the torch class's name by default.
     """
-    losses: dict[str, Any] = {
-        "torch_criterion": torch_criterion,
-        "numpy_criterion": numpy_criterion,
-        "name": name or type(torch_criterion).__name__,
-        "vary": False,
-    }
-    return compare(nn.Identity(), Identity(), outputs, targets, **losses)
+    pair = nn.Identity(), Identity(), outputs, targets, torch_criterion, numpy_criterion
+    return compare(*pair, name=name or type(torch_criterion).__name__, vary=False)
 
 
 def localise(*pair: Any, **options: Any) -> list[LayerProbe]:
@@ -188,7 +183,7 @@ def _judged_in_parts(setting: Setting, comparison: Comparison) -> Comparison:
     for check in comparison.checks:
         if check.unjudged and (check.layer in judged or (not check.layer and len(judged))):
             check = replace(check, unjudged="")
-            told.append(" of ".join(filter(None, [check.tensor, check.layer])))
+            told.append(check.label)
         checks.append(check)
     checks += [failure for probe in alone for failure in probe.comparison.failures]
     note = f"judged in each layer alone, as {setting.task.format} leaves little of it in the whole"

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from torch import nn
 
-from parity.decisions import Decision
-from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward
+from parity.choices import Decision
+from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward, snapshot
 from parity.precision import epsilon_of, granted
 from parity.protocol import Network, NoBackwardError, NumpyError, ParityError, arrays_of
 from parity.references import References, references
-from parity.task import Setting, Task, place_of
+from parity.task import Setting, Task
 from parity.tolerance import (
-    Place,
     TensorCheck,
     Tensors,
     fault,
@@ -25,7 +22,7 @@ from parity.tolerance import (
     promoted,
     vacuous,
 )
-from parity.transfer import assign, tied, to_numpy
+from parity.transfer import assign, comparable, to_numpy, untied
 
 _FEWER = 64.0  # with few bits, not 1024 but 16 units in the last place count for nothing
 SCALE = 1024.0  # a power of two, by which gradients are scaled without rounding
@@ -89,7 +86,7 @@ class Comparison:
     @property
     def worst(self) -> TensorCheck:
         """The check that uses most of its budget; a failure if there is one."""
-        return max(self.checks, key=lambda check: (not check.passed, check.share))
+        return max(self.checks, key=lambda check: check.rank)
 
     @property
     def evidence(self) -> TensorCheck:
@@ -150,7 +147,7 @@ def hold(setting: Setting) -> Comparison:
     to_numpy(module, network)
     try:
         before, copies = snapshot(network, task), fresh(task)
-        result = _untied(run_numpy(network, copies), module)
+        result = untied(run_numpy(network, copies), module)
         checks = _judged(setting, result, given)
     except NoBackwardError as error:
         alone = replace(task, upstream=None, forward_only=str(error))
@@ -185,7 +182,7 @@ def _change_weights(network: Network) -> None:
 
 def _judged(setting: Setting, result: Tensors, given: References) -> list[TensorCheck]:
     """Judge NumPy's tensors one by one, in torch's order."""
-    own = _comparable(given.own, setting.network)
+    own = comparable(given.own, setting.network)
     outputs = {place for place in own if place[1].startswith("output")}
     if setting.layer and outputs != {p for p in result if p[1].startswith("output")}:
         raise ParityError(f"{setting.name}: NumPy's layer returns other outputs than torch's")
@@ -202,7 +199,7 @@ def _judged(setting: Setting, result: Tensors, given: References) -> list[Tensor
             values = result[place], own[place], given.exact[place]
             checks.append(judge(setting.name, *place, *values, given.budgets[place]))
             if promoted(*values[:2]):
-                wide.append(" of ".join(filter(None, reversed(place))))
+                wide.append(checks[-1].label)
         elif not place[1].startswith("gradient of input") or result[place].any():
             checks.append(fault(setting.name, *place, "only NumPy has it"))
     if wide:
@@ -210,29 +207,6 @@ def _judged(setting: Setting, result: Tensors, given: References) -> list[Tensor
         told += f" and {len(wide) - 1} more" if wide[1:] else ""
         checks.append(fault(setting.name, "", DTYPE, told))
     return checks
-
-
-def _comparable(own: Tensors, network: Any) -> Tensors:
-    """Return torch's tensors without those that the NumPy side says it has not."""
-    absent = {place_of(name) for name in getattr(network, "absent", ())}
-    frozen = getattr(network, "frozen", False)
-    return {
-        place: value
-        for place, value in own.items()
-        if place not in absent and (not frozen or place[1].startswith(("output", "loss")))
-    }
-
-
-def _untied(result: Tensors, module: nn.Module) -> Tensors:
-    """Return the tensors with those of tied parameters under the name that torch's have."""
-    for first, *others in tied(module):
-        for prefix in ("", "gradient of "):
-            places = [place_of(name, prefix) for name in (first, *others)]
-            shown = [result.pop(place) for place in places if place in result]
-            if shown:  # shares of a gradient, or the same thing each time
-                same = not prefix or all(np.array_equal(x, shown[0]) for x in shown)
-                result[places[0]] = shown[0] if same else np.sum(shown, axis=0)
-    return result
 
 
 def _doubted(comparison: Comparison, setting: Setting, given: References) -> list[TensorCheck]:
@@ -261,10 +235,8 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
     """
     module, network, task = setting.module, setting.network, setting.task
     budgets = {(check.layer, check.tensor): check.budget for check in comparison.checks}
-    scaled, called = (
-        f"upstream gradient × {SCALE:.0f}",
-        "after two calls of forward, on other weights",
-    )
+    scaled = f"upstream gradient × {SCALE:.0f}"
+    called = "after two calls of forward, on other weights"
 
     def failures(name: str, twice: bool, scale: float) -> list[TensorCheck]:
         name = f"{setting.name}, {name}"
@@ -275,7 +247,7 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
                 run_numpy_forward(network, other(task))
             to_numpy(module, network)
         try:
-            result = _untied(run_numpy(network, fresh(task), scale), module)
+            result = untied(run_numpy(network, fresh(task), scale), module)
         except NumpyError as error:
             return [fault(name, "", "output", str(error))]
         checks = []
@@ -312,38 +284,9 @@ def judged_again(comparison: Comparison, given: References) -> Comparison:
         place = check.layer, check.tensor
         wider = check
         if not check.passed and (not given.task.format or place in found.hanging):
-            wider = replace(check, budget=check.budget + found.budget(place))
+            wider = replace(check, budget=check.budget + found.budgets[place])
             if wider.passed and place in found.hanging:
-                undecided.append(" of ".join(filter(None, reversed(place))))
+                undecided.append(check.label)
         checks.append(wider if wider.passed else check)
     decisions = found.decisions if undecided else []
     return replace(comparison, checks=checks, decisions=decisions, undecided=undecided)
-
-
-class Identity:
-    """The network whose outputs are its inputs, to run a loss alone."""
-
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return a copy of x."""
-        return x.copy()
-
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """Return dy."""
-        return dy
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Return no arrays."""
-        return {}
-
-    gradients = buffers = parameters
-
-
-def snapshot(network: Network, task: Task) -> Tensors:
-    """Return copies of what forward and backward must not change."""
-    kept: dict[Place, Any] = {("", f"inputs{name}"): x for name, x in task.arrays.items()}
-    kept["", "targets"] = task.targets
-    for name, gradient in (task.upstream or {}).items():
-        kept["", f"upstream gradient{name}"] = gradient
-    for name, parameter in arrays_of(network, "parameters").items():
-        kept[place_of(name)] = parameter
-    return {place: np.array(value) for place, value in kept.items() if value is not None}

@@ -17,16 +17,16 @@ pixel) the result stays as it is, and what ties there ties exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
+from parity.choices import KINKS, PLANES, Choice, Decision
 from parity.tolerance import FACTOR, Place, Tensors, movement
 
 Signs = Callable[[Tensor], Tensor]
@@ -35,96 +35,6 @@ Signs = Callable[[Tensor], Tensor]
 DRAWS = 4
 _JITTER = 2.0**-12
 _SINGLE = torch.finfo(torch.float32).eps
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The decisions of one operation that rounding takes.
-
-    Attributes:
-        operation: what decides: a layer's name, or for example "relu after conv1".
-        what: "window" or "element".
-        count: how many.
-        margin: the largest distance in the reference from what is chosen to what may be.
-        granted: the largest distance that rounding may bridge.
-        position: number of modules called so far; one more in the loss.
-    """
-
-    operation: str
-    what: str
-    count: int
-    margin: float
-    granted: float
-    position: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.count} {self.what}{'s' if self.count > 1 else ''} of {self.operation} (margin "
-            f"at most {self.margin:.2g}, granted {self.granted:.2g})"
-        )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What one operation chose for every window or element.
-
-    Attributes:
-        operation: as in `Decision`.
-        position: as in `Decision`.
-        x: the operand.
-        chosen: the largest element's index in the window's plane, or how many kinks lie below x.
-        kinks: where the derivative jumps; empty for windows.
-        dimensions: number of dimensions of a plane.
-    """
-
-    operation: str
-    position: int
-    x: Tensor
-    chosen: Tensor
-    kinks: list[Any]
-    dimensions: int = 1
-
-    def decision(self, others: Sequence[Choice]) -> Decision | None:
-        """Return what other runs choose otherwise, None if nothing."""
-        differs, margin, moved = torch.zeros_like(self.chosen, dtype=torch.bool), 0.0, 0.0
-        for other in others:
-            differing = self.chosen != other.chosen
-            if differing.any():
-                margin = max(margin, float(self._distance(other)[differing].max()))
-            moved = max(moved, float((other.x - self.x).abs().nan_to_num(0, 0).max()))
-            differs |= differing
-        if not differs.any():
-            return None
-        what, granted = ("element", moved) if self.kinks else ("window", 2 * moved)
-        return Decision(self.operation, what, int(differs.sum()), margin, granted, self.position)
-
-    def _distance(self, other: Choice) -> Tensor:
-        if self.kinks:
-            return torch.stack([(self.x - kink).abs() for kink in self.kinks]).amin(0)
-        plane = self.x.flatten(-self.dimensions)
-        values = [plane.gather(-1, c.chosen.flatten(-self.dimensions)) for c in (self, other)]
-        return (values[0] - values[1]).abs().reshape(self.chosen.shape)
-
-
-def _limits(*limits: Any) -> list[Any]:
-    return [limit for limit in limits if limit is not None]
-
-
-_PLANES = {
-    "max_pool2d_with_indices": 2,
-    "max_pool3d_with_indices": 3,
-    "adaptive_max_pool2d": 2,
-    "adaptive_max_pool3d": 3,
-}
-_KINKS: dict[str, Callable[..., list[Any]]] = {
-    **dict.fromkeys(["relu", "leaky_relu", "_prelu_kernel", "abs", "elu"], lambda *_: [0.0]),
-    **dict.fromkeys(["clamp", "clamp_min", "clamp_max", "maximum", "minimum"], _limits),
-    "hardtanh": lambda low=-1.0, high=1.0: [low, high],
-    "threshold": lambda limit, _: [limit],
-    **dict.fromkeys(["hardshrink", "softshrink"], lambda size=0.5: [-size, size]),
-    **dict.fromkeys(["hardsigmoid", "hardswish"], lambda: [-3.0, 3.0]),
-}
-"""Where an operation's derivative jumps, from its operands after the first."""
 
 
 class Rounding(TorchDispatchMode):
@@ -177,25 +87,20 @@ class Rounding(TorchDispatchMode):
     @contextmanager
     def watching(self, module: nn.Module) -> Iterator[None]:
         """Be in force while a module runs, forward and backward."""
-        handles = []
-        for name, layer in module.named_modules():
-            entry = name, any(layer.children()) or not name
-            handles += [
-                layer.register_forward_pre_hook(lambda *_, entry=entry: self._enter(*entry)),
-                layer.register_forward_hook(lambda *_: self._leave()),
-            ]
-        try:
-            with self:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with ExitStack() as stack:
+            for name, layer in module.named_modules():
+                entry = name, any(layer.children()) or not name
+                enter = partial(self._enter, *entry)
+                stack.enter_context(layer.register_forward_pre_hook(enter))
+                stack.enter_context(layer.register_forward_hook(self._leave))
+            stack.enter_context(self)
+            yield
 
-    def _enter(self, name: str, composed: bool) -> None:
+    def _enter(self, name: str, composed: bool, *_: Any) -> None:
         self._stack.append((name, composed))
         self.called.setdefault(name, len(self.called))
 
-    def _leave(self) -> None:
+    def _leave(self, *_: Any) -> None:
         name, composed = self._stack.pop()
         if not composed:
             self._last = name
@@ -208,15 +113,15 @@ class Rounding(TorchDispatchMode):
         if not isinstance(x, Tensor) or not x.is_floating_point() or func.is_view:
             return func(*args, **kwargs)
         kind = func._schema.name.removeprefix("aten::").removesuffix("_")
-        if kind in _KINKS and x.requires_grad:
-            kinks = _KINKS[kind](*args[1:])
+        if kind in KINKS and x.requires_grad:
+            kinks = KINKS[kind](*args[1:])
             self._note(kind, x.detach().clone(), sum((x > kink).byte() for kink in kinks), kinks)
         changes = self._changes(func, args, kwargs) if self.signs else []
         result = func(*args, **kwargs)
         if self._stack and x.requires_grad and not self.single and _is_single(result):
             self.single = f"{kind.strip('_')} in {self._stack[-1][0] or 'its forward'}"
-        if kind in _PLANES and x.requires_grad:
-            self._note(kind, x.detach(), result[1], [], _PLANES[kind])
+        if kind in PLANES and x.requires_grad:
+            self._note(kind, x.detach(), result[1], [], PLANES[kind])
         for value, change in zip(tree_leaves(result), changes, strict=False):
             if change is not None:
                 value.add_(change)
@@ -269,37 +174,29 @@ def _double(value: Any) -> Any:
     return value.double() if value.dtype == torch.float32 else value.clone()
 
 
-@dataclass(frozen=True)
-class Leeway:
+class Leeway(NamedTuple):
     """How far rounding may carry each tensor, and what it decides.
 
     Attributes:
         decisions: those that rounding takes, in calling order.
-        movement: each tensor's largest movement among the experiments.
+        budgets: what is granted to each tensor besides the budget of `parity.tolerance`.
         hanging: the gradients that depend on a decision.
-        inexact: whether the reference rounds as coarsely as what is judged by it.
     """
 
     decisions: list[Decision]
-    movement: dict[Place, float]
+    budgets: dict[Place, float]
     hanging: set[Place]
-    inexact: bool
-
-    def budget(self, place: Place) -> float:
-        """Return what is granted to a tensor besides the budget of `parity.tolerance`.
-
-        Each operation is moved by all that is granted to it, but a few experiments see only some
-        of the ways in which decisions may fall together: what hangs on them is granted 4 times
-        its movement. So is everything in float64, where torch's own error is not known, and may
-        be the larger: a sum of equal values drifts by rounding them all the same way.
-        """
-        return self.movement[place] * (FACTOR if self.inexact or place in self.hanging else 1)
 
 
 def leeway(
     run: Callable[[Rounding], Tensors], watched: Sequence[tuple[Tensors, Rounding]], epsilon: float
 ) -> Leeway:
     """Make the experiments.
+
+    Each operation is moved by all that is granted to it, but a few experiments see only some of the
+    ways in which decisions may fall together: what hangs on them is granted 4 times its largest
+    movement. So is everything in float64, where torch's own error is not known, and may be the
+    larger: a sum of equal values drifts by rounding them all the same way.
 
     Args:
         run: runs the float64 reference.
@@ -315,15 +212,14 @@ def leeway(
         for choice, *choices in zip(still.choices, *(r.choices for _, r in others), strict=True)
     )
     decisions = [decision for decision in found if decision]
-    return Leeway(
-        decisions,
-        {
-            p: max(movement(other[p], value) for other, _ in others)
-            for p, value in reference.items()
-        },
-        still.hanging(max((decision.position for decision in decisions), default=0), reference),
-        inexact=epsilon <= torch.finfo(torch.float64).eps,
-    )
+    last = max((decision.position for decision in decisions), default=0)
+    hanging, inexact = still.hanging(last, reference), epsilon <= torch.finfo(torch.float64).eps
+    budgets = {
+        place: max(movement(other[place], value) for other, _ in others)
+        * (FACTOR if inexact or place in hanging else 1)
+        for place, value in reference.items()
+    }
+    return Leeway(decisions, budgets, hanging)
 
 
 def experiments() -> Iterator[Signs]:

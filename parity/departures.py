@@ -47,26 +47,15 @@ def absent(expect: Mapping[str, str]) -> frozenset[str]:
 def applied(module: nn.Module, expect: Mapping[str, str]) -> Iterator[None]:
     """Make a module depart as expected."""
     with ExitStack() as stack:
-        for name in (name for name, kind in expect.items() if kind == "biased"):
-            layer = module.get_submodule(name.rpartition(".")[0])
-            assert isinstance(layer, _BatchNorm)
-            before: list[Tensor] = []
-            hooks = [
-                layer.register_forward_pre_hook(lambda layer, _, kept=before: _keep(layer, kept)),
-                layer.register_forward_hook(lambda layer, x, _, kept=before: _bias(layer, x, kept)),
-            ]
-            for hook in hooks:
-                stack.callback(hook.remove)
+        for name, kind in expect.items():
+            if kind == "biased":
+                layer = module.get_submodule(name.rpartition(".")[0])
+                stack.enter_context(layer.register_forward_hook(_bias))
         yield
 
 
-def _keep(layer: Any, kept: list[Tensor]) -> None:
-    kept[:] = [layer.running_var.clone()]
-
-
-def _bias(layer: Any, arguments: tuple[Tensor, ...], kept: list[Tensor]) -> None:
-    """Divide by n what torch has divided by n − 1."""
+def _bias(layer: Any, arguments: tuple[Tensor, ...], _: Tensor) -> None:
+    """Let the variance count that is divided by n, where torch has divided by n − 1."""
     if layer.training:
-        n = arguments[0].numel() // arguments[0].shape[1]
-        old = kept[0] * (1 - layer.momentum)
-        layer.running_var = old + (layer.running_var - old) * ((n - 1) / n)
+        channels = arguments[0].detach().transpose(0, 1).flatten(1)
+        layer.running_var = layer.running_var - layer.momentum * channels.var(1) / len(channels[0])

@@ -37,6 +37,18 @@ _DAMAGE = (
 )
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder unless it is there.
+
+    Raises:
+        ParityError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParityError(f"cannot write {path}: {error.strerror}") from error
+
+
 def check_writable(path: Path) -> None:
     """Try a place before a long computation whose result is to be written there.
 

@@ -7,10 +7,11 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ _ISAS = {
 }
 
 
-def main(work: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
+def main(work: str) -> None:
     """Read a job, do the work under its kernels and write the answer; see `parity.kernels.run`."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)  # what factories and libraries print must not mix with the answer
@@ -42,11 +43,10 @@ def main(work: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
             else:
                 torch.set_num_threads(job["threads"])
                 with threadpool_limits(job["threads"], "blas"):
-                    answer = work(job)
+                    answer = resolve_name(work)(job)
         except ParityError as error:
             answer = {"error": str(error)}
         json.dump(answer, out)
-    return 0
 
 
 def answering() -> dict[str, str]:
@@ -112,10 +112,10 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
     return {"columns": {n: _column(pairs, job["threads"]) for n, pairs in job["columns"].items()}}
 
 
-def _column(requests: list[dict[str, Any]], threads: int) -> dict[str, Any]:
+def _column(requests: list[Any], threads: int) -> dict[str, str]:
+    """Return the cell to show: the largest share of a budget, or the culprits and the message."""
     share = 0.0
-    for request in requests:
-        spec, arguments = request["factory"], request["arguments"]
+    for spec, arguments in requests:
         for train in load_pair(spec, arguments).modes:
             pair = load_pair(spec, arguments)  # anew: no mode inherits the other's state
             if hasattr(pair.numpy_network, "threads"):
@@ -123,10 +123,11 @@ def _column(requests: list[dict[str, Any]], threads: int) -> dict[str, Any]:
             try:
                 found = assert_agreement(pair.setting(train))
             except DisagreementError as error:
-                worst, message = error.finding.worst.share, str(error).splitlines()[0]
-                return {"share": worst, "culprits": error.culprits, "message": message}
+                culprits, worst = ", ".join(error.culprits) or "unknown", error.finding.worst.share
+                message = str(error).splitlines()[0]
+                return {"shown": f"{culprits} {worst:.2g}", "message": message}
             share = max(share, found.worst.share)
-    return {"share": share, "culprits": [], "message": ""}
+    return {"shown": f"{share:.2f}", "message": ""}
 
 
 def degenerate(inputs: str, **arguments: Any) -> Pair:
@@ -145,4 +146,4 @@ def degenerate(inputs: str, **arguments: Any) -> Pair:
 
 
 if __name__ == "__main__":
-    sys.exit(main(check))
+    main(sys.argv[1])

@@ -12,9 +12,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from parity.protocol import ParityError
@@ -113,32 +113,8 @@ def kernel_set(name: str) -> KernelSet:
     )
 
 
-@dataclass(frozen=True)
-class Request:
-    """One pair to hold together: the words of ``python -m parity check``."""
-
-    factory: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What came of a column under one set.
-
-    Attributes:
-        share: the largest share of the budget.
-        culprits: what is wrong by itself; empty if all agrees or none could be named.
-        message: the first line of the disagreement; empty if all agrees.
-    """
-
-    share: float
-    culprits: list[str]
-    message: str
-
-    def __str__(self) -> str:
-        if not self.message:
-            return f"{self.share:.2f}"
-        return f"{', '.join(self.culprits) or 'unknown'} {self.share:.2g}"
+#: A pair to hold together, in the words of ``python -m parity check``: factory and arguments.
+Request = tuple[str, dict[str, Any]]
 
 
 def command(words: Sequence[str], names: Sequence[str], environment: str | None) -> int:
@@ -154,34 +130,30 @@ def command(words: Sequence[str], names: Sequence[str], environment: str | None)
         return 0
     chosen = [kernel_set(name) for name in names] or list(SETS)
     columns = _requested(words) if words else project_columns()
-    return print_matrix(chosen, columns)
-
-
-def print_matrix(chosen: Iterable[KernelSet], columns: dict[str, list[Request]]) -> int:
-    """Print one row for each set and one column for each pair; return the exit status."""
-    job = {"columns": {name: [asdict(r) for r in pairs] for name, pairs in columns.items()}}
-    rows: dict[str, list[Cell]] = {}
-    lacking = []
-    for each, answer in run_each("parity.kernel_process", [(each, job) for each in chosen]):
+    rows, lacking = dict[str, list[dict[str, str]]](), list[str]()
+    jobs = [(each, {"columns": columns}) for each in chosen]
+    for each, answer in run_each("parity.kernel_process:check", jobs):
         if "lacking" in answer:
             lacking.append(f"  {each.name}: {answer['lacking']}")
         else:
-            rows[each.name] = [Cell(**answer["columns"][name]) for name in columns]
+            rows[each.name] = [answer["columns"][name] for name in columns]
     print("a number: agrees, with the largest share of a budget used; a name: the culprit")
     print("\n".join(f"{number:4} {name}" for number, name in enumerate(columns, start=1)))
-    widths = [max(len(str(cell)) for cell in cells) for cells in zip(*rows.values(), strict=True)]
-    for name, line in {"": range(1, len(columns) + 1), **rows}.items():
-        cells = zip(line, widths, strict=False)
-        print(f"{name:16}" + "".join(f"  {cell!s:>{width}}" for cell, width in cells))
+    lines = {"": [str(number + 1) for number in range(len(columns))]}
+    lines |= {name: [cell["shown"] for cell in row] for name, row in rows.items()}
+    widths = [max(map(len, cells)) for cells in zip(*lines.values(), strict=True)]
+    for name, line in lines.items():
+        cells = zip(line, widths, strict=True)
+        print(f"{name:16}" + "".join(f"  {cell:>{width}}" for cell, width in cells))
     if lacking:
         print(
             "left out, because the libraries here do not offer these kernels:", *lacking, sep="\n"
         )
     wrong = [
-        f"  {column} under {name}: {cell.message}"
+        f"  {column} under {name}: {cell['message']}"
         for name, row in rows.items()
         for column, cell in zip(columns, row, strict=True)
-        if cell.message
+        if cell["message"]
     ]
     if wrong:
         print("disagreements:", *wrong, sep="\n")
@@ -189,12 +161,12 @@ def print_matrix(chosen: Iterable[KernelSet], columns: dict[str, list[Request]])
 
 
 def run_each(
-    module: str, jobs: Sequence[tuple[KernelSet, dict[str, Any]]]
+    work: str, jobs: Sequence[tuple[KernelSet, dict[str, Any]]]
 ) -> Iterator[tuple[KernelSet, dict[str, Any]]]:
     """Do as `run` with each job, as many at once as there are cores; give the answers in order."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            answers = pool.map(lambda job: run(module, *job), jobs)
+            answers = pool.map(lambda job: run(work, *job), jobs)
             for (chosen, _), answer in zip(jobs, answers, strict=True):
                 yield chosen, answer
         except BaseException:
@@ -202,8 +174,8 @@ def run_each(
             raise
 
 
-def run(module: str, chosen: KernelSet, job: dict[str, Any]) -> dict[str, Any]:
-    """Run a module in a fresh process under a set; a job goes in and an answer comes out, as JSON.
+def run(work: str, chosen: KernelSet, job: dict[str, Any]) -> dict[str, Any]:
+    """Call a function, "module:function", from and to JSON, in a fresh process under a set.
 
     The answer has "lacking", a sentence, where the libraries did not take up the kernels asked for
     (see `parity.kernel_process.answering`).
@@ -214,7 +186,7 @@ def run(module: str, chosen: KernelSet, job: dict[str, Any]) -> dict[str, Any]:
     print(f"computing with {chosen.name} kernels", file=sys.stderr)
     job = {**job, "threads": chosen.threads, "variables": dict(chosen.variables)}
     done = subprocess.run(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", "parity.kernel_process", work],
         input=json.dumps(job),
         capture_output=True,
         text=True,
@@ -239,19 +211,16 @@ def project_columns() -> dict[str, list[Request]]:
     columns = {}
     for case in network_cases():
         arguments = {"name": case.name, **case.arguments}
-        columns[_short(case.name, case.arguments)] = [
-            Request("parity.networks:pair", arguments),
-            Request("parity.networks:pair", {**arguments, "dtype": "float64"}),
+        options = f"({','.join(map(str, case.arguments.values()))})" if case.arguments else ""
+        columns[case.name + options] = [
+            ("parity.networks:pair", arguments),
+            ("parity.networks:pair", {**arguments, "dtype": "float64"}),
             *(
-                Request("parity.kernel_process:degenerate", {**arguments, "inputs": inputs})
+                ("parity.kernel_process:degenerate", {**arguments, "inputs": inputs})
                 for inputs in ("blank", "constant", "denormal")
             ),
         ]
     return columns
-
-
-def _short(name: str, arguments: dict[str, Any]) -> str:
-    return f"{name}({','.join(str(v) for v in arguments.values())})" if arguments else name
 
 
 def _requested(words: Sequence[str]) -> dict[str, list[Request]]:
@@ -262,4 +231,4 @@ def _requested(words: Sequence[str]) -> dict[str, list[Request]]:
         if ":" in word.partition("=")[0] or not groups:
             groups.append([])
         groups[-1].append(word)
-    return {" ".join(group): [Request(group[0], arguments_of(group[1:]))] for group in groups}
+    return {" ".join(group): [(group[0], arguments_of(group[1:]))] for group in groups}

@@ -12,8 +12,6 @@ from torch import nn
 import numpy_models
 import torch_models
 
-Data = Literal["normal", "integers", "spaced", "non-finite"]
-
 
 @dataclass(frozen=True)
 class LayerCase:
@@ -30,7 +28,7 @@ class LayerCase:
     kind: str
     shape: tuple[int, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
-    data: Data = "normal"
+    data: Literal["normal", "integers", "spaced", "non-finite"] = "normal"
 
     def __str__(self) -> str:
         options = ",".join(f"{key}={value}" for key, value in self.arguments.items())
@@ -73,56 +71,34 @@ class LayerCase:
         return x.astype(dtype)
 
 
-def _kept_size(channels: int, kernel: int) -> dict[str, Any]:
-    return {
-        "in_channels": channels,
-        "out_channels": channels,
-        "kernel_size": kernel,
-        "padding": kernel // 2,
-    }
+def _sizes(channels: int, out: int, kernel: Any, **options: Any) -> dict[str, Any]:
+    return {"in_channels": channels, "out_channels": out, "kernel_size": kernel, **options}
 
 
-Rows = list[tuple[tuple[int, ...], dict[str, Any]]]
+def _conv(shape: tuple[int, ...], out: int, kernel: Any, **options: Any) -> LayerCase:
+    return LayerCase("Conv2d", shape, _sizes(shape[1], out, kernel, **options))
 
-_CONV: Rows = [
-    ((3, 1, 28, 28), {"in_channels": 1, "out_channels": 6, "kernel_size": 5, "padding": 2}),
-    ((3, 6, 14, 14), {"in_channels": 6, "out_channels": 16, "kernel_size": 5}),
-    ((3, 16, 5, 5), {"in_channels": 16, "out_channels": 120, "kernel_size": 5}),
-    ((2, 1, 28, 28), {"in_channels": 1, "out_channels": 16, "kernel_size": 3}),
-    ((2, 16, 8, 8), {"in_channels": 16, "out_channels": 32, "kernel_size": 3, "padding": 1}),
-    ((1, 2, 7, 5), {"in_channels": 2, "out_channels": 3, "kernel_size": 3}),
-    ((2, 2, 7, 5), {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "bias": False}),
-    ((2, 3, 9, 8), {"in_channels": 3, "out_channels": 2, "kernel_size": 3, "stride": 2}),
-    ((2, 3, 9, 8), {"in_channels": 3, "out_channels": 2, "kernel_size": 2, "stride": 3}),
-    ((2, 3, 6, 6), {"in_channels": 3, "out_channels": 4, "kernel_size": 1}),
-    ((2, 3, 7, 7), {"in_channels": 3, "out_channels": 4, "kernel_size": 1, "stride": 2}),
-    ((2, 1, 3, 3), {"in_channels": 1, "out_channels": 2, "kernel_size": 3, "padding": 3}),
-    ((2, 2, 1, 1), {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "padding": 1}),
-    ((2, 2, 8, 9), {"in_channels": 2, "out_channels": 3, "kernel_size": (2, 5)}),
-    (
-        (2, 2, 8, 9),
-        {
-            "in_channels": 2,
-            "out_channels": 3,
-            "kernel_size": (3, 2),
-            "stride": (1, 4),
-            "padding": (2, 0),
-        },
-    ),
-    (
-        (2, 2, 10, 7),
-        {
-            "in_channels": 2,
-            "out_channels": 3,
-            "kernel_size": 4,
-            "stride": (3, 2),
-            "padding": (0, 1),
-        },
-    ),
+
+CONV = [
+    _conv((3, 1, 28, 28), 6, 5, padding=2),
+    _conv((3, 6, 14, 14), 16, 5),
+    _conv((3, 16, 5, 5), 120, 5),
+    _conv((2, 1, 28, 28), 16, 3),
+    _conv((2, 16, 8, 8), 32, 3, padding=1),
+    _conv((1, 2, 7, 5), 3, 3),
+    _conv((2, 2, 7, 5), 3, 3, bias=False),
+    _conv((2, 3, 9, 8), 2, 3, stride=2),
+    _conv((2, 3, 9, 8), 2, 2, stride=3),
+    _conv((2, 3, 6, 6), 4, 1),
+    _conv((2, 3, 7, 7), 4, 1, stride=2),
+    _conv((2, 1, 3, 3), 2, 3, padding=3),
+    _conv((2, 2, 1, 1), 2, 3, padding=1),
+    _conv((2, 2, 8, 9), 3, (2, 5)),
+    _conv((2, 2, 8, 9), 3, (3, 2), stride=(1, 4), padding=(2, 0)),
+    _conv((2, 2, 10, 7), 3, 4, stride=(3, 2), padding=(0, 1)),
 ]
-CONV = [LayerCase("Conv2d", shape, arguments) for shape, arguments in _CONV]
 
-_POOL: Rows = [
+_POOL: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((3, 4, 8, 8), {"kernel_size": 2}),
     ((1, 1, 6, 6), {"kernel_size": 2}),
     ((2, 3, 7, 9), {"kernel_size": 2}),
@@ -178,8 +154,8 @@ SIMPLE = [
     LayerCase("Tanh", (2, 9), data="integers"),
     LayerCase("SiLU", (3, 4, 5, 6)),
     LayerCase("SiLU", (2, 9), data="integers"),
-    LayerCase("Residual", (3, 4, 6, 5), _kept_size(4, 3)),
-    LayerCase("Residual", (1, 1, 7, 7), _kept_size(1, 5)),
+    LayerCase("Residual", (3, 4, 6, 5), _sizes(4, 4, 3, padding=1)),
+    LayerCase("Residual", (1, 1, 7, 7), _sizes(1, 1, 5, padding=2)),
     LayerCase("Flatten", (3, 4, 5, 6)),
     LayerCase("Flatten", (1, 4, 1, 1)),
     LayerCase("Flatten", (3, 8)),
@@ -191,8 +167,8 @@ DROPOUT = [
     for kind in ("original", "inverted")
 ]
 _ANY: list[tuple[str, dict[str, Any]]] = [
-    ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 3}),
-    ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 5, "padding": 2}),
+    ("Conv2d", _sizes(2, 3, 3)),
+    ("Conv2d", _sizes(2, 3, 5, padding=2)),
     ("MaxPool2d", {"kernel_size": 2}),
     ("MaxPool2d", {"kernel_size": 3, "stride": 2, "padding": 1}),
     ("AvgPool2d", {"kernel_size": 2}),
@@ -200,7 +176,7 @@ _ANY: list[tuple[str, dict[str, Any]]] = [
     ("ReLU", {}),
     ("Tanh", {}),
     ("SiLU", {}),
-    ("Residual", _kept_size(2, 3)),
+    ("Residual", _sizes(2, 2, 3, padding=1)),
     ("Flatten", {}),
 ]
 NON_FINITE = [LayerCase(kind, (3, 2, 6, 6), options, "non-finite") for kind, options in _ANY]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from parity import shared_masks
-from parity.comparison import Identity, LayerProbe, hold
+from parity.comparison import LayerProbe, hold
 from parity.perturbation import layers_of
-from parity.protocol import Network, ParityError, check_network
-from parity.runs import arithmetic, refused, torch_targets
+from parity.protocol import Identity, Network, ParityError, check_network, without_backward
+from parity.runs import array_of, run_torch
 from parity.task import Setting, Task
-from parity.trees import Call, call_of, mapped, named
+from parity.trees import Call, mapped, named
 
 
 @dataclass
@@ -99,8 +98,7 @@ def parts(setting: Setting, blocks: bool = False) -> Iterator[Setting]:
             torch_criterion=None,
             numpy_criterion=None,
             expect={name: kind for name, kind in inside.items() if "." not in name},
-            forward_only=task.forward_only or _without_backward(network),
-            dtype=task.dtype,
+            forward_only=task.forward_only or without_backward(network),
             constants=passage.constants,
         )
         module = setting.module.get_submodule(layer)
@@ -159,11 +157,6 @@ def _flat(members: Mapping[str, Any], blocks: bool) -> Iterator[tuple[str, Any]]
         yield from ((f"{name}.{leaf}", member) for leaf, member in _flat(inner, blocks))
 
 
-def _without_backward(network: Any) -> str:
-    missing = getattr(network, "backward", None) is None
-    return f"{type(network).__name__} has no backward" if missing else ""
-
-
 def _accepted(network: Any, call: Call) -> Call | None:
     """Return torch's arguments without options that NumPy's layer does not know.
 
@@ -188,67 +181,35 @@ def _accepted(network: Any, call: Call) -> Call | None:
 
 def traffic(module: nn.Module, task: Task, names: Iterable[str] = ()) -> tuple[list[Passage], Any]:
     """Return each call of a layer, or of the modules named, in a torch run, and its output."""
-    module = copy.deepcopy(module)
-    passages: list[Passage] = []
-    running: list[Passage] = []
+    passages, running, outputs = list[Passage](), list[Passage](), list[Any]()
 
-    def enter(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            given = Call(args, kwargs)
-            fixed = [n for n, x in named(given, Tensor).items() if not x.requires_grad]
-            passage = Passage(name, _arrays(given), frozenset(fixed))
-            passages.append(passage)
-            running.append(passage)
-
-        return hook
+    def enter(layer: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = Call(args, kwargs)
+        fixed = [name for name, x in named(given, Tensor).items() if not x.requires_grad]
+        running.append(Passage(layer, _arrays(given), frozenset(fixed)))
+        passages.append(running[-1])
 
     def leave(_: nn.Module, args: tuple[Any, ...], y: Any) -> None:
         passage = running.pop()
         for name, leaf in named(y, Tensor).items():
             if leaf.requires_grad:
                 passage.shapes[name] = tuple(leaf.shape)
-                leaf.register_hook(lambda dy, n=name: passage.upstream.update({n: _array(dy)}))
+                leaf.register_hook(lambda dy, n=name: passage.upstream.update({n: array_of(dy)}))
 
-    for name in names or layers_of(module):
-        layer = module.get_submodule(name)
-        layer.register_forward_pre_hook(enter(name), with_kwargs=True)
-        layer.register_forward_hook(leave)
-    grad = not task.forward_only
-    with (
-        torch.set_grad_enabled(grad),
-        arithmetic(task.precision),
-        shared_masks.on_torch(module, task.seed),
-        refused("be run once more to see what each layer is given"),
-    ):
-        call = mapped(
-            lambda name, x: _leaf(x, grad and name not in task.constants),
-            call_of(task.inputs),
-            np.ndarray,
-        )
-        y = module(*call.args, **call.kwargs)
-        if grad and task.torch_criterion is None:
-            upstream = task.upstream or {}
-            heads = {name: leaf for name, leaf in named(y, Tensor).items() if name in upstream}
-            gradients = [torch.tensor(upstream[name]) for name in heads]
-            torch.autograd.backward(list(heads.values()), gradients)
-        elif grad:
-            assert task.torch_criterion is not None
-            task.torch_criterion(y, torch_targets(task.targets, task.precision)).backward()
+    with ExitStack() as stack:
+        for name in names or layers_of(module):
+            layer, hook = module.get_submodule(name), partial(enter, name)
+            stack.enter_context(layer.register_forward_pre_hook(hook, with_kwargs=True))
+            stack.enter_context(layer.register_forward_hook(leave))
+        last = module.register_forward_hook(lambda _, x, y: outputs.append(_arrays(y)))
+        stack.enter_context(last)
+        run_torch(module, task, task.precision)
     for passage in passages:
         if passage.upstream:
             for name, shape in passage.shapes.items():  # what nothing depends on has none
                 passage.upstream.setdefault(name, np.zeros(shape, task.dtype))
-    return passages, _arrays(y)
-
-
-def _leaf(array: np.ndarray, grad: bool) -> Tensor:
-    tensor = torch.tensor(array)
-    return tensor.requires_grad_().clone() if grad and tensor.is_floating_point() else tensor
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().clone().numpy()
+    return passages, outputs[-1]
 
 
 def _arrays(tree: Any) -> Any:
-    return mapped(lambda _, tensor: _array(tensor), tree, Tensor)
+    return mapped(lambda _, tensor: array_of(tensor), tree, Tensor)

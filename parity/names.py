@@ -22,7 +22,7 @@ optimizer's state alike: there is no inverse that could be wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -35,13 +35,6 @@ from parity.protocol import ParityError, kind_of
 Step = str | Callable[[np.ndarray], np.ndarray]
 Arrays = dict[str, Any]
 Shape = tuple[int, ...]
-
-_LAYOUTS = {  # what a leftover is tried in, the likeliest first
-    2: ("OI", "IO"),
-    3: ("OIW", "WIO", "OWI", "IOW"),
-    4: ("OIHW", "HWIO", "OHWI", "IOHW", "HWOI"),
-    5: ("OIDHW", "DHWIO", "ODHWI", "IODHW"),
-}
 
 
 @dataclass(frozen=True)
@@ -145,10 +138,9 @@ class Rule:
     def to_torch(self, arrays: Mapping[str, Any]) -> Arrays:
         """Return torch's arrays for the other side's gradients, states or, unless `adds`, any."""
         values = {name: arrays[name] for name in self.order}
-        odd = next((v for v in values.values() if not isinstance(v, np.ndarray)), self)
-        if odd is not self:
-            return dict.fromkeys(self.shapes, odd)
         for name, order in self.order.items():
+            if not isinstance(values[name], np.ndarray):
+                return dict.fromkeys(self.shapes, values[name])
             if values[name].shape != order.shape:
                 raise ParityError(
                     f"names= has {' and '.join(self.shapes)} as {name} of shape {order.shape}, "
@@ -159,9 +151,7 @@ class Rule:
             flat[order] = values[name]
         if self.adds:
             return {name: flat.reshape(shape) for name, shape in self.shapes.items()}
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()])
-        pieces = np.split(flat, ends[:-1])
-        return {n: p.reshape(s) for p, (n, s) in zip(pieces, self.shapes.items(), strict=True)}
+        return _cut(flat, self.shapes)
 
 
 @dataclass(frozen=True)
@@ -244,8 +234,7 @@ def resolve(names: Mapping[Any, Any], module: nn.Module) -> Names:
     """
     state = module.state_dict(keep_vars=True)
     buffers = dict(module.named_buffers())
-    rules, absent = list[Rule](), set[str]()
-    holders: dict[str, str] = {}
+    rules, absent, holders = list[Rule](), set[str](), dict[str, str]()
     for key, entry in names.items():
         of = key if isinstance(key, tuple) else (key,)
         for name in of:
@@ -265,8 +254,7 @@ def resolve(names: Mapping[Any, Any], module: nn.Module) -> Names:
             first = holders.setdefault(other, of[0])
             if state[first] is not state[of[0]]:
                 raise ParityError(f"names= gives {other} to both {first} and {of[0]}")
-    summands = {name for rule in rules if rule.adds for name in rule.shapes}
-    fixed = {name for name in summands if not state[name].requires_grad}
+    fixed = {n for r in rules if r.adds for n in r.shapes if not state[n].requires_grad}
     return Names(rules, frozenset(absent), frozenset(fixed))
 
 
@@ -281,15 +269,12 @@ def _rule(shapes: dict[str, Shape], entry: Any) -> Rule:
         if not isinstance(name, str):
             raise ParityError(f"names= needs a name for {said}, not {kind_of(name)}")
         entry = Rearrangement(lambda arrays: {name: laid_out(arrays[0], steps)})
-    numbered, count = [], 0
-    for shape in shapes.values():
-        size = int(np.prod(shape))
-        numbered.append(np.arange(count, count + size).reshape(shape))
-        count += size
+    count = sum(int(np.prod(shape)) for shape in shapes.values())
+    numbered = list(_cut(np.arange(count), shapes).values())
     try:
         order = entry.place(numbered)
     except ValueError as error:
-        given = ", ".join(str(shape) for shape in shapes.values())
+        given = ", ".join(map(str, shapes.values()))
         raise ParityError(f"names= does not fit {said} of shape {given}: {error}") from error
     placed = np.sort(np.concatenate([value.ravel() for value in order.values()]))
     alike = len({*shapes.values()}) == 1
@@ -298,72 +283,11 @@ def _rule(shapes: dict[str, Shape], entry: Any) -> Rule:
     return Rule(shapes, order, entry.adds)
 
 
-def proposals(torch: Mapping[str, Shape], other: Mapping[str, Shape]) -> Iterator[str]:
-    """Give entries of a map for what is left over on both sides, by shape and order.
-
-    One that nothing fits alone is taken for several of the other side that lie next to each other.
-    """
-    torch, free = dict(torch), dict(other)
-    for several, one, many in ("split", torch, free), ("fused", free, torch):
-        for name, step in [(name, step) for name in one for step in (None, "T")]:
-            if name not in one or any(_fits(one[name], shape) for shape in many.values()):
-                continue
-            shapes = {n: _turned(s, step) for n, s in free.items()} if many is free else torch
-            whole = one[name] if many is free else _turned(one[name], step)
-            parts, axis = _joined(whole, shapes)
-            if not parts:
-                continue
-            del one[name]
-            for part in parts:
-                del many[part]
-            if several == "split":
-                yield f'"{name}": split({", ".join([*(_entry(p, step) for p in parts), *axis])})'
-            else:
-                entry = [_entry(name), *(['"T"'] if step else []), *axis]
-                yield f"({', '.join(map(_entry, parts))}): fused({', '.join(entry)})"
-    for name, shape in torch.items():
-        likeliest = sorted(free, key=lambda other: other != name)
-        fits = ((n, step) for n in likeliest for step in _steps_between(shape, free[n]))
-        found, step = next(fits, ("", None))
-        if found:
-            del free[found]
-            yield f'"{name}": {_entry(found, step)}'
-
-
-def _entry(name: str, step: str | None = None) -> str:
-    return f'("{name}", "{step}")' if step else f'"{name}"'
-
-
-def _turned(shape: Shape, step: str | None) -> Shape:
-    return shape[::-1] if step and len(shape) == 2 else shape
-
-
-def _fits(one: Shape, two: Shape) -> bool:
-    return any(True for pair in ((one, two), (two, one)) for _ in _steps_between(*pair))
-
-
-def _joined(whole: Shape, parts: Mapping[str, Shape]) -> tuple[list[str], list[str]]:
-    """Return the first parts next to each other that make the whole, and along which axis."""
-    for axis, length in enumerate(whole):
-        rest = whole[:axis] + whole[axis + 1 :]
-        for start in range(len(parts)):
-            found, total = list[str](), 0
-            for name, shape in list(parts.items())[start:]:
-                if len(shape) != len(whole) or shape[:axis] + shape[axis + 1 :] != rest:
-                    break
-                found, total = [*found, name], total + shape[axis]
-                if total == length and len(found) > 1:
-                    return found, [f"axis={axis}"] if axis else []
-    return [], []
-
-
-def _steps_between(shape: Shape, other: Shape) -> Iterator[str | None]:
-    if shape == other:
-        yield None
-    axes, *others = _LAYOUTS.get(len(shape), ("",))
-    for layout in others:
-        if tuple(shape[axes.index(letter)] for letter in layout) == other:
-            yield "T" if layout == "IO" else f"{axes}->{layout}"
+def _cut(flat: np.ndarray, shapes: Mapping[str, Shape]) -> Arrays:
+    """Return the pieces of a flat array, one after the other, in these shapes."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    pieces = np.split(flat, ends[:-1])
+    return {n: piece.reshape(s) for piece, (n, s) in zip(pieces, shapes.items(), strict=True)}
 
 
 def _letters(order: str) -> tuple[str, str]:

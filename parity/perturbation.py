@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -23,6 +23,14 @@ class InnerDimensions(NamedTuple):
 
     forward: int
     backward: int
+
+
+class Probe(NamedTuple):
+    """A rounding experiment: what `observed` saw, the tested dtype's epsilon, what picks signs."""
+
+    dimensions: dict[str, InnerDimensions]
+    epsilon: float
+    number: int
 
 
 def layers_of(module: nn.Module) -> dict[str, nn.Module]:
@@ -47,55 +55,39 @@ def observed(module: nn.Module) -> Iterator[dict[str, InnerDimensions]]:
 
         return hook
 
-    handles = [
-        layer.register_forward_hook(note(name), with_kwargs=True)
-        for name, layer in layers_of(module).items()
-    ]
-    try:
+    with ExitStack() as stack:
+        for name, layer in layers_of(module).items():
+            stack.enter_context(layer.register_forward_hook(note(name), with_kwargs=True))
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
-def perturbed(
-    module: nn.Module,
-    dimensions: dict[str, InnerDimensions],
-    epsilon: float,
-    probe: int,
-    parameters: bool = True,
-) -> Iterator[None]:
-    """Make a float64 module compute with operands off by 1 ± √n·epsilon; probe picks the signs.
+def perturbed(module: nn.Module, probe: Probe, parameters: bool = True) -> Iterator[None]:
+    """Make a float64 module compute with operands off by 1 ± √n·epsilon.
 
     The module's parameters, where included, are changed for good: pass a copy.
     """
-    handles = []
-    for name, layer in layers_of(module).items():
-        if name not in dimensions:
-            continue
-        forward = epsilon * sqrt(dimensions[name].forward)
-        backward = epsilon * sqrt(dimensions[name].backward)
-        with torch.no_grad():
-            for parameter in _used(layer, name, dimensions) if parameters else ():
-                parameter.copy_(nudge(parameter, forward, probe))
+    dimensions, epsilon, number = probe
+    with ExitStack() as stack:
+        for name, layer in layers_of(module).items():
+            if name not in dimensions:
+                continue
+            forward = epsilon * sqrt(dimensions[name].forward)
+            backward = epsilon * sqrt(dimensions[name].backward)
+            with torch.no_grad():
+                for parameter in _used(layer, name, dimensions) if parameters else ():
+                    parameter.copy_(nudge(parameter, forward, number))
 
-        def change(_: nn.Module, args: Any, kwargs: Any, size: float = forward) -> Any:
-            return mapped(lambda _, x: nudge(x, size, probe), (args, kwargs), Tensor)
+            def change(_: nn.Module, args: Any, kwargs: Any, size: float = forward) -> Any:
+                return mapped(lambda _, x: nudge(x, size, number), (args, kwargs), Tensor)
 
-        def change_gradient(_: nn.Module, args: Any, y: Any, size: float = backward) -> None:
-            for leaf in named(y, Tensor).values():
-                nudge_gradient(leaf, size, probe)
+            def change_gradient(_: nn.Module, args: Any, y: Any, size: float = backward) -> None:
+                for leaf in named(y, Tensor).values():
+                    nudge_gradient(leaf, size, number)
 
-        handles += [
-            layer.register_forward_pre_hook(change, with_kwargs=True),
-            layer.register_forward_hook(change_gradient),
-        ]
-    try:
+            stack.enter_context(layer.register_forward_pre_hook(change, with_kwargs=True))
+            stack.enter_context(layer.register_forward_hook(change_gradient))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _used(
@@ -139,16 +131,16 @@ def nudge_gradient(y: Any, size: float, probe: int, terms: float = 0.0) -> Any:
     return y
 
 
-def nudge_logits(logits: Tensor, targets: Tensor, epsilon: float, probe: int) -> Tensor:
+def nudge_logits(logits: Tensor, targets: Tensor, probe: Probe) -> Tensor:
     """Treat a loss as a layer: change its operand, and the gradient it sends back.
 
     For class indices the gradient of a mean cross-entropy is a difference (p − q)/N, whose terms
     are of size 1/N however small it is itself.
     """
     samples = max(len(logits), 1) if logits.ndim else 1
-    size = epsilon * sqrt(logits.numel() / samples)
+    size = probe.epsilon * sqrt(logits.numel() / samples)
     terms = 0.0 if targets.is_floating_point() else 1 / samples
-    return nudge_gradient(nudge(logits, size, probe), size, probe, terms)
+    return nudge_gradient(nudge(logits, size, probe.number), size, probe.number, terms)
 
 
 def signs(x: Tensor, probe: int) -> np.ndarray:

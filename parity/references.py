@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity import perturbation
 from parity.decisions import Leeway, Rounding, leeway
+from parity.perturbation import InnerDimensions, Probe
 from parity.protocol import ParityError
-from parity.runs import Probe, clone, run_forward, run_torch
+from parity.runs import observe, run_torch
 from parity.task import Task
 from parity.tolerance import FACTOR, Place, Tensors, floor, movement
 
@@ -52,8 +52,7 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
     """Run torch in the task's dtype, in float64, and in float64 with operands moved."""
     dtype = task.precision
     epsilon = float(np.finfo(task.dtype).eps)
-    with perturbation.observed(observer := clone(module, torch.float64, task.train)) as dimensions:
-        run_forward(observer, task, torch.float64)
+    dimensions, _ = observe(module, task)
 
     def run(dtype: torch.dtype, probe: Probe | None = None) -> tuple[Tensors, Rounding]:
         watch = Rounding(epsilon)
@@ -86,9 +85,7 @@ def references(module: nn.Module, task: Task, probes: int = 3) -> References:
     return References(module, task, own, exact, budgets, watched)
 
 
-def _longest_sum(
-    place: Place, dimensions: dict[str, perturbation.InnerDimensions], exact: Tensors
-) -> int:
+def _longest_sum(place: Place, dimensions: dict[str, InnerDimensions], exact: Tensors) -> int:
     """Return the inner dimension behind one tensor, for the same-sign part of the floor."""
     layer, tensor = place
     if tensor == "loss":  # a mean over all elements of the output

@@ -152,7 +152,7 @@ def load(path: Path) -> Reproduction:
         if facts["format"] != FORMAT:
             raise ParityError(f"{path} has format {facts['format']}; this version reads {FORMAT}")
         task = Task(
-            arrays["inputs"] if "inputs" in arrays else _nested(_named("inputs", arrays)),
+            arrays["inputs"] if "inputs" in arrays else _by_keyword(_named("inputs", arrays)),
             _named("upstream", arrays) or None,
             arrays.get("targets"),
             train=facts["train"],
@@ -169,22 +169,12 @@ def load(path: Path) -> Reproduction:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = "".join(filter(str.isprintable, str(error)))[:200]
         raise ParityError(f"{path} is not a reproduction, or is damaged: {reason}") from error
-    tensors: dict[str, Tensors] = {"torch": {}, "numpy": {}}
-    for key, value in arrays.items():
-        side, _, place = key.partition("/")
-        if side in tensors:
-            layer, _, tensor = place.rpartition("/")
-            tensors[side][layer, tensor] = value
     return Reproduction(
-        task=task,
-        weights={
-            key.removeprefix("weights/"): value
-            for key, value in arrays.items()
-            if key.startswith("weights/")
-        },
-        torch_tensors=tensors["torch"],
-        numpy_tensors=tensors["numpy"],
         **known,
+        task=task,
+        weights=_named("weights/", arrays),
+        torch_tensors=_tensors("torch/", arrays),
+        numpy_tensors=_tensors("numpy/", arrays),
     )
 
 
@@ -267,8 +257,12 @@ def _named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     return {n.removeprefix(prefix): x for n, x in arrays.items() if n.startswith(prefix)}
 
 
-def _nested(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return a dict whose leaves have these names."""
+def _tensors(prefix: str, arrays: Mapping[str, np.ndarray]) -> Tensors:
+    split = ((name.rpartition("/"), x) for name, x in _named(prefix, arrays).items())
+    return {(layer, tensor): x for (layer, _, tensor), x in split}
+
+
+def _by_keyword(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name[1:-1]: array for name, array in arrays.items()}
 
 

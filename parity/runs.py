@@ -5,28 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import departures, perturbation, shared_masks
+from parity import departures, shared_masks
 from parity.decisions import Rounding
+from parity.perturbation import InnerDimensions, Probe, nudge_logits, observed, perturbed
 from parity.protocol import ParityError, first_line, kind_of
 from parity.task import Task, place_of
 from parity.tolerance import Place, Tensors
 from parity.trees import Call, call_of, mapped, named
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A rounding experiment on the float64 reference (see `parity.perturbation`)."""
-
-    dimensions: dict[str, perturbation.InnerDimensions]
-    epsilon: float
-    number: int
 
 
 def clone(module: nn.Module, dtype: torch.dtype, train: bool) -> nn.Module:
@@ -91,8 +83,7 @@ def run_torch(
         stack.enter_context(shared_masks.on_torch(module, task.seed))
         stack.enter_context(departures.applied(module, task.expect))
         if probe is not None:
-            arguments = probe.dimensions, probe.epsilon, probe.number
-            stack.enter_context(perturbation.perturbed(module, *arguments))
+            stack.enter_context(perturbed(module, probe))
         if rounding is not None:
             stack.enter_context(rounding.watching(module))
         y = _called(module, call, task, dtype)
@@ -103,11 +94,7 @@ def run_torch(
             tensors["", "loss"] = array_of(loss)
         if not task.forward_only:
             tensors |= _gradients(task, y, loss, sources, parameters)
-    saved = module.state_dict()
-    for name, buffer in module.named_buffers():
-        if name in saved:
-            tensors[place_of(name)] = array_of(buffer)
-    return tensors
+    return tensors | saved_buffers(module)
 
 
 def _gradients(
@@ -133,8 +120,10 @@ def _gradients(
         sources = {("", f"gradient of output{name}"): leaf for name, leaf in outputs.items()}
     sources |= {("", f"gradient of input{name}"): x for name, x in inputs.items()}
     sources |= {place_of(name, "gradient of "): p for name, p in parameters.items()}
-    with refused("be run backward"):
+    try:
         found = torch.autograd.grad(heads, list(sources.values()), arriving, allow_unused=True)
+    except Exception as error:
+        raise ParityError(f"torch's side cannot be run backward: {first_line(error)}") from error
     gradients = dict(zip(sources, found, strict=True))
     missing = [name for name in parameters if gradients[place_of(name, "gradient of ")] is None]
     if inputs and all(gradients["", f"gradient of input{name}"] is None for name in inputs):
@@ -172,6 +161,45 @@ def run_forward(module: nn.Module, task: Task, dtype: torch.dtype, grad: bool = 
     return y
 
 
+def with_upstream(module: nn.Module, task: Task) -> Task:
+    """Return the task with a random normal upstream gradient where no loss gives one.
+
+    Raises:
+        ParityError: if the module cannot be run, gives no gradient, or draws random numbers that
+            are not shared.
+    """
+    grad = not task.forward_only
+    kind = type(module).__name__
+    copies = [clone(module, task.precision, task.train) for _ in range(2)]
+    first, again = (named(run_forward(each, task, task.precision, grad), Tensor) for each in copies)
+    numbers = [(array_of(leaf), array_of(again[name])) for name, leaf in first.items()]
+    if not all(np.array_equal(*pair, equal_nan=True) for pair in numbers):
+        raise ParityError(
+            f"torch's {kind} gives another output each time it is run on the same inputs, so it "
+            "draws random numbers of its own: use dropout layers or torch.nn.functional.dropout, "
+            "whose masks are shared, or compare in evaluation mode (train=False)"
+        )
+    outputs = {name: leaf for name, leaf in first.items() if leaf.requires_grad}
+    if grad and not outputs:
+        raise ParityError(
+            f"torch's {kind} gives an output without a gradient: parity needs one that depends on "
+            "the input and is not detached"
+        )
+    if task.torch_criterion is not None or not grad:
+        return task
+    generator = np.random.default_rng((task.seed, 1))
+    drawn = {name: generator.standard_normal(leaf.shape) for name, leaf in outputs.items()}
+    upstream = {name: np.asarray(values, task.dtype) for name, values in drawn.items()}
+    return replace(task, upstream=upstream)
+
+
+def observe(module: nn.Module, task: Task) -> tuple[dict[str, InnerDimensions], Any]:
+    """Return the inner dimensions of a module's layers, in calling order, and its output."""
+    observer = clone(module, torch.float64, task.train)
+    with observed(observer) as dimensions:
+        return dimensions, run_forward(observer, task, torch.float64)
+
+
 def torch_targets(targets: np.ndarray | None, dtype: torch.dtype) -> Tensor:
     """Return targets as a tensor: class indices as they are, numbers in the outputs' dtype."""
     if targets is None:
@@ -196,17 +224,6 @@ def _arguments(
     return leaves, mapped(tensor, call_of(task.inputs), np.ndarray)
 
 
-@contextmanager
-def refused(what: str) -> Iterator[None]:
-    """Make one sentence of an exception of torch's."""
-    try:
-        yield
-    except ParityError:
-        raise
-    except Exception as error:
-        raise ParityError(f"torch's side cannot {what}: {first_line(error)}") from error
-
-
 def _called(module: nn.Module, call: Call, task: Task, dtype: torch.dtype) -> Any:
     try:
         return module(*call.args, **call.kwargs)
@@ -229,18 +246,22 @@ def _loss(task: Task, y: Any, probe: Probe | None) -> Tensor:
         criterion = copy.deepcopy(criterion).to(first.dtype)
     targets = torch_targets(task.targets, first.dtype).to(first.device)
 
-    def nudged(_: str, leaf: Tensor) -> Tensor:
-        if probe is None:
-            return leaf
-        return perturbation.nudge_logits(leaf, targets, probe.epsilon, probe.number)
-
+    if probe is not None:
+        y = mapped(lambda _, leaf: nudge_logits(leaf, targets, probe), y, Tensor)
     try:
-        return criterion(mapped(nudged, y, Tensor), targets)
+        return criterion(y, targets)
     except Exception as error:
         raise ParityError(
             f"torch's loss cannot take outputs of shape {tuple(first.shape)} with targets of shape "
             f"{tuple(targets.shape)} and {targets.dtype}: {first_line(error)}"
         ) from error
+
+
+def saved_buffers(module: nn.Module) -> Tensors:
+    """Return the buffers that a module's state holds."""
+    saved = module.state_dict()
+    buffers = module.named_buffers()
+    return {place_of(name): array_of(buffer) for name, buffer in buffers if name in saved}
 
 
 def array_of(tensor: Tensor) -> np.ndarray:

@@ -82,11 +82,7 @@ def _with_inner(network: Any) -> Iterator[Any]:
 
 @contextmanager
 def _drawing(layers: list[Any], draw: Any) -> Iterator[None]:
-    before = [layer.draw for layer in layers]
-    for layer in layers:
-        layer.draw = draw
-    try:
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(patch.object(layer, "draw", draw))
         yield
-    finally:
-        for layer, own in zip(layers, before, strict=True):
-            layer.draw = own

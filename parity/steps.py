@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import perturbation, shared_masks
+from parity import shared_masks
+from parity.perturbation import Probe, nudge, nudge_logits, perturbed
 from parity.protocol import Criterion, Network, Optimizer, set_mode
-from parity.runs import Probe, arithmetic, clone, torch_targets
+from parity.runs import arithmetic, array_of, clone, saved_buffers, torch_targets
+from parity.task import place_of
 from parity.tolerance import Tensors
 from parity.transfer import Renamed, unwrapped
 from parity.trees import call_of, mapped
@@ -70,8 +72,7 @@ def torch_steps(
     schedule = recipe.torch_schedule(optimizer) if recipe.torch_schedule else None
     with ExitStack() as stack:
         if probe is not None:
-            settings = probe.dimensions, probe.epsilon, probe.number
-            stack.enter_context(perturbation.perturbed(module, *settings, parameters=False))
+            stack.enter_context(perturbed(module, probe, parameters=False))
             _move_weights(module, probe)
         for number, (inputs, targets) in enumerate(batches, start=1):
             call = call_of(mapped(lambda _, x: torch_targets(x, dtype), inputs, np.ndarray))
@@ -80,7 +81,7 @@ def torch_steps(
             with shared_masks.on_torch(module, seed + number), arithmetic(dtype):
                 outputs = module(*call.args, **call.kwargs)
                 if probe is not None:
-                    outputs = perturbation.nudge_logits(outputs, goals, probe.epsilon, probe.number)
+                    outputs = nudge_logits(outputs, goals, probe)
                 loss = criterion(outputs, goals)
                 optimizer.zero_grad()
                 loss.backward()
@@ -97,7 +98,7 @@ def _move_weights(module: nn.Module, probe: Probe) -> None:
     """Move every weight by one unit in the last place of the tested dtype, up or down."""
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(perturbation.nudge(parameter, probe.epsilon, probe.number))
+            parameter.copy_(nudge(parameter, probe.epsilon, probe.number))
 
 
 def _torch_tensors(
@@ -111,17 +112,11 @@ def _torch_tensors(
     if recipe.shows("learning rate"):
         tensors["", "learning rate"] = np.array(rate)
     for name, parameter in module.named_parameters():
-        layer, _, leaf = name.rpartition(".")
-        tensors[layer, leaf] = np.array(parameter.detach().numpy())
+        tensors[place_of(name)] = array_of(parameter)
         for kind, value in optimizer.state[parameter].items():
             if kind != "step" and isinstance(value, Tensor) and recipe.shows(kind):
-                tensors[layer, f"{kind} of {leaf}"] = np.array(value.numpy())
-    saved = module.state_dict()
-    for name, buffer in module.named_buffers():
-        if name in saved:
-            layer, _, leaf = name.rpartition(".")
-            tensors[layer, leaf] = np.array(buffer.numpy())
-    return tensors
+                tensors[place_of(name, f"{kind} of ")] = array_of(value)
+    return tensors | saved_buffers(module)
 
 
 def numpy_steps(
@@ -147,8 +142,7 @@ def numpy_steps(
             if rate is not None:
                 tensors["", "learning rate"] = np.array(float(rate))
             for name, value in {**network.parameters(), **network.buffers()}.items():
-                layer, _, leaf = name.rpartition(".")
-                tensors[layer, leaf] = np.array(value)
+                tensors[place_of(name)] = np.array(value)
             yield tensors | _states(network, optimizer, recipe)
 
 
@@ -170,7 +164,5 @@ def _states(network: Network, optimizer: Optimizer, recipe: Recipe) -> Tensors:
     tensors: Tensors = {}
     for kind, arrays in kinds.items():
         named = network.states(arrays) if isinstance(network, Renamed) else arrays
-        for name, value in named.items():
-            layer, _, leaf = name.rpartition(".")
-            tensors[layer, f"{kind} of {leaf}"] = value
+        tensors |= {place_of(name, f"{kind} of "): value for name, value in named.items()}
     return tensors

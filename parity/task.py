@@ -62,11 +62,17 @@ class Task:
     @property
     def precision(self) -> torch.dtype:
         """The dtype compared, as torch names it."""
-        return torch_dtype(np.empty(0, self.dtype))
+        return torch.from_numpy(np.empty(0, self.dtype)).dtype
 
-    def with_arrays(self, change: Callable[[str, np.ndarray], np.ndarray]) -> Task:
-        """Return the task with change(name, array) for each array among the inputs."""
-        return replace(self, inputs=mapped(change, call_of(self.inputs), np.ndarray))
+    def with_arrays(
+        self,
+        change: Callable[[str, np.ndarray], np.ndarray],
+        back: Callable[[np.ndarray], np.ndarray] = lambda dy: dy,
+    ) -> Task:
+        """Return the task with change(name, array) for each input, back(dy) for each gradient."""
+        inputs = mapped(change, call_of(self.inputs), np.ndarray)
+        upstream = self.upstream and {name: back(dy) for name, dy in self.upstream.items()}
+        return replace(self, inputs=inputs, upstream=upstream)
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,6 @@ class Setting:
     layer: str = ""
     vary: bool = False
     ask: Callable[[nn.Module, Task], Any] | None = field(default=None, repr=False)
-
-
-def torch_dtype(array: np.ndarray) -> torch.dtype:
-    """Return the torch dtype of an array."""
-    return torch.from_numpy(array[:0].copy()).dtype
 
 
 def place_of(name: str, prefix: str = "") -> Place:

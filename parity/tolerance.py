@@ -115,6 +115,16 @@ class TensorCheck:
         """Whether the two sides disagree; what cannot be judged neither passes nor fails."""
         return not self.passed and not self.unjudged
 
+    @property
+    def label(self) -> str:
+        """The tensor and its layer in words."""
+        return f"{self.tensor} of {self.layer}" if self.layer else self.tensor
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sorts failures last, then by the share of the budget used."""
+        return not self.passed, self.share
+
     def __str__(self) -> str:
         place = f"{self.network}, layer {self.layer}" if self.layer else self.network
         if self.note or self.unjudged:
@@ -216,8 +226,7 @@ def vacuous(
     marked = []
     for check in checks:
         size = sizes.get((check.layer, check.tensor), 0.0)
-        name = " of ".join(filter(None, [check.tensor, check.layer]))
-        if check.passed and check.error > LARGEST_SHARE * size and name not in apart:
+        if check.passed and check.error > LARGEST_SHARE * size and check.label not in apart:
             excepted = check.budget <= negligible or size <= zero * check.budget
             told = f"rounding is granted {check.budget:.3g}, the tensor is at most {size:.3g}"
             check = replace(check, unjudged="" if excepted else told)

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity import perturbation
 from parity.assertions import accuse, examine
 from parity.pair import Pair, check_inputs
+from parity.perturbation import InnerDimensions, Probe
 from parity.protocol import DisagreementError, Network, ParityError, check_network
-from parity.runs import Probe, clone, run_forward
+from parity.runs import clone, observe
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
-from parity.task import Task
+from parity.task import Task, place_of
 from parity.tolerance import FACTOR, TensorCheck, Tensors, fault, floor, judge, movement
 from parity.transfer import renamed, to_array, to_numpy
 from parity.trees import mapped, named
@@ -125,9 +125,8 @@ def _walk(
 ) -> Trajectory:
     to_numpy(torch_module, numpy_network)
     seed, epsilon = task.seed, float(np.finfo(task.dtype).eps)
-    observer = clone(torch_module, torch.float64, train=True)
-    with perturbation.observed(observer) as dimensions:
-        outputs = named(run_forward(observer, task, torch.float64), torch.Tensor).values()
+    dimensions, y = observe(torch_module, task)
+    outputs = named(y, torch.Tensor).values()
     reference = torch_steps(torch_module, batches, recipe, seed, torch.float64)
     own = torch_steps(torch_module, batches, recipe, seed, task.precision)
     twins = [
@@ -152,8 +151,7 @@ def _walk(
                 granted = 4 * float(np.finfo(np.float64).eps) * abs(float(value))
             envelope[place] = max(granted, envelope.get(place, 0.0))
         for absent in getattr(numpy_network, "absent", ()):
-            layer, _, leaf = absent.rpartition(".")
-            del r[layer, leaf]
+            del r[place_of(absent)]
         steps.append(_judge_step(f"{name}, step {number}", r, t, a, envelope))
         if any(not check.passed for check in steps[-1]):
             break
@@ -175,48 +173,34 @@ def assert_trajectory(
     on torch's weights before that step; where all is right, the update is to blame.
     """
     trajectory = follow(torch_module, numpy_network, batches, recipe, **options)
-    if not trajectory.passed:
-        before = len(trajectory.steps) - 1
-        how = {"layers": layers, "names": options.get("names"), "seed": options.get("seed", 0)}
-        verdict, culprits = _accuse(torch_module, numpy_network, batches, recipe, before, how)
-        verdict = verdict or _blame_update(trajectory, culprits)
-        raise DisagreementError(f"{verdict}\n{trajectory}", culprits, trajectory)
-    return trajectory
-
-
-def _accuse(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    batches: Sequence[Batch],
-    recipe: Recipe,
-    before: int,
-    how: dict[str, Any],
-) -> tuple[str, list[str]]:
-    """Look for the culprit in forward, loss and backward after some steps of torch's training."""
+    if trajectory.passed:
+        return trajectory
+    before, seed = len(trajectory.steps) - 1, options.get("seed", 0)
     dtype = Task(batches[0][0], dtype=check_inputs(batches[0][0], numpy_network)).precision
     trained = clone(torch_module, dtype, train=True)
-    for tensors in torch_steps(torch_module, batches[:before], recipe, how["seed"], dtype):
+    for tensors in torch_steps(torch_module, batches[:before], recipe, seed, dtype):
         state = {".".join(filter(None, place)): value for place, value in tensors.items()}
         trained.load_state_dict({name: torch.tensor(state[name]) for name in trained.state_dict()})
-    losses = recipe.torch_criterion, recipe.numpy_criterion
-    setting = Pair(trained, numpy_network, *batches[before], *losses, vary=False, **how).setting()
-    comparison = examine(setting)
-    return accuse(comparison) if comparison.failures else ("", [])
+    pair = trained, numpy_network, *batches[before], recipe.torch_criterion, recipe.numpy_criterion
+    how = {"layers": layers, "names": options.get("names"), "seed": seed, "vary": False}
+    comparison = examine(Pair(*pair, **how).setting())
+    failed = bool(comparison.failures)
+    verdict, culprits = accuse(comparison) if failed else _blame_update(trajectory)
+    raise DisagreementError(f"{verdict}\n{trajectory}", culprits, trajectory)
 
 
-def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:
-    """Tell a wrong rate from a wrong update, and add the name to culprits."""
+def _blame_update(trajectory: Trajectory) -> tuple[str, list[str]]:
+    """Tell a wrong rate from a wrong update."""
     failed = {check.tensor: check for check in trajectory.failures}
-    culprits.append("schedule" if "learning rate" in failed else "optimizer")
+    culprit = "schedule" if "learning rate" in failed else "optimizer"
     first = failed.get("learning rate") or next(
         (check for check in trajectory.failures if " of " in check.tensor), trajectory.failures[0]
     )
-    return f"culprit: {culprits[0]}, as loss and gradients are right at this step: {first}"
+    told = f"culprit: {culprit}, as loss and gradients are right at this step: {first}"
+    return told, [culprit]
 
 
-def _longest_sum(
-    place: tuple[str, str], dimensions: dict[str, perturbation.InnerDimensions]
-) -> int:
+def _longest_sum(place: tuple[str, str], dimensions: dict[str, InnerDimensions]) -> int:
     """Return the inner dimension behind a buffer or a parameter's optimizer state."""
     layer, tensor = place
     if layer not in dimensions:

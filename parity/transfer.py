@@ -9,14 +9,17 @@ ever share memory afterwards.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity.names import Arrays, Names, Shape, proposals, resolve
+from parity.names import Arrays, Names, Shape, resolve
+from parity.proposals import proposals
 from parity.protocol import Network, ParityError, arrays_of, kind_of
+from parity.task import place_of
+from parity.tolerance import Tensors
 
 
 def to_numpy(
@@ -178,10 +181,6 @@ def _same(a: Any, b: Any) -> bool:
     return a.__array_interface__ == b.__array_interface__
 
 
-@overload
-def to_array(values: np.ndarray | Tensor) -> np.ndarray: ...
-@overload
-def to_array(values: None) -> None: ...
 def to_array(values: Any) -> Any:
     """Return a tensor's numbers as an array, and anything else as it is.
 
@@ -205,6 +204,29 @@ def tied(torch_module: nn.Module) -> list[list[str]]:
     for name, tensor in torch_module.state_dict(keep_vars=True).items():
         groups.setdefault(id(tensor), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
+
+
+def comparable(own: Tensors, network: Any) -> Tensors:
+    """Return torch's tensors without those that the NumPy side says it has not."""
+    absent = {place_of(name) for name in getattr(network, "absent", ())}
+    frozen = getattr(network, "frozen", False)
+    return {
+        place: value
+        for place, value in own.items()
+        if place not in absent and (not frozen or place[1].startswith(("output", "loss")))
+    }
+
+
+def untied(result: Tensors, module: nn.Module) -> Tensors:
+    """Return the tensors with those of tied parameters under the name that torch's have."""
+    for first, *others in tied(module):
+        for prefix in ("", "gradient of "):
+            places = [place_of(name, prefix) for name in (first, *others)]
+            shown = [result.pop(place) for place in places if place in result]
+            if shown:  # shares of a gradient, or the same thing each time
+                same = not prefix or all(np.array_equal(x, shown[0]) for x in shown)
+                result[places[0]] = shown[0] if same else np.sum(shown, axis=0)
+    return result
 
 
 def _arrays(network: Network) -> dict[str, np.ndarray]:

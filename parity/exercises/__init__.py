@@ -17,12 +17,9 @@ def write(name: str, folder: Path) -> None:
     Raises:
         ParityError: if the folder is not empty, or cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise ParityError(f"{folder} is not empty: an exercise starts in a folder of its own")
-    except OSError as error:
-        raise ParityError(f"cannot write {folder}: {error.strerror}") from error
+    files.make_folder(folder)
+    if any(folder.iterdir()):
+        raise ParityError(f"{folder} is not empty: an exercise starts in a folder of its own")
     here = resources(__name__)
     for file in ("exercise.py", "solution.py", "README.md"):
         files.write(folder / file, (here / name / file).read_bytes())

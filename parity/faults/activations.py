@@ -23,45 +23,12 @@ class SlopeAtZero(ReLU):
         return super().backward_batch_last(dy, input_gradient) + dy * self.zero
 
 
-@fault.after_backward("ReLU leaks backward", "relu3", "lenet5_relu")
-def _(layer, dy, dx):
-    return dx + dy.dtype.type(1e-4) * dy
-
-
-@fault.after_backward("ReLU gated by the gradient's sign", "relu4", "lenet5_bn")
-def _(layer, dy, dx):
-    """Passes positive gradients instead of gradients where the input was positive."""
-    return np.maximum(dy, 0) + 0 * dx
-
-
-@fault.after_forward("ReLU clipped at 1", "relu2", "lenet5_bn")
-def _(layer, x, y):
-    """ReLU1: a ceiling that ordinary inputs seldom reach."""
-    return np.minimum(y, 1)
-
-
-@fault.after_forward("ReLU leaks forward", "relu5", "lenet5_relu")
-def _(layer, x, y):
-    return y + x.dtype.type(1e-4) * np.minimum(x, 0)
-
-
-@fault.after_forward("ReLU keeps its first mask", "relu6", "lenet5_avgpool")
+@fault.forward("ReLU keeps its first mask", "relu6", "lenet5_avgpool")
 def _(layer, x, y):
     """Backward's mask is that of the first batch."""
     first = layer.__dict__.setdefault("first", layer._saved.copy())
     if first.shape == layer._saved.shape:
         layer._saved = first
-
-
-@fault.after_backward("tanh's derivative 1 − y", "tanh3", "lenet5_tanh")
-def _(layer, dy, dx):
-    return dy * (1 - layer._saved) + 0 * dx
-
-
-@fault.after_backward("tanh's derivative at the output", "tanh2", "lenet5_tanh")
-def _(layer, dy, dx):
-    """1 − tanh(y)², the derivative taken at the output."""
-    return dy * (1 - np.tanh(layer._saved) ** 2) + 0 * dx
 
 
 @fault("the 1998 paper's scaled tanh", "tanh1", "lenet5_tanh")
@@ -72,30 +39,40 @@ class LeCunsTanh(Tanh):
         return x.dtype.type(1.7159) * super().forward_batch_last(x * x.dtype.type(2 / 3))
 
 
-@fault.after_forward("tanh by a fraction", "tanh1", "lenet5_tanh")
+@fault.forward("tanh by a fraction", "tanh1", "lenet5_tanh")
 def _(layer, x, y):
     """A fraction that approximates tanh."""
     y[...] = np.clip(x * (27 + x * x) / (27 + 9 * x * x), -1, 1)
 
 
-@fault.after_forward("flattened channels last", "flatten", "lenet5_relu")
+@fault.forward("flattened channels last", "flatten", "lenet5_relu")
 def _(layer, x, y):
     height, channels, width, _ = x.shape
     order = np.arange(channels * height * width).reshape(channels, height, width)
     return y[order.transpose(1, 2, 0).ravel()]
 
 
-@fault.after_backward("gradient folded in another order", "flatten", "deepcnn21")
-def _(layer, dy, dx):
-    return dy.reshape(dx.shape[1], dx.shape[2], dx.shape[0], -1).transpose(2, 0, 1, 3)
-
-
-@fault.after_forward("samples in another order", "flatten", "lenet5_tanh")
-def _(layer, x, y):
-    """Reshaped without bringing the batch to the front, which mixes the samples."""
-    return y[:, ::-1]
-
-
+fault.backward("ReLU leaks backward", "relu3")(lambda _, dy, dx: dx + dy.dtype.type(1e-4) * dy)
+# Positive gradients pass instead of gradients where the input was positive.
+fault.backward("ReLU gated by the gradient's sign", "relu4", "lenet5_bn")(
+    lambda _, dy, dx: np.maximum(dy, 0) + 0 * dx
+)
+# A ceiling that ordinary inputs seldom reach.
+fault.forward("ReLU clipped at 1", "relu2", "lenet5_bn")(lambda _, x, y: np.minimum(y, 1))
+fault.forward("ReLU leaks forward", "relu5")(
+    lambda _, x, y: y + x.dtype.type(1e-4) * np.minimum(x, 0)
+)
+fault.backward("tanh's derivative 1 − y", "tanh3", "lenet5_tanh")(
+    lambda layer, dy, dx: dy * (1 - layer._saved) + 0 * dx
+)
+fault.backward("tanh's derivative at the output", "tanh2", "lenet5_tanh")(
+    lambda layer, dy, dx: dy * (1 - np.tanh(layer._saved) ** 2) + 0 * dx
+)
+fault.backward("gradient folded in another order", "flatten", "deepcnn21")(
+    lambda _, dy, dx: dy.reshape(dx.shape[1], dx.shape[2], dx.shape[0], -1).transpose(2, 0, 1, 3)
+)
+# Reshaped without bringing the batch to the front.
+fault.forward("samples in another order", "flatten", "lenet5_tanh")(lambda _, x, y: y[:, ::-1])
 fault.scaled("ReLU's gradient 0.1 % off", "input", 1.001, "relu5")
 fault.scaled("tanh's gradient 0.1 % off", "input", 0.999, "tanh4", "lenet5_tanh")
 fault.scaled("flatten's gradient 0.1 % off", "input", 1.001, "flatten", "lenet5_tanh")

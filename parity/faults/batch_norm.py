@@ -11,8 +11,10 @@ fault = Ledger("batch norm", "bn2", "lenet5_bn")
 FAULTS = fault.faults
 
 
-def _per_channel(values: np.ndarray) -> np.ndarray:
-    return values[:, None, None]
+def _slope(layer: BatchNorm2d) -> np.ndarray:
+    """Return dy/dx where mean and variance are constants."""
+    _, scale, _ = layer._saved
+    return scale * layer._parameters["weight"][:, None, None]
 
 
 @fault("running variance biased")
@@ -47,28 +49,7 @@ class NoEpsilon(BatchNorm2d):
         return count, mean, squares - np.float32(self.eps * count)
 
 
-@fault.after_backward("statistics taken for constants")
-def _(layer, dy, dx):
-    """Mean and variance taken for constants in backward."""
-    _, scale, _ = layer._saved
-    return dy * scale * _per_channel(layer._parameters["weight"]) + np.zeros_like(dx)
-
-
-@fault.after_backward("mean taken for a constant", "bn4")
-def _(layer, dy, dx):
-    _, scale, _ = layer._saved
-    factor = scale * _per_channel(layer._parameters["weight"])
-    return dx + _per_channel(dy.mean(axis=(0, 2, 3))) * factor
-
-
-@fault.after_backward("variance taken for a constant")
-def _(layer, dy, dx):
-    normalised, scale, _ = layer._saved
-    factor = scale * _per_channel(layer._parameters["weight"])
-    return dx + normalised * _per_channel((dy * normalised).mean(axis=(0, 2, 3))) * factor
-
-
-@fault.after_forward("statistics of each sample")
+@fault.forward("statistics of each sample")
 def _(layer, x, y):
     """Statistics of each image, which is another normalisation."""
     if layer.training:
@@ -129,6 +110,13 @@ class StdTracked(BatchNorm2d):
         super()._track(mean, np.sqrt(unbiased_variance))
 
 
+@fault.backward("variance taken for a constant")
+def _(layer, dy, dx):
+    normalised, _, _ = layer._saved
+    moved = (dy * normalised).mean(axis=(0, 2, 3))[:, None, None]
+    return dx + normalised * moved * _slope(layer)
+
+
 @fault("γ's gradient from the raw input")
 class GammaGradientOfRawInput(BatchNorm2d):
     def forward_batch_last(self, x):
@@ -141,23 +129,24 @@ class GammaGradientOfRawInput(BatchNorm2d):
         return dx
 
 
-@fault.after_backward("β's gradient divided by the batch size", "bn4")
-def _(layer, dy, dx):
-    layer._gradients["bias"] /= dy.shape[3]
-
-
-@fault.after_forward("training's backward in evaluation")
+@fault.forward("training's backward in evaluation")
 def _(layer, x, y):
     normalised, scale, _ = layer._saved
     layer._saved = normalised, scale, x.size // x.shape[1]
 
 
-@fault.after_backward("input gradient without γ")
-def _(layer, dy, dx):
-    """The input gradient misses the factor γ."""
-    return dx / _per_channel(layer._parameters["weight"])
-
-
+fault.backward("statistics taken for constants")(
+    lambda layer, dy, dx: dy * _slope(layer) + np.zeros_like(dx)
+)
+fault.backward("mean taken for a constant", "bn4")(
+    lambda layer, dy, dx: dx + dy.mean(axis=(0, 2, 3))[:, None, None] * _slope(layer)
+)
+fault.gradient("β's gradient divided by the batch size", "bias", "bn4")(
+    lambda _, dy, g: g / dy.shape[3]
+)
+fault.backward("input gradient without γ")(
+    lambda layer, dy, dx: dx / layer._parameters["weight"][:, None, None]
+)
 fault.setting("momentum reversed", "bn4", momentum=0.9)
 fault.setting("ε of 1e-3", "bn4", eps=1e-3)
 for tensor in ("input", "weight", "bias"):

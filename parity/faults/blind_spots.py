@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import nn
 
-from numpy_models import Dropout, Layer, Linear, ReLU, Tanh
+from numpy_models import Dropout, Linear, ReLU, Tanh
 from parity.faults.activations import SlopeAtZero
 from parity.faults.dropout import NotScaledInBackward
 from parity.faults.losses import NoMaximum
 from parity.faults.pooling import LastTie
-from parity.faults.record import Ledger, Plant, Scene, become, sequence, with_loss
-
-
-def _vary(scene: Scene) -> None:
-    scene.vary = True
-
-
-def _varied(kind: type[Layer], layer: str) -> Plant:
-    """Plant where the pair is held on variations of its inputs."""
-    return sequence(become(layer, kind), _vary)
-
-
-def _beside_torchs_dropout(layer: str, kind: type[Layer]) -> Plant:
-    return sequence(_torchs_own_dropout, become(layer, kind))
-
-
-def _torchs_own_dropout(scene: Scene) -> None:
-    scene.module.drop1 = nn.Dropout(0.3)
-
+from parity.faults.record import Ledger, with_loss
 
 fault = Ledger("blind spots", "out", "perceptron")
 FAULTS = fault.faults
+OWN_DROPOUT = "dropout, torch's own dropout"
 
 
-@fault("gradients clipped")
-class Clipping(Linear):
-    """Gradients clipped at a size that they seldom have."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        np.clip(self._gradients["weight"], -10, 10, out=self._gradients["weight"])
-        return dx
-
-
+@fault("gradient scaled by the first batch's size", scene="perceptron, varied")
 class FirstBatchSize(Linear):
     """The bias's gradient scaled back by a batch size that is found out once."""
 
@@ -56,6 +29,7 @@ class FirstBatchSize(Linear):
         return dx
 
 
+@fault("tanh of two exponentials", "tanh1", "padded maxima, varied")
 class TextbookTanh(Tanh):
     def forward_batch_last(self, x):
         up, down = np.exp(x), np.exp(-x)
@@ -100,6 +74,7 @@ class WeightsUntilBackward(Linear):
         return self.__dict__.pop("transposed") @ dy
 
 
+@fault("no dropout where torch has its own", "drop1", OWN_DROPOUT)
 class NoDropout(Dropout):
     def forward_batch_last(self, x):
         self._saved = np.ones_like(x)
@@ -116,20 +91,13 @@ class OverwritingOutputs(Linear):
         return y
 
 
-class Enlarging(Linear):
-    def backward_batch_last(self, dy, input_gradient=True):
-        return 1.3 * super().backward_batch_last(dy, input_gradient)
-
-
-fault.plant("gradient scaled by the first batch's size", _varied(FirstBatchSize, "out"))
-fault.plant("tanh of two exponentials", _varied(TextbookTanh, "tanh1"), "tanh1", "padded maxima")
-fault.plant("last of tied zeros in max pooling", _varied(LastTie, "s2"), "s2", "odd pooling")
-fault.plant("last of equal numbers, where none are", _varied(LastTie, "s3"), "s3", "strided")
-fault.plant("slope 1 at a zero that never comes", _varied(SlopeAtZero, "relu1"), "relu1", "strided")
-fault.plant("softmax that overflows later", sequence(with_loss(NoMaximum), _vary), "loss")
-for name, layer, kind in (
-    ("no dropout where torch has its own", "drop1", NoDropout),
-    ("gradient not scaled behind torch's own dropout", "drop1", NotScaledInBackward),
-    ("gradient × 1.3 behind torch's own dropout", "f2", Enlarging),
-):
-    fault.plant(name, _beside_torchs_dropout(layer, kind), layer, "dropout")
+# At a size that they seldom have.
+fault.gradient("gradients clipped", "weight")(lambda _, dy, g: g.clip(-10, 10))
+fault("gradient not scaled behind torch's own dropout", "drop1", OWN_DROPOUT)(NotScaledInBackward)
+fault.backward("gradient × 1.3 behind torch's own dropout", "f2", OWN_DROPOUT)(
+    lambda _, dy, dx: 1.3 * dx
+)
+fault("last of tied zeros in max pooling", "s2", "odd pooling, varied")(LastTie)
+fault("last of equal numbers, where none are", "s3", "strided, varied")(LastTie)
+fault("slope 1 at a zero that never comes", "relu1", "strided, varied")(SlopeAtZero)
+fault.plant("softmax that overflows later", with_loss(NoMaximum), "loss", "perceptron, varied")

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from time import perf_counter
 
 import torch
 
 from parity.faults.matrix import CHECKS, Kill, faults, kill
 from parity.faults.recall import Recall
-from parity.files import check_writable, write
 from parity.protocol import ParityError
 
 
-def command(only: str, json_path: str | None) -> int:
+def command(only: str) -> int:
     """Plant the faults, print the kill matrix and return the exit status."""
     chosen = [fault for fault in faults() if only.casefold() in fault.name.casefold()]
     if not chosen:
         raise ParityError(f"no planted fault has {only!r} in its name")
-    if json_path:
-        check_writable(Path(json_path))
     torch.set_num_threads(1)
     start, width = perf_counter(), max(len(fault.name) for fault in chosen)
-    kills, area, recall = [], "", Recall()
-    print(_head(width))
+    kills, area, recall = list[Kill](), "", Recall()
+    print(f"  {'':{width}}  " + " ".join(f"{heading:>5}" for heading in CHECKS) + "  named")
     for fault in chosen:
         if fault.area != area:
             area = fault.area
             print(area.upper())
-        kills.append(kill(fault, recall))
-        print(_row(kills[-1], width), flush=True)
+        each = kill(fault, recall)
+        kills.append(each)
+        marks = " ".join(f"{'x' if name in each.checks else '.':>5}" for name in CHECKS.values())
+        named = ", ".join(each.named) or "nothing"
+        fate = "  SURVIVED" if each.survived else ""
+        print(f"  {fault.name:{width}}  {marks}  {named}{fate}", flush=True)
     survivors = [each for each in kills if each.survived]
     seconds = perf_counter() - start
     print(
@@ -39,47 +38,4 @@ def command(only: str, json_path: str | None) -> int:
     )
     for each in survivors:
         print(f"SURVIVOR {each.fault.name}: {each.message or 'every check passed'}")
-    if json_path:
-        write(Path(json_path), as_json(kills).encode())
     return 1 if survivors else 0
-
-
-def as_json(kills: list[Kill]) -> str:
-    """Return the kill matrix as JSON text."""
-    rows = [
-        {
-            "fault": each.fault.name,
-            "area": each.fault.area,
-            "scene": each.fault.scene,
-            "culprit": each.fault.culprit,
-            "named": each.named,
-            "checks": {check: check in each.checks for check in CHECKS},
-            "survived": each.survived,
-        }
-        for each in kills
-    ]
-    return json.dumps({"checks": CHECKS, "faults": rows}, indent=1, ensure_ascii=False)
-
-
-_SHORT = {
-    "transfer": "match",
-    "forward": "forw",
-    "loss": "loss",
-    "input gradient": "d in",
-    "parameter gradient": "d par",
-    "buffers": "buff",
-    "side effects": "side",
-    "evaluation": "eval",
-    "trajectory": "traj",
-}
-
-
-def _head(width: int) -> str:
-    return f"  {'':{width}}  " + " ".join(f"{_SHORT[check]:>5}" for check in CHECKS) + "  named"
-
-
-def _row(each: Kill, width: int) -> str:
-    marks = " ".join(f"{'x' if check in each.checks else '.':>5}" for check in CHECKS)
-    named = ", ".join(each.named)
-    fate = "  SURVIVED" if each.survived else ""
-    return f"  {each.fault.name:{width}}  {marks}  {named or 'nothing'}{fate}"

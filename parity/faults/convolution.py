@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,38 +13,21 @@ fault = Ledger("convolution", "c3")
 FAULTS = fault.faults
 
 
-@contextmanager
-def kernel(layer: Conv2d, change: Callable[[np.ndarray], np.ndarray]) -> Iterator[None]:
-    """Let a layer compute with another kernel for a moment."""
-    weight = layer._parameters["weight"]
-    before = weight.copy()
-    weight[...] = change(before)
-    try:
-        yield
-    finally:
-        weight[...] = before
+def with_kernel(
+    change: Callable[[np.ndarray], np.ndarray], method: str = "forward_batch_last"
+) -> type[Conv2d]:
+    """Return a convolution of which one method computes with a changed kernel."""
 
+    def wrong(self, given, *flag):
+        weight = self._parameters["weight"]
+        before = weight.copy()
+        weight[...] = change(before)
+        try:
+            return getattr(Conv2d, method)(self, given, *flag)
+        finally:
+            weight[...] = before
 
-def forward_with(change: Callable[[np.ndarray], np.ndarray]) -> type[Conv2d]:
-    """Return a convolution whose forward uses a changed kernel."""
-
-    class Changed(Conv2d):
-        def forward_batch_last(self, x):
-            with kernel(self, change):
-                return super().forward_batch_last(x)
-
-    return Changed
-
-
-def backward_with(change: Callable[[np.ndarray], np.ndarray]) -> type[Conv2d]:
-    """Return a convolution whose input gradient uses a changed kernel."""
-
-    class Changed(Conv2d):
-        def backward_batch_last(self, dy, input_gradient=True):
-            with kernel(self, change):
-                return super().backward_batch_last(dy, input_gradient)
-
-    return Changed
+    return type("Changed", (Conv2d,), {method: wrong})
 
 
 @fault("window shifted by one")
@@ -65,7 +47,7 @@ class OneSidedPadding(Conv2d):
         return super().forward_batch_last(moved)
 
 
-@fault.after_forward("edges repeated instead of zeros", "c1")
+@fault.forward("edges repeated instead of zeros", "c1")
 def _(layer, x, y):
     (ph, pw), (height, _, width, _) = layer.windows.padding, x.shape
     framed = np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0)), mode="edge")
@@ -75,27 +57,10 @@ def _(layer, x, y):
         y += np.einsum("fc,hcwn->hfwn", layer._parameters["weight"][:, :, i, j], window)
 
 
-@fault.after_forward("convolution forgets its bias")
-def _(layer, x, y):
-    return y - layer._parameters["bias"][:, None, None]
-
-
-@fault.after_forward("every filter has the first one's bias", "c1", "lenet5_bn")
+@fault.forward("every filter has the first one's bias", "c1", "lenet5_bn")
 def _(layer, x, y):
     bias = layer._parameters["bias"]
     return y + (bias[0] - bias)[:, None, None]
-
-
-@fault.after_backward("bias gradient is a mean over positions")
-def _(layer, dy, dx):
-    """The bias gradient averaged over positions instead of summed."""
-    layer._gradients["bias"] /= dy.shape[0] * dy.shape[2]
-
-
-@fault.after_backward("bias gradient divided by the batch size", "c1")
-def _(layer, dy, dx):
-    """The bias gradient divided by the batch size once more."""
-    layer._gradients["bias"] /= dy.shape[3]
 
 
 @fault("weight gradient of the last sample alone")
@@ -110,8 +75,8 @@ class LastSampleOnly(Conv2d):
         return dx
 
 
-@fault.after_backward("overlapping windows assigned, not added", "c3", "lenet5_tanh")
-@fault.after_backward("overlapping windows assigned, stride 2", "c3", "overlapping")
+@fault.backward("overlapping windows assigned, not added", "c3", "lenet5_tanh")
+@fault.backward("overlapping windows assigned, stride 2", "c3", "overlapping")
 def _(layer, dy, dx):
     """`=` for `+=` where windows overlap in the input gradient."""
     (ph, pw), (height, channels, width, n) = layer.windows.padding, dx.shape
@@ -121,7 +86,7 @@ def _(layer, dy, dx):
     return frame[ph : ph + height, :, pw : pw + width]
 
 
-@fault.after_backward("padding left on the input gradient", "c1", "overlapping")
+@fault.backward("padding left on the input gradient", "c1", "overlapping")
 def _(layer, dy, dx):
     """The padded gradient cut from its corner instead of from its middle."""
     (ph, pw), moved = layer.windows.padding, np.zeros_like(dx)
@@ -129,7 +94,7 @@ def _(layer, dy, dx):
     return moved
 
 
-@fault.after_backward("stride forgotten in the input gradient", "c1", "strided")
+@fault.backward("stride forgotten in the input gradient", "c1", "strided")
 def _(layer, dy, dx):
     """No zeros inserted between the upstream gradient's elements for a stride above 1."""
     wrong = np.zeros_like(dx)
@@ -140,7 +105,7 @@ def _(layer, dy, dx):
     return wrong
 
 
-@fault.after_forward("convolution keeps its first input")
+@fault.forward("convolution keeps its first input")
 def _(layer, x, y):
     """Backward reads the input of the first batch it ever saw."""
     first = layer.__dict__.setdefault("first", layer._saved)
@@ -159,54 +124,37 @@ class Accumulating(Conv2d):
         return dx
 
 
-@fault.after_backward("weights updated in backward")
+@fault.backward("weights updated in backward")
 def _(layer, dy, dx):
     layer._parameters["weight"] -= np.float32(1e-4) * layer._gradients["weight"]
 
 
-@fault("products in half precision")
-class HalfPrecision(Conv2d):
-    """The product is taken in float16."""
-
-    def forward_batch_last(self, x):
-        with kernel(self, lambda weight: weight.astype(np.float16)):
-            return super().forward_batch_last(x)
-
-
-@fault.after_forward("last filter forgotten")
-def _(layer, x, y):
-    y[:, -1] = 0
-
-
-@fault.after_backward("input gradient of the wrong sign")
-def _(layer, dy, dx):
-    return -dx
-
-
-@fault.after_backward("weight gradient misses its last row")
-def _(layer, dy, dx):
-    layer._gradients["weight"][:, :, -1] = 0
-
-
-@fault.after_backward("weight gradient flipped")
-def _(layer, dy, dx):
-    layer._gradients["weight"][...] = layer._gradients["weight"][:, :, ::-1, ::-1].copy()
-
-
-@fault.after_backward("weight gradient clipped")
-def _(layer, dy, dx):
-    layer._gradients["weight"].clip(-1e-3, 1e-3, out=layer._gradients["weight"])
-
-
-def columns_reordered(weight: np.ndarray) -> np.ndarray:
-    """Flatten a kernel as (kh, kw, C) where the columns are (C, kh, kw)."""
-    return weight.transpose(0, 2, 3, 1).reshape(weight.shape)
-
-
-fault("kernel flipped: a true convolution")(forward_with(lambda w: w[:, :, ::-1, ::-1]))
-fault("kernel rows and columns swapped")(forward_with(lambda w: w.swapaxes(2, 3)))
-fault("input channels in reverse order")(forward_with(lambda w: w[:, ::-1]))
-fault("columns flattened in another order")(forward_with(columns_reordered))
-fault("input gradient with the kernel unflipped")(backward_with(lambda w: w[:, :, ::-1, ::-1]))
+fault("kernel flipped: a true convolution")(with_kernel(lambda w: w[:, :, ::-1, ::-1]))
+fault("kernel rows and columns swapped")(with_kernel(lambda w: w.swapaxes(2, 3)))
+fault("input channels in reverse order")(with_kernel(lambda w: w[:, ::-1]))
+# (kh, kw, C) where the columns are (C, kh, kw).
+fault("columns flattened in another order")(
+    with_kernel(lambda w: w.transpose(0, 2, 3, 1).reshape(w.shape))
+)
+fault("products in half precision")(with_kernel(lambda w: w.astype(np.float16)))
+fault("input gradient with the kernel unflipped")(
+    with_kernel(lambda w: w[:, :, ::-1, ::-1], "backward_batch_last")
+)
+fault.forward("convolution forgets its bias")(
+    lambda layer, x, y: y - layer._parameters["bias"][:, None, None]
+)
+fault.backward("input gradient of the wrong sign")(lambda _, dy, dx: -dx)
+fault.gradient("bias gradient is a mean over positions", "bias")(
+    lambda _, dy, g: g / (dy.shape[0] * dy.shape[2])
+)
+fault.gradient("bias gradient divided by the batch size", "bias", "c1")(
+    lambda _, dy, g: g / dy.shape[3]
+)
+fault.forward("last filter forgotten")(lambda _, x, y: y[:, -1].fill(0))
+fault.gradient("weight gradient misses its last row", "weight")(
+    lambda _, dy, g: np.concatenate([g[:, :, :-1], 0 * g[:, :, -1:]], axis=2)
+)
+fault.gradient("weight gradient flipped", "weight")(lambda _, dy, g: g[:, :, ::-1, ::-1].copy())
+fault.gradient("weight gradient clipped", "weight")(lambda _, dy, g: g.clip(-1e-3, 1e-3))
 for tensor in ("input", "weight", "bias"):
     fault.scaled(f"convolution's {tensor} gradient 0.1 % off", tensor, 1.001)

@@ -11,14 +11,14 @@ fault = Ledger("dropout", "drop1", "dropout")
 FAULTS = fault.faults
 
 
-@fault.after_forward("kept elements not scaled up")
+@fault.forward("kept elements not scaled up")
 def _(layer, x, y):
     """The inverted kind without its factor 1 / (1 − p)."""
     layer._saved = np.sign(layer._saved)
     return y * x.dtype.type(1 - layer.p) if layer.training else y
 
 
-@fault.after_forward("scaled by 1/p")
+@fault.forward("scaled by 1/p")
 def _(layer, x, y):
     if not layer.training:
         return y
@@ -33,19 +33,13 @@ class KeptWithP(Dropout):
         return 1 - super().uniforms(shape)
 
 
-@fault.after_forward("original dropout not scaled in evaluation", "drop2")
+@fault.forward("original dropout not scaled in evaluation", "drop2")
 def _(layer, x, y):
     """The original kind without its factor 1 − p."""
     if layer.training:
         return y
     layer._saved = np.ones_like(layer._saved)
     return x.copy()
-
-
-@fault.after_forward("inverted dropout scaled in evaluation too")
-def _(layer, x, y):
-    """Rescaled in training and in evaluation."""
-    return y if layer.training else y * x.dtype.type(1 - layer.p)
 
 
 @fault("still dropping in evaluation")
@@ -56,12 +50,6 @@ class DropsInEvaluation(Dropout):
         uniforms = np.random.default_rng(0).random(x.shape, np.float32)
         self._saved = (uniforms > self.p).astype(x.dtype)
         return x * self._saved
-
-
-@fault("gradient not masked", "dropout1", "deepcnn21")
-class NoMaskInBackward(Dropout):
-    def backward_batch_last(self, dy, input_gradient=True):
-        return dy.copy()
 
 
 @fault("another mask in backward")
@@ -85,6 +73,11 @@ class NotScaledInBackward(Dropout):
         return super().backward_batch_last(dy, input_gradient)
 
 
+# Rescaled in training and in evaluation.
+fault.forward("inverted dropout scaled in evaluation too")(
+    lambda layer, x, y: y if layer.training else y * x.dtype.type(1 - layer.p)
+)
+fault.backward("gradient not masked", "dropout1", "deepcnn21")(lambda _, dy, dx: dy.copy())
 fault.setting("inverted dropout for original", "dropout1", "deepcnn21", kind="inverted")
 fault.setting("original dropout for inverted", kind="original")
 fault.setting("p of 0.31 for 0.3", p=0.31)

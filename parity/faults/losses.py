@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -61,12 +62,10 @@ class SmoothingForgotten(CrossEntropyLoss):
         return gradient / logs.dtype.type(len(targets))
 
 
-@fault("smoothing over the other classes", scene="smoothed loss")
-class SmoothedOverTheOthers(CrossEntropyLoss):
-    """Smoothing shared by the other classes only."""
-
-    def __init__(self) -> None:
-        super().__init__(0.1 * 10 / 9)
+@fault("labels off by one")
+class LabelsOffByOne(CrossEntropyLoss):
+    def forward(self, logits, targets):
+        return super().forward(logits, (targets + 1) % logits.shape[1])
 
 
 @fault("softmax twice", scene="lenet5_avgpool")
@@ -76,12 +75,6 @@ class SoftmaxTwice(CrossEntropyLoss):
     def forward(self, logits, targets):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return super().forward(powers / powers.sum(axis=1, keepdims=True), targets)
-
-
-@fault("labels off by one")
-class LabelsOffByOne(CrossEntropyLoss):
-    def forward(self, logits, targets):
-        return super().forward(logits, (targets + 1) % logits.shape[1])
 
 
 @fault("mean by a fixed batch size")
@@ -135,6 +128,10 @@ def off_by(kind: type, method: str, factor: Callable[[int], float]) -> type:
     return Off
 
 
+# Smoothing shared by the other classes only.
+fault("smoothing over the other classes", scene="smoothed loss")(
+    partial(CrossEntropyLoss, 0.1 * 10 / 9)
+)
 Entropy = CrossEntropyLoss
 for name, scene, kind, method, factor in (
     ("gradient without 1/N", "lenet5_relu", Entropy, "backward", lambda n: n),

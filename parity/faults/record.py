@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import nn
 
 import numpy_models
 from numpy_models import Layer
+from parity.pair import Pair
 from parity.steps import Batch, Recipe
 
 
@@ -22,36 +23,21 @@ class Scene:
         module: torch's side.
         network: NumPy's side, in float32.
         batches: (inputs, targets) of each training step; the first is what is compared.
-        losses: torch's and NumPy's loss.
-        torch_optimizer: makes torch's optimizer of parameters.
-        numpy_optimizer: makes the NumPy optimizer of a network.
-        torch_schedule: makes torch's schedule of an optimizer.
-        numpy_schedule: makes the NumPy schedule of an optimizer.
-        epoch_steps: optimizer steps between two steps of the schedule.
+        recipe: how both sides train, and their losses.
         vary: whether the pair is held on variations of its inputs too.
     """
 
     module: nn.Module
     network: Any
     batches: list[Batch]
-    losses: tuple[Any, Any]
-    torch_optimizer: Callable[..., Any]
-    numpy_optimizer: Callable[..., Any]
-    torch_schedule: Callable[..., Any]
-    numpy_schedule: Callable[..., Any]
-    epoch_steps: int = 2
+    recipe: Recipe
     vary: bool = False
 
-    def recipe(self) -> Recipe:
-        """Return how both sides train."""
-        return Recipe(
-            self.torch_optimizer,
-            self.numpy_optimizer,
-            *self.losses,
-            self.torch_schedule,
-            self.numpy_schedule,
-            self.epoch_steps,
-        )
+    def pair(self, train: bool = True) -> Pair:
+        """Return what is compared."""
+        losses = self.recipe.torch_criterion, self.recipe.numpy_criterion
+        sides = self.module, self.network
+        return Pair(*sides, *self.batches[0], *losses, train=train, vary=self.vary)
 
 
 Plant = Callable[[Scene], None]
@@ -97,44 +83,11 @@ def become(layer: str, kind: type[Layer]) -> Plant:
     return plant
 
 
-def become_all(kind: type[Layer]) -> Plant:
-    """Plant by turning every layer of the subclass's base class."""
-
-    def plant(scene: Scene) -> None:
-        targets = [x for x in scene.network.layers.values() if type(x) is kind.__mro__[1]]
-        assert targets
-        for target in targets:
-            target.__class__ = kind
-
-    return plant
-
-
-def set_attributes(layer: str, **values: Any) -> Plant:
-    """Plant by changing attributes of one layer."""
-
-    def plant(scene: Scene) -> None:
-        for name, value in values.items():
-            assert hasattr(scene.network.layers[layer], name)
-            setattr(scene.network.layers[layer], name, value)
-
-    return plant
-
-
-def with_loss(kind: type) -> Plant:
+def with_loss(kind: Callable[[], Any]) -> Plant:
     """Plant by taking another NumPy loss."""
 
     def plant(scene: Scene) -> None:
-        scene.losses = scene.losses[0], kind()
-
-    return plant
-
-
-def sequence(*plants: Plant) -> Plant:
-    """Plant one after the other."""
-
-    def plant(scene: Scene) -> None:
-        for each in plants:
-            each(scene)
+        scene.recipe = replace(scene.recipe, numpy_criterion=kind())
 
     return plant
 
@@ -153,7 +106,7 @@ Kind = TypeVar("Kind")
 
 @dataclass
 class Ledger:
-    """The faults of one area, entered by decorators where each is written down.
+    """The faults of one area, entered where each is written down.
 
     Attributes:
         area: the kind of code the mistakes are made in.
@@ -176,47 +129,61 @@ class Ledger:
         place = culprit or self.culprit, scene or self.scene
         self.faults.append(Fault(name, self.area, *place, plant))
 
-    def setting(self, name: str, layer: str = "", scene: str = "", **values: Any) -> None:
-        """Enter a layer whose attributes are wrong."""
-        self.plant(name, set_attributes(layer or self.culprit, **values), layer, scene)
-
-    def scaled(
-        self, name: str, tensor: str, factor: float, layer: str = "", scene: str = ""
-    ) -> None:
-        """Enter a factor on one gradient ("input", "weight" or "bias") of a layer."""
-
-        def change(target: Any, dy: np.ndarray, dx: Any) -> Any:
-            if tensor == "input":
-                return None if dx is None else dx * dx.dtype.type(factor)
-            target._gradients[tensor] *= factor
-            return None
-
-        self.after_backward(name, layer, scene)(change)
-
     def __call__(
         self, name: str, culprit: str = "", scene: str = "", **options: Any
     ) -> Callable[[Kind], Kind]:
         """Enter a class: of the layer, or as `how` says."""
 
         def enter(kind: Any) -> Any:
-            if self.how:
-                self.plant(name, self.how(kind, **options), culprit, scene)
-            else:
-                self.plant(name, become(culprit or self.culprit, kind), culprit, scene)
+            plant = self.how(kind, **options) if self.how else become(culprit or self.culprit, kind)
+            self.plant(name, plant, culprit, scene)
             return kind
 
         return enter
 
-    def after_forward(self, name: str, layer: str = "", scene: str = "") -> Callable[[Kind], Kind]:
+    def setting(self, name: str, layer: str = "", scene: str = "", **values: Any) -> None:
+        """Enter a layer whose attributes are wrong."""
+
+        def plant(scene: Scene) -> None:
+            target = scene.network.layers[layer or self.culprit]
+            for attribute, value in values.items():
+                assert hasattr(target, attribute)
+                setattr(target, attribute, value)
+
+        self.plant(name, plant, layer, scene)
+
+    def forward(self, name: str, layer: str = "", scene: str = "") -> Callable[[Kind], Kind]:
         """Enter change(layer, x, y), with which a layer's forward ends.
 
         It may write into what it is given, or return another y.
         """
         return self._ending(name, "forward_batch_last", layer, scene)
 
-    def after_backward(self, name: str, layer: str = "", scene: str = "") -> Callable[[Kind], Kind]:
-        """Enter change(layer, dy, dx), with which a layer's backward ends."""
+    def backward(self, name: str, layer: str = "", scene: str = "") -> Callable[[Kind], Kind]:
+        """Enter change(layer, dy, dx), with which a layer's backward ends, likewise."""
         return self._ending(name, "backward_batch_last", layer, scene)
+
+    def gradient(
+        self, name: str, tensor: str, layer: str = "", scene: str = ""
+    ) -> Callable[[Callable[..., Any]], None]:
+        """Enter change(layer, dy, gradient), which returns a parameter's gradient."""
+
+        def enter(change: Callable[..., Any]) -> None:
+            @self.backward(name, layer, scene)
+            def _(target: Any, dy: np.ndarray, dx: np.ndarray) -> None:
+                gradient = target._gradients[tensor]
+                gradient[...] = change(target, dy, gradient)
+
+        return enter
+
+    def scaled(
+        self, name: str, tensor: str, factor: float, layer: str = "", scene: str = ""
+    ) -> None:
+        """Enter a factor on one gradient ("input", "weight" or "bias") of a layer."""
+        if tensor == "input":
+            self.backward(name, layer, scene)(lambda _, dy, dx: dx * dx.dtype.type(factor))
+        else:
+            self.gradient(name, tensor, layer, scene)(lambda _, dy, gradient: gradient * factor)
 
     def _ending(self, name: str, method: str, layer: str, scene: str) -> Callable[[Kind], Kind]:
         def enter(change: Any) -> Any:

@@ -13,13 +13,14 @@ from numpy_models import (
     Conv2d,
     CrossEntropyLoss,
     Dropout,
+    Layer,
     Linear,
     MaxPool2d,
     ReLU,
     Tanh,
 )
 from parity.faults.optimizers import instead
-from parity.faults.record import Rewrite, become_all, with_loss
+from parity.faults.record import Plant, Rewrite, Scene, with_loss
 
 
 class OffsetByOffset(Conv2d):
@@ -201,6 +202,18 @@ class TextbookAdam(Adam):
         v[...] = b2 * v + (1 - b2) * gradients**2
         first, second = m / (1 - b1**self.steps), v / (1 - b2**self.steps)
         parameters -= self.lr * first / (np.sqrt(second) + self.eps)
+
+
+def become_all(kind: type[Layer]) -> Plant:
+    """Plant by turning every layer of the subclass's base class."""
+
+    def plant(scene: Scene) -> None:
+        targets = [x for x in scene.network.layers.values() if type(x) is kind.__mro__[1]]
+        assert targets
+        for target in targets:
+            target.__class__ = kind
+
+    return plant
 
 
 REWRITES = [

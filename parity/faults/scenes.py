@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,90 +19,93 @@ from torch.optim.lr_scheduler import StepLR
 import numpy_models as ours
 import torch_models as theirs
 from parity.faults.record import Scene
+from parity.steps import Recipe
 
 STEPS = 6
 
-Layers = dict[str, tuple[str, dict[str, Any]]]
-
-_SGD: tuple[str, dict[str, Any]] = ("SGD", {"lr": 0.05})
-
-_TINY: Layers = {
-    "c1": ("Conv2d", {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "padding": 1}),
-    "relu1": ("ReLU", {}),
-    "s2": ("MaxPool2d", {"kernel_size": 3, "stride": 2, "padding": 1}),
-    "c3": ("Conv2d", {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "stride": 2}),
-    "s4": ("AvgPool2d", {"kernel_size": 2, "stride": 1, "padding": 1}),
-    "tanh4": ("Tanh", {}),
-    "flatten": ("Flatten", {}),
-    "f5": ("Linear", {"in_features": 54, "out_features": 12}),
-    "f6": ("Linear", {"in_features": 12, "out_features": 12}),
-    "relu6": ("ReLU", {}),
-    "out": ("Linear", {"in_features": 12, "out_features": 10}),
-}
-_CONVOLUTIONS: Layers = {
-    "c1": ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 2}),
-    "relu1": ("ReLU", {}),
-    "c2": ("Conv2d", {"in_channels": 3, "out_channels": 4, "kernel_size": (1, 3)}),
-    "s3": ("MaxPool2d", {"kernel_size": 2}),
-    "flatten": ("Flatten", {}),
-    "out": ("Linear", {"in_features": 8, "out_features": 10}),
-}
-_LAYERS: dict[str, tuple[tuple[int, ...], Layers]] = {
-    "overlapping": ((2, 10, 10), _TINY),
-    "strided": ((2, 12, 12), _CONVOLUTIONS),
+#: The shape of a sample, and the layers as either side makes them.
+_SMALL: dict[str, tuple[tuple[int, ...], Callable[[Any], dict[str, Any]]]] = {
+    "overlapping": (
+        (2, 10, 10),
+        lambda side: {
+            "c1": side.Conv2d(2, 4, 3, padding=1),
+            "relu1": side.ReLU(),
+            "s2": side.MaxPool2d(3, stride=2, padding=1),
+            "c3": side.Conv2d(4, 6, 3, stride=2),
+            "s4": side.AvgPool2d(2, stride=1, padding=1),
+            "tanh4": side.Tanh(),
+            "flatten": side.Flatten(),
+            "f5": side.Linear(54, 12),
+            "f6": side.Linear(12, 12),
+            "relu6": side.ReLU(),
+            "out": side.Linear(12, 10),
+        },
+    ),
+    "strided": (
+        (2, 12, 12),
+        lambda side: {
+            "c1": side.Conv2d(2, 3, 3, stride=2),
+            "relu1": side.ReLU(),
+            "c2": side.Conv2d(3, 4, (1, 3)),
+            "s3": side.MaxPool2d(2),
+            "flatten": side.Flatten(),
+            "out": side.Linear(8, 10),
+        },
+    ),
     "ties": (
         (2, 8, 8),
-        {
-            "s1": ("MaxPool2d", {"kernel_size": 2}),
-            "relu1": ("ReLU", {}),
-            "flatten": ("Flatten", {}),
-            "out": ("Linear", {"in_features": 32, "out_features": 10}),
+        lambda side: {
+            "s1": side.MaxPool2d(2),
+            "relu1": side.ReLU(),
+            "flatten": side.Flatten(),
+            "out": side.Linear(32, 10),
         },
     ),
     "padded maxima": (
         (2, 8, 8),
-        {
-            "tanh1": ("Tanh", {}),
-            "s2": ("MaxPool2d", {"kernel_size": 3, "stride": 2, "padding": 1}),
-            "flatten": ("Flatten", {}),
-            "out": ("Linear", {"in_features": 32, "out_features": 10}),
+        lambda side: {
+            "tanh1": side.Tanh(),
+            "s2": side.MaxPool2d(3, stride=2, padding=1),
+            "flatten": side.Flatten(),
+            "out": side.Linear(32, 10),
         },
     ),
     "odd pooling": (
         (2, 7, 9),
-        {
-            "tanh1": ("Tanh", {}),
-            "s2": ("MaxPool2d", {"kernel_size": 2}),
-            "s3": ("AvgPool2d", {"kernel_size": 2, "padding": 1, "count_include_pad": False}),
-            "flatten": ("Flatten", {}),
-            "out": ("Linear", {"in_features": 12, "out_features": 10}),
+        lambda side: {
+            "tanh1": side.Tanh(),
+            "s2": side.MaxPool2d(2),
+            "s3": side.AvgPool2d(2, padding=1, count_include_pad=False),
+            "flatten": side.Flatten(),
+            "out": side.Linear(12, 10),
         },
     ),
     "dropout": (
         (1, 6, 6),
-        {
-            "flatten": ("Flatten", {}),
-            "f1": ("Linear", {"in_features": 36, "out_features": 12}),
-            "drop1": ("Dropout", {"p": 0.3, "kind": "inverted"}),
-            "f2": ("Linear", {"in_features": 12, "out_features": 12}),
-            "drop2": ("Dropout", {"p": 0.2, "kind": "original"}),
-            "out": ("Linear", {"in_features": 12, "out_features": 10}),
+        lambda side: {
+            "flatten": side.Flatten(),
+            "f1": side.Linear(36, 12),
+            "drop1": side.Dropout(0.3, kind="inverted"),
+            "f2": side.Linear(12, 12),
+            "drop2": side.Dropout(0.2, kind="original"),
+            "out": side.Linear(12, 10),
         },
     ),
     "large logits": (
         (1, 4, 4),
-        {"flatten": ("Flatten", {}), "out": ("Linear", {"in_features": 16, "out_features": 10})},
+        lambda side: {"flatten": side.Flatten(), "out": side.Linear(16, 10)},
     ),
     "perceptron": (
         (1, 4, 4),
-        {
-            "flatten": ("Flatten", {}),
-            "f1": ("Linear", {"in_features": 16, "out_features": 12}),
-            "tanh1": ("Tanh", {}),
-            "out": ("Linear", {"in_features": 12, "out_features": 10}),
+        lambda side: {
+            "flatten": side.Flatten(),
+            "f1": side.Linear(16, 12),
+            "tanh1": side.Tanh(),
+            "out": side.Linear(12, 10),
         },
     ),
 }
+#: On the perceptron.
 _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "momentum": ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}),
     "nesterov": ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
@@ -111,90 +115,77 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Adam uncorrected": ("Adam", {"lr": 1e-3, "eps": 1e-7, "eps_mode": "uncorrected"}),
     "Adam inside root": ("Adam", {"lr": 0.01, "eps": 1e-6, "eps_mode": "inside_root"}),
 }
+_LOSSES: dict[str, tuple[Any, Any]] = {
+    "squared loss": (nn.MSELoss(), ours.MSELoss()),
+    "smoothed loss": (nn.CrossEntropyLoss(label_smoothing=0.1), ours.CrossEntropyLoss(0.1)),
+}
 
 
 def scene(name: str) -> Scene:
-    """Return a new scene: a network's name, one of the odd ones, or an optimizer's."""
+    """Return a new scene.
+
+    Args:
+        name: of a network, of a small one, or of an optimizer or a loss on the perceptron; then,
+            after a comma, what is special: "even" or "faint" images, "varied" (so is the pair), or
+            "torch's own dropout".
+    """
     torch.manual_seed(0)
-    optimizer = _OPTIMIZERS.get(name, _SGD)
-    if name in _OPTIMIZERS or name in ("smoothed loss", "squared loss"):
-        shape, layers = _LAYERS["perceptron"]
-    elif name in _LAYERS:
-        shape, layers = _LAYERS[name]
+    stem, _, special = name.partition(", ")
+    small = _SMALL["perceptron"] if stem in _OPTIMIZERS | _LOSSES else _SMALL.get(stem)
+    if small:
+        shape, layers = small
+        module: nn.Module = nn.Sequential()
+        for layer, made in layers(SimpleNamespace(**vars(nn) | vars(theirs))).items():
+            module.add_module(layer, made)
+        network = ours.Sequential(**layers(ours))
     else:
-        stem = name.partition(", ")[0]
         arguments: dict[str, Any] = {"depth": 4} if stem == "deepcnn21" else {}
-        network, module = ours.build(stem, **arguments), theirs.build(stem, **arguments)
-        size = 32 if name == "lenet5_tanh" else 28
-        return _scene(module, network, (1, size, size), name, optimizer)
-    module = nn.Sequential()
-    for layer, (kind, arguments) in layers.items():
-        module.add_module(layer, _home(theirs, nn, kind)(**arguments))
-    stack = {layer: getattr(ours, kind)(**arguments) for layer, (kind, arguments) in layers.items()}
-    return _scene(module, ours.Sequential(**stack), shape, name, optimizer)
-
-
-def _scene(
-    module: nn.Module,
-    network: Any,
-    shape: tuple[int, ...],
-    name: str,
-    optimizer: tuple[str, dict[str, Any]],
-) -> Scene:
-    kind, options = optimizer
+        module, network = theirs.build(stem, **arguments), ours.build(stem, **arguments)
+        shape = (1, 32, 32) if stem == "lenet5_tanh" else (1, 28, 28)
+    if special == "torch's own dropout":
+        module.drop1 = nn.Dropout(0.3)
     _unsettle(module)
-    return Scene(
-        module,
-        network,
-        _batches(name, shape),
-        _losses(name),
-        partial(_home(theirs, torch.optim, kind), **options),
+    kind, options = _OPTIMIZERS.get(stem, ("SGD", {"lr": 0.05}))
+    recipe = Recipe(
+        partial(getattr(theirs if hasattr(theirs, kind) else torch.optim, kind), **options),
         partial(getattr(ours, kind), **options),
+        *_LOSSES.get(stem, (nn.CrossEntropyLoss(), ours.CrossEntropyLoss())),
         partial(StepLR, step_size=1, gamma=0.5),
         partial(ours.StepLR, step_size=1, gamma=0.5),
+        epoch_steps=2,
     )
+    return Scene(module, network, _batches(stem, special, shape), recipe, special == "varied")
 
 
 def _unsettle(module: nn.Module) -> None:
     """Move normalisation off its initial ones and zeros, behind which faults could hide."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            state = layer.state_dict()
-            for name, tensor in state.items():
+            for name, tensor in layer.state_dict().items():
                 if name in ("weight", "running_var"):
                     tensor.uniform_(0.5, 1.5)
                 elif name in ("bias", "running_mean"):
                     tensor.normal_(0, 0.3)
 
 
-def _batches(name: str, shape: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _batches(
+    stem: str, special: str, shape: tuple[int, ...]
+) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(0)
     batches = []
-    for step in range(STEPS):
-        size = 3 if step == STEPS - 1 else 4  # the last batch of an epoch is smaller
+    for size in [4] * (STEPS - 1) + [3]:  # the last batch of an epoch is smaller
         inputs = rng.standard_normal((size, *shape))
-        if name == "ties":
+        if stem == "ties":
             inputs = rng.integers(-2, 2, (size, *shape)).astype(np.float64)
-        if name == "large logits":
+        if stem == "large logits":
             inputs *= 100
-        if name.endswith(", even"):  # one grey all over but for rounding, and one with a grain
+        if special == "even":  # one grey all over but for rounding, and one with a grain
             inputs = 0.7 + inputs * np.array([0, 1e-6] * 2)[:size, None, None, None]
-        if name.endswith(", faint"):  # variances as small as a normalisation's ε
+        if special == "faint":  # variances as small as a normalisation's ε
             inputs *= 0.03
-        if name == "squared loss":
+        if stem == "squared loss":
             targets: np.ndarray = rng.standard_normal((size, 10)).astype(np.float32)
         else:
             targets = rng.integers(0, 10, size)
         batches.append((inputs.astype(np.float32), targets))
     return batches
-
-
-def _losses(name: str) -> tuple[Callable[..., Any], Any]:
-    if name == "squared loss":
-        return nn.MSELoss(), ours.MSELoss()
-    smoothing = 0.1 if name == "smoothed loss" else 0.0
-    return nn.CrossEntropyLoss(label_smoothing=smoothing), ours.CrossEntropyLoss(smoothing)
-
-
-def _home(first: Any, second: Any, kind: str) -> Any:
-    return getattr(first if hasattr(first, kind) else second, kind)

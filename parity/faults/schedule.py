@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,69 +18,38 @@ def instead(kind: type[StepLR], **changes: object) -> Plant:
 
     def plant(scene: Scene) -> None:
         options: dict[str, Any] = {"step_size": 2, "gamma": 0.5}
-        scene.torch_schedule = partial(torch_schedules.StepLR, **options)
-        scene.numpy_schedule = partial(kind, **{**options, **changes})
-        scene.epoch_steps = 1
+        scene.recipe = replace(
+            scene.recipe,
+            torch_schedule=partial(torch_schedules.StepLR, **options),
+            numpy_schedule=partial(kind, **{**options, **changes}),
+            epoch_steps=1,
+        )
 
     return plant
+
+
+def falling(factor: Callable[[int, int, float], float]) -> type[StepLR]:
+    """Return a schedule that multiplies the rate by factor(epoch, step_size, γ) at every epoch."""
+
+    class Falling(StepLR):
+        def step(self):
+            self.last_epoch += 1
+            self.optimizer.lr *= factor(self.last_epoch, self.step_size, self.gamma)
+
+    return Falling
 
 
 fault = Ledger("schedule", "schedule", "perceptron", how=instead)
 FAULTS = fault.faults
 
-
-@fault("StepLR one epoch late")
-class Late(StepLR):
-    def step(self):
-        self.last_epoch += 1
-        if self.last_epoch > 1 and (self.last_epoch - 1) % self.step_size == 0:
-            self.optimizer.lr *= self.gamma
-
-
-@fault("StepLR one epoch early")
-class Early(StepLR):
-    def step(self):
-        self.last_epoch += 1
-        if (self.last_epoch + 1) % self.step_size == 0:
-            self.optimizer.lr *= self.gamma
-
-
-@fault("rate falls at every epoch")
-class EveryEpoch(StepLR):
-    """Multiplied at every epoch after the first boundary."""
-
-    def step(self):
-        self.last_epoch += 1
-        if self.last_epoch >= self.step_size:
-            self.optimizer.lr *= self.gamma
-
-
-@fault("rate falls only once")
-class Once(StepLR):
-    """`==` for `% == 0`: the rate falls a single time."""
-
-    def step(self):
-        self.last_epoch += 1
-        if self.last_epoch == self.step_size:
-            self.optimizer.lr *= self.gamma
-
-
-@fault("rate falls by another share")
-class Subtracting(StepLR):
-    def step(self):
-        self.last_epoch += 1
-        if self.last_epoch % self.step_size == 0:
-            self.optimizer.lr -= self.gamma * self.optimizer.lr * 0.9
-
-
-@fault("rate falls smoothly")
-class Smooth(StepLR):
-    """The exponent not rounded down: an exponential decay."""
-
-    def step(self):
-        self.last_epoch += 1
-        self.optimizer.lr *= self.gamma ** (1 / self.step_size)
-
-
+for name, factor in (
+    ("StepLR one epoch late", lambda t, size, gamma: gamma if t > 1 and t % size == 1 else 1),
+    ("StepLR one epoch early", lambda t, size, gamma: gamma if (t + 1) % size == 0 else 1),
+    ("rate falls at every epoch", lambda t, size, gamma: gamma if t >= size else 1),
+    ("rate falls only once", lambda t, size, gamma: gamma if t == size else 1),
+    ("rate falls by another share", lambda t, size, gamma: 1 if t % size else 1 - 0.9 * gamma),
+    ("rate falls smoothly", lambda t, size, gamma: gamma ** (1 / size)),
+):
+    fault(name)(falling(factor))
 fault("γ off by 0.1 %", gamma=0.4995)(StepLR)
 fault("stepped twice as often", step_size=1)(StepLR)

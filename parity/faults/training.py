@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -13,28 +14,18 @@ fault = Ledger("training", how=network_becomes)
 FAULTS = fault.faults
 
 
-def without(layer: str, forward: bool, backward: bool) -> type[Sequential]:
-    """Return a network class that leaves one layer out in one or both directions."""
+def without(layer: str, *methods: str) -> type[Sequential]:
+    """Return a network class that leaves one layer out in these methods."""
 
-    class Skipping(Sequential):
-        def _run(self, method: str, value: np.ndarray, skip: bool) -> Any:
-            stack = self.layers
-            kept = dict(stack)
-            if skip:
-                del stack[layer]
-            try:
+    def skipping(method: str) -> Any:
+        def run(self: Sequential, value: np.ndarray, *flag: bool) -> Any:
+            with patch.dict(self.layers):
+                del self.layers[layer]
                 return getattr(Sequential, method)(self, value)
-            finally:
-                stack.clear()
-                stack.update(kept)
 
-        def forward_batch_last(self, x):
-            return self._run("forward_batch_last", x, forward)
+        return run
 
-        def backward_batch_last(self, dy, input_gradient=True):
-            return self._run("backward_batch_last", dy, backward)
-
-    return Skipping
+    return type("Skipping", (Sequential,), {method: skipping(method) for method in methods})
 
 
 def exchanged(first: str, second: str) -> Any:
@@ -42,9 +33,8 @@ def exchanged(first: str, second: str) -> Any:
 
     def plant(scene: Scene) -> None:
         layers = scene.network.layers
-        order = list(layers)
-        i, j = order.index(first), order.index(second)
-        order[i], order[j] = order[j], order[i]
+        exchange = {first: second, second: first}
+        order = [exchange.get(name, name) for name in layers]
         kept = {name: layers[name] for name in order}
         layers.clear()
         layers.update(kept)
@@ -104,6 +94,8 @@ class DoubleOutput(Sequential):
         return super().forward(x).astype(np.float64)
 
 
-fault("a layer left out", "relu5")(without("relu5", True, True))
-fault("a layer left out in backward", "tanh4", "lenet5_tanh")(without("tanh4", False, True))
+fault("a layer left out", "relu5")(without("relu5", "forward_batch_last", "backward_batch_last"))
+fault("a layer left out in backward", "tanh4", "lenet5_tanh")(
+    without("tanh4", "backward_batch_last")
+)
 fault.plant("pooling before activation", exchanged("tanh3", "s4"), "tanh3", "lenet5_tanh")

@@ -33,14 +33,9 @@ fault = Ledger("transfer", how=showing)
 FAULTS = fault.faults
 
 
-def transposed(name: str) -> Callable[[Arrays], Any]:
-    """Show one array transposed."""
-    return lambda arrays: arrays.update({name: arrays[name].T})
-
-
-def reordered(name: str, *axes: int) -> Callable[[Arrays], Any]:
-    """Show one array with its axes in another order."""
-    return lambda arrays: arrays.update({name: arrays[name].transpose(axes)})
+def changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arrays], Any]:
+    """Show one array changed."""
+    return lambda arrays: arrays.update({name: change(arrays[name])})
 
 
 def exchanged(first: str, second: str) -> Callable[[Arrays], Any]:
@@ -55,11 +50,15 @@ def copied(arrays: Arrays) -> None:
 
 BOTH, GRADIENTS, BUFFERS = ("parameters", "gradients"), ("gradients",), ("buffers",)
 
-fault("weight stored (in, out)", "f6.weight", methods=BOTH)(transposed("f6.weight"))
-fault("kernel stored HWIO", "c3.weight", methods=BOTH)(reordered("c3.weight", 2, 3, 1, 0))
-fault("square weight shown transposed", "f6.weight", "overlapping")(transposed("f6.weight"))
+fault("weight stored (in, out)", "f6.weight", methods=BOTH)(changed("f6.weight", np.transpose))
+fault("kernel stored HWIO", "c3.weight", methods=BOTH)(
+    changed("c3.weight", lambda w: w.transpose(2, 3, 1, 0))
+)
+fault("square weight shown transposed", "f6.weight", "overlapping")(
+    changed("f6.weight", np.transpose)
+)
 fault("square kernel shown transposed", "c1.weight", methods=BOTH)(
-    reordered("c1.weight", 0, 1, 3, 2)
+    changed("c1.weight", lambda w: w.swapaxes(2, 3))
 )
 fault("γ and β exchanged", "bn2.weight", "lenet5_bn", methods=BOTH)(
     exchanged("bn2.weight", "bn2.bias")
@@ -79,10 +78,8 @@ fault("parameter too many", "out.scale")(
     lambda arrays: arrays.update({"out.scale": arrays["out.bias"]})
 )
 fault("parameter in double precision", "c5.bias")(
-    lambda arrays: arrays.update({"c5.bias": arrays["c5.bias"].astype(np.float64)})
+    changed("c5.bias", lambda b: b.astype(np.float64))
 )
-fault("weight flattened", "c1.weight")(
-    lambda arrays: arrays.update({"c1.weight": arrays["c1.weight"].ravel()})
-)
+fault("weight flattened", "c1.weight")(changed("c1.weight", np.ravel))
 fault("copies shown for parameters", "c1.weight")(copied)
 fault("copies shown for buffers", "bn2.running_mean", "lenet5_bn", methods=BUFFERS)(copied)

@@ -9,9 +9,9 @@ from typing import Any
 from unittest.mock import MagicMock
 
 from parity import reproduction
-from parity.grading.parts import Factory, Part, Verdict, load_factory, parts
+from parity.grading.parts import Factory, Part, Verdict, parts
 from parity.grading.submission import Limits, Submission
-from parity.pair import Pair
+from parity.pair import Pair, load_factory
 from parity.protocol import ParityError
 from parity.tolerance import Place
 
@@ -118,7 +118,7 @@ def _reproduced(
     arguments["forbidden"] = list(task.limits.forbidden)
     spec, culprits = f"{__name__}:{submitted.__name__}", list(verdict.culprits)
     try:
-        setting = part.sides.setting(part.train)
+        setting = part.sides.setting()
         found = reproduction.record(setting, culprits, spec, arguments)
     except Exception:  # it ended, or cannot even be compared
         return False

@@ -57,13 +57,14 @@ def grading(words: Sequence[str]) -> int:
     results: dict[str, Result] = {}
     for student, path in found.items():
         folder = output if path == options.folder / "solution.py" else output / student
-        _make(folder)
+        files.make_folder(folder)
         result = results[student] = grade(task, path, folder / "reproduction.npz")
-        _write(folder / "results.json", json.dumps(gradescope(result, each), indent=1))
+        marks = json.dumps(gradescope(result, each), indent=1)
+        files.write(folder / "results.json", marks.encode())
         passed = sum(not any(faults.values()) for faults in result.faults.values())
         cells = f"{passed}/{len(task.rubric)}", f"{each * result.right:g}", result.culprit
         _print_row(width, student, *cells)
-    _write(output / "grades.csv", gradebook(results, task, each))
+    files.write(output / "grades.csv", gradebook(results, task, each).encode())
     print(f"\nwritten: {output / 'grades.csv'}, and a results.json for each student")
     for kept in [r.reproduction for r in results.values() if r.reproduction][:1]:
         print(f"reproduce a failure: python -m parity replay {kept}")
@@ -167,17 +168,6 @@ def _print_row(width: int, student: str, parts: str, points: str, culprit: str) 
     line = f"{student:<{width}.{width}}  {parts:>5}  {points:>6}  {culprit}"
     line = "".join(letter if letter.isprintable() else " " for letter in line).rstrip()
     print(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…", flush=True)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParityError(f"cannot write {folder}: {error.strerror}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    files.write(path, text.encode())
 
 
 COMMANDS = {"grade": grading, "exercise": exercise}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import nn
 
 import parity
-from parity.pair import Pair
+from parity.pair import Pair, as_pair
 from parity.protocol import DisagreementError, Network, ParityError
 from parity.steps import Batch, Recipe
 from parity.tolerance import Place, TensorCheck
@@ -42,7 +41,6 @@ class Part:
     """Two sides in one mode."""
 
     sides: Pair | Training
-    train: bool
 
     @property
     def places(self) -> list[Place]:
@@ -55,7 +53,9 @@ class Part:
         if isinstance(module, nn.Identity):  # a loss alone
             return loss
         layers = [name for name, m in module.named_modules() if name and not any(m.children())]
-        found = [(layer, tensor) for layer in ["", *layers] for tensor in _OF_EACH]
+        found = [
+            (layer, tensor) for layer in ["", *layers] for tensor in ("output", "gradient of input")
+        ]
         found += [(layer, f"gradient of {own}") for (layer, _, own), p in named if p.requires_grad]
         buffers = {name for name, _ in module.named_buffers()} & module.state_dict().keys()
         split = (name.rpartition(".") for name in sorted(buffers))
@@ -65,7 +65,7 @@ class Part:
         """Return the tensors that were judged; raise DisagreementError unless both sides agree."""
         if isinstance(self.sides, Training):
             return _judged(parity.assert_trajectory(**vars(self.sides)))
-        return _judged(parity.assert_parity(**self._options()))
+        return _judged(parity.assert_parity(self.sides))
 
     def judge(self) -> Verdict:
         """Judge every tensor: as a layer alone computes it where a layer is wrong by itself.
@@ -101,16 +101,9 @@ class Part:
         found: dict[Place, str] = {}
         if isinstance(self.sides, Pair) and any(self.sides.torch_module.children()):
             with suppress(ParityError):
-                for probe in parity.localise(**self._options()):
+                for probe in parity.localise(self.sides):
                     found |= _faults(probe.comparison.checks, probe.layer)
         return found
-
-    def _options(self) -> dict[str, Any]:
-        names = {field.name for field in fields(Pair)} - {"train"}
-        return {name: getattr(self.sides, name) for name in names} | {"train": self.train}
-
-
-_OF_EACH = ("output", "gradient of input")
 
 
 def _judged(finding: Any) -> dict[Place, str]:
@@ -130,21 +123,6 @@ def _faults(checks: Sequence[TensorCheck], layer: str = "") -> dict[Place, str]:
     return found
 
 
-def load_factory(spec: str) -> Factory:
-    """Import ``package.module:factory``, a function of a solution.
-
-    Raises:
-        ParityError: if there is none.
-    """
-    try:
-        factory = pkgutil.resolve_name(spec)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ParityError(f"there is no factory {spec}: {error}") from error
-    if not callable(factory):
-        raise ParityError(f"{spec} is not callable: write package.module:factory")
-    return factory
-
-
 def parts(factory: Factory, solution: Any) -> dict[str, Part]:
     """Return a factory's pairs for a solution, each in each of its modes, by name.
 
@@ -154,13 +132,15 @@ def parts(factory: Factory, solution: Any) -> dict[str, Part]:
     named = made if isinstance(made, dict) and "torch_module" not in made else {"": made}
     found = {}
     for name, sides in named.items():
-        if isinstance(sides, tuple | dict):
-            sides = Pair(*sides) if isinstance(sides, tuple) else Pair(**sides)
-        modes = sides.modes if isinstance(sides, Pair) else [True]
-        for train in modes:
-            mode = "" if len(modes) == 1 else f"{'training' if train else 'evaluation'} mode"
-            title = ", ".join(filter(None, [name, mode])) or type(sides.torch_module).__name__
-            found[title] = Part(sides, train)
+        if not isinstance(sides, Training):
+            sides = as_pair(sides, "the factory")
+        title = name or type(sides.torch_module).__name__
+        if isinstance(sides, Training) or len(sides.modes) == 1:
+            found[title] = Part(sides)
+            continue
+        for train in sides.modes:
+            mode = f"{'training' if train else 'evaluation'} mode"
+            found[f"{name}, {mode}" if name else mode] = Part(replace(sides, train=train))
     return found
 
 

@@ -1,91 +1,43 @@
-"""The report's pictures: where a tensor errs, and how both sides train."""
+"""The report's picture: how both sides train."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
-from math import ceil
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from parity.networks import EPOCH_STEPS, STEP_SIZE, STEPS
-from parity.report import numbers
-from parity.report.figures import Training
+from parity.report.measure import Training
 
-#: Rows and columns of a heat map at most.
-ROWS, COLUMNS = 48, 96
 TORCH, NUMPY, LIMIT = "#2b6cb0", "#1e242b", "#b3261e"
 STYLES = {"float32": ("o-", TORCH), "float64": ("o--", "#b4690e")}
 #: What lies outside is drawn at the edge: shares of a budget.
 LEAST, MOST = 1e-4, 1e4
 
 
-def lay_out(errors: np.ndarray) -> tuple[list[list[float]], str]:
-    """Return rows of errors, and in words how the axes became rows and columns.
-
-    A cell that stands for several elements has the largest of their errors; an error that is not
-    finite becomes infinity.
-
-    Args:
-        errors: non-negative array of any shape.
-    """
-    plane = np.where(np.isfinite(errors), errors, np.inf).astype(np.float64)
-    words = ""
-    if plane.ndim == 4:
-        outer, inner, high, wide = plane.shape
-        plane = plane.swapaxes(1, 2).reshape(outer * high, inner * wide)
-        words = f"{outer} × {inner} tiles of {high} × {wide}"
-    elif plane.ndim != 2:
-        plane = plane.reshape(1, -1)
-    words = words or f"{len(plane)} × {plane.shape[1]} elements"
-    if len(plane) > plane.shape[1]:
-        plane, words = plane.T, f"{words}, turned"
-    sizes = [ceil(n / limit) for n, limit in zip(plane.shape, (ROWS, COLUMNS), strict=True)]
-    for axis, size in enumerate(sizes):
-        plane = np.maximum.reduceat(plane, np.arange(0, plane.shape[axis], size), axis)
-    if max(sizes) > 1:
-        words += f"; a cell is the largest of {sizes[0]} × {sizes[1]} elements"
-    return plane.tolist(), words
-
-
-def heat_map(cells: Sequence[Sequence[float]]) -> Figure:
-    """Draw errors, the darker the larger; infinity is red."""
-    plane = np.array(cells)
-    top = plane.max(where=np.isfinite(plane), initial=0.0)
-    height = 0.9 + 5 * plane.shape[0] / plane.shape[1]
-    figure = Figure(figsize=(5.4, height), layout="constrained")
-    axes = figure.subplots()
-    colours = mpl.colormaps["Blues"].with_extremes(bad=LIMIT)
-    image = axes.imshow(plane, colours, vmin=0, vmax=top or 1, interpolation="none")
-    axes.set(xticks=[], yticks=[])
-    bar = figure.colorbar(image, ax=axes, ticks=[0, top or 1], orientation="horizontal", aspect=40)
-    bar.ax.set_xticklabels(["0", numbers.magnitude(top)])
-    return figure
-
-
 def training(shown: Sequence[Training]) -> Figure:
     """Draw both sides' losses in the first training, and the share of the envelope used in each."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    first, mark = shown[0], "o" if len(shown[0].steps) == 1 else ""
-    steps = [step.number for step in first.steps]
-    wide = {"linewidth": 6, "alpha": 0.35, "marker": mark}
-    left.plot(steps, [step.torch_loss for step in first.steps], color=TORCH, label="torch", **wide)
-    values = [step.numpy_loss for step in first.steps]
-    left.plot(steps, values, "--", color=NUMPY, marker=mark, markersize=3, label="NumPy")
+    losses = shown[0].losses
+    steps = range(1, len(losses) + 1)
+    wide = {"linewidth": 6, "alpha": 0.35, "marker": "o" if len(losses) == 1 else ""}
+    left.plot(steps, [check.torch_value for check in losses], color=TORCH, label="torch", **wide)
+    values = [check.numpy_value for check in losses]
+    left.plot(steps, values, "o--", color=NUMPY, markersize=3, label="NumPy")
     for each in shown:
         style, colour = STYLES[each.dtype]
-        shares = np.clip([step.worst.share for step in each.steps], LEAST, MOST)
-        steps = [step.number for step in each.steps]
-        right.plot(steps, shares, style, color=colour, markersize=3, label=each.dtype)
+        shares = np.clip([check.share for check in each.worst], LEAST, MOST)
+        right.plot(
+            range(1, len(shares) + 1), shares, style, color=colour, markersize=3, label=each.dtype
+        )
     right.axhline(1, color=LIMIT, label="limit")
     right.set_yscale("log")
-    right.yaxis.set_major_formatter(lambda value, _: numbers.share(value))
-    _finish(left, f"loss, {first.dtype}")
+    _finish(left, f"loss, {shown[0].dtype}")
     _finish(right, "envelope used")
     return figure
 

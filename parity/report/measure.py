@@ -2,225 +2,238 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
+import torch
 
 from parity import networks
 from parity.assertions import assert_agreement
-from parity.comparison import hold
-from parity.localisation import kind_of_part, parts
+from parity.comparison import Comparison, LayerProbe, hold
+from parity.localisation import probes
 from parity.networks import NetworkCase, batches, optimizer_of, recipe
-from parity.numpy_runs import run_numpy
 from parity.pair import Pair
 from parity.protocol import DisagreementError, ParityError
-from parity.references import references
-from parity.report import figures
-from parity.report.drawing import lay_out
-from parity.task import Setting
-from parity.tolerance import movement
+from parity.tolerance import TensorCheck
 from parity.trajectory import Trajectory, assert_trajectory
-from parity.transfer import to_numpy
-from parity.witness import witnesses
+from training.environment import available_cores, blas, processor, versions
 
 DTYPES = ("float32", "float64")
-#: float64 runs from weights moved by a unit in the last place, which measure an envelope.
-TWINS = 3
-Factory = Callable[..., Pair]
-_Measured = tuple[figures.Tensor, np.ndarray | None]
 
 
-class _Candidate(NamedTuple):
-    """A tensor that may be drawn: whether its layer is wrong by itself, verdict and errors."""
+@dataclass(frozen=True)
+class Run:
+    """One forward and backward pass of the whole network, and of each layer alone.
 
-    guilty: bool
-    tensor: figures.Tensor
-    errors: np.ndarray
-    where: str
+    Attributes:
+        whole: the verdict on the whole network.
+        layers: those on the layers alone, in torch's calling order, then on the loss.
+        verdict: the disagreement in words; empty if both sides agree.
+        culprits: names of what is wrong by itself.
+    """
+
+    whole: Comparison
+    layers: list[LayerProbe]
+    verdict: str = ""
+    culprits: list[str] = field(default_factory=list)
 
     @property
-    def rank(self) -> tuple[bool, bool, float]:
-        return self.guilty, *self.tensor.rank
+    def title(self) -> str:
+        """The run in words."""
+        return f"{self.whole.dtype}, {'training' if self.whole.train else 'evaluation'}"
+
+    @property
+    def checks(self) -> list[tuple[str, TensorCheck]]:
+        """The whole network's verdicts, then those of the layers alone, by tensor."""
+        named = [(", ".join(filter(None, [c.layer, c.tensor])), c) for c in self.whole.checks]
+        for probe in self.layers:
+            named += [(f"{probe.layer} alone, {c.tensor}", c) for c in probe.comparison.checks]
+        return named
+
+    @property
+    def closest(self) -> tuple[str, TensorCheck]:
+        """The tensor that uses most of its budget; a failure if there is one."""
+        return max(self.checks, key=lambda named: named[1].rank)
 
 
-def measure(case: NetworkCase, seed: int, factory: Factory = networks.pair) -> figures.Network:
+@dataclass(frozen=True)
+class Training:
+    """Both sides trained on the same batches, up to the first step that disagrees.
+
+    Attributes:
+        dtype: "float32" or "float64".
+        optimizer: the optimizer and its settings in words.
+        losses: the verdict on the loss of each step.
+        worst: that on the tensor of each step that uses most of its envelope.
+        verdict: the disagreement in words; empty if both sides agree.
+        culprits: names of what is wrong by itself.
+    """
+
+    dtype: str
+    optimizer: str
+    losses: list[TensorCheck]
+    worst: list[TensorCheck]
+    verdict: str = ""
+    culprits: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Everything measured of one network.
+
+    Attributes:
+        name: file stem and arguments.
+        seconds: time the measuring took.
+        kind: class on the torch side.
+        parameters: number of trained parameters.
+        runs: float32 and float64, training and evaluation.
+        trainings: float32 and float64.
+        problem: why it could not be measured; empty if it could.
+        reproduction: file that shows the failure again; empty without one.
+    """
+
+    name: str
+    seconds: float
+    kind: str = ""
+    parameters: int = 0
+    runs: list[Run] = field(default_factory=list)
+    trainings: list[Training] = field(default_factory=list)
+    problem: str = ""
+    reproduction: str = ""
+
+    @property
+    def failures(self) -> list[Run | Training]:
+        """The runs and trainings that disagree."""
+        parts: list[Run | Training] = [*self.runs, *self.trainings]
+        return [part for part in parts if part.verdict]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every run and every training agrees."""
+        return not self.verdict
+
+    @property
+    def culprit(self) -> str:
+        """The name of what is wrong by itself; empty if that is nothing, or unknown."""
+        return next((name for part in self.failures for name in part.culprits), "")
+
+    @property
+    def verdict(self) -> str:
+        """The disagreement in words; empty if both sides agree."""
+        return self.problem or next((part.verdict for part in self.failures), "")
+
+    @property
+    def closest(self) -> tuple[Run, str, TensorCheck] | None:
+        """The run, the tensor and its verdict that use most of a budget, layers alone included."""
+        found = ((run, *run.closest) for run in self.runs)
+        return max(found, key=lambda each: each[2].rank, default=None)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All networks and where and when they were measured.
+
+    Attributes:
+        date: UTC, ISO 8601.
+        seconds: time the measuring took.
+        environment: versions and machine, by what the page calls them.
+        networks: in the order measured.
+    """
+
+    date: str
+    seconds: float
+    environment: dict[str, str]
+    networks: list[Network]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every network agrees."""
+        return all(network.passed for network in self.networks)
+
+
+def measure(case: NetworkCase, factory: Callable[..., Pair] = networks.pair) -> Network:
     """Measure one network; a pair that cannot be made or compared is a finding too.
 
     Args:
         case: the network.
-        seed: of weights, images, targets and dropout masks.
         factory: makes the pair from `arguments_of`.
     """
-    start = time.perf_counter()
-    known = witnesses()
-    matching = [w for w in known if w.title == str(case)]
-    matching += [w for w in known if w.network == case.name]
-    facts: dict[str, Any] = {
-        "name": str(case),
-        "report": matching[0].report if matching else "",
-        "input": case.input,
-    }
-    runs: list[figures.Run] = []
-    trainings: list[figures.Training] = []
-    worst: list[_Candidate] = []
+    start, runs, trainings = time.perf_counter(), list[Run](), list[Training]()
+
+    def made(dtype: str) -> Pair:
+        try:
+            return factory(**arguments_of(case, dtype))
+        except Exception as error:
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            raise ParityError(f"{case} cannot be built on both sides: {kind}{error}") from error
+
     try:
-        module = _made(factory, case, DTYPES[0], seed).torch_module
-        for dtype in DTYPES:
-            for train in (True, False):
-                run, candidates = _run(_made(factory, case, dtype, seed), train)
-                runs.append(run)
-                worst += sorted(candidates, key=lambda candidate: candidate.rank)[-1:]
-        for dtype in DTYPES:
-            trainings.append(_training(case, _made(factory, case, dtype, seed), seed))
+        module = made(DTYPES[0]).torch_module
+        runs += [_run(made(dtype), train) for dtype in DTYPES for train in (True, False)]
+        trainings += [_training(case, made(dtype), dtype) for dtype in DTYPES]
     except ParityError as error:
-        return figures.Network(**facts, seconds=time.perf_counter() - start, problem=str(error))
-    drawn = None
-    if worst:
-        chosen = max(worst, key=lambda candidate: candidate.rank)
-        cells, layout = lay_out(chosen.errors)
-        drawn = figures.HeatMap(chosen.tensor, chosen.where, layout, cells)
-    return figures.Network(
-        **facts,
-        seconds=time.perf_counter() - start,
-        kind=type(module).__name__,
-        parameters=sum(p.numel() for p in module.parameters()),
-        runs=runs,
-        trainings=trainings,
-        heat_map=drawn,
-    )
+        return Network(str(case), time.perf_counter() - start, problem=str(error))
+    trained = sum(p.numel() for p in module.parameters())
+    seconds = time.perf_counter() - start
+    return Network(str(case), seconds, type(module).__name__, trained, runs, trainings)
 
 
-def arguments_of(case: NetworkCase, dtype: str, seed: int) -> dict[str, Any]:
+def arguments_of(case: NetworkCase, dtype: str) -> dict[str, Any]:
     """Return the arguments with which `parity.networks.pair` makes a case, fit for JSON."""
-    return {"name": case.name, "dtype": dtype, "seed": seed, **case.arguments}
+    return {"name": case.name, "dtype": dtype, **case.arguments}
 
 
-def _made(factory: Factory, case: NetworkCase, dtype: str, seed: int) -> Pair:
-    try:
-        return factory(**arguments_of(case, dtype, seed))
-    except Exception as error:
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise ParityError(f"{case} cannot be built on both sides: {kind}{error}") from error
+def environment() -> dict[str, str]:
+    """Return versions, processor and matrix libraries of this process."""
+    numpy_blas = blas()
+    return {
+        **versions("torch"),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": processor(),
+        "cores available": str(available_cores()),
+        "NumPy's BLAS": f"{numpy_blas.get('library')}, {numpy_blas.get('kernels')} kernels",
+        "torch's BLAS": "MKL" if torch.backends.mkl.is_available() else "built in, without MKL",
+        "threads used": str(torch.get_num_threads()),
+    }
 
 
-def _run(pair: Pair, train: bool) -> tuple[figures.Run, list[_Candidate]]:
-    """Measure the whole network and each layer alone; return also what may be drawn."""
+def _run(pair: Pair, train: bool) -> Run:
+    """Measure the whole network and each layer alone."""
     setting = pair.setting(train)
-    whole = _tensors(setting)
-    run = figures.Run(pair.inputs.dtype.name, train, [tensor for tensor, _ in whole], [])
-    candidates = _candidates(whole, run.title, guilty=False)
-    for part in parts(setting):
-        alone = _tensors(part)
-        output = next((dy.shape for dy in (part.task.upstream or {}).values()), ())
-        measured = [tensor for tensor, _ in alone]
-        layer = figures.Layer(part.layer, kind_of_part(part), output, measured)
-        run.layers.append(layer)
-        candidates += _candidates(alone, f"{run.title}, the layer alone", not layer.passed)
-    if not run.passed:
-        verdict, culprits = _accused(setting) or _guilty(run.layers)
-        run = replace(run, culprits=culprits, verdict=verdict)
-    return run, candidates
-
-
-def _candidates(measured: list[_Measured], where: str, guilty: bool) -> list[_Candidate]:
-    return [
-        _Candidate(guilty, tensor, errors, where)
-        for tensor, errors in measured
-        if errors is not None and errors.size > 1
-    ]
-
-
-def _accused(setting: Setting) -> tuple[str, list[str]] | None:
-    """Return the verdict on the whole network and its culprits; None if it agrees."""
+    run = Run(hold(setting), probes(setting))
+    names = [probe.layer for probe in run.layers if not probe.comparison.passed]
+    if run.whole.passed and not names:
+        return run
     try:
         assert_agreement(setting)
     except DisagreementError as error:
-        return _culprit_lines(error), error.culprits
-    return None
-
-
-def _guilty(layers: list[figures.Layer]) -> tuple[str, list[str]]:
-    """Return the verdict where only layers by themselves disagree."""
-    names = [layer.name for layer in layers if not layer.passed]
-    return f"culprit: {', '.join(names)}, wrong alone though the network agrees", names
+        return replace(run, verdict=_culprit_lines(error), culprits=error.culprits)
+    verdict = f"culprit: {', '.join(names)}, wrong alone though the network agrees"
+    return replace(run, verdict=verdict, culprits=names)
 
 
 def _culprit_lines(error: DisagreementError) -> str:
-    """Return the lines of a message that name culprits."""
-    lines = [line for line in str(error).splitlines() if line.startswith("culprit")]
-    return "\n".join(lines)
+    lines = str(error).splitlines()
+    return "\n".join(line for line in lines if line.startswith("culprit"))
 
 
-def _tensors(setting: Setting) -> list[_Measured]:
-    """Return each tensor's figures, and NumPy's errors where both sides have the tensor.
-
-    The verdict is the harness's own; the passes are made once more for the numbers behind it.
-    """
-    module, network, task = setting.module, setting.network, setting.task
-    checks = hold(replace(setting, name="")).checks
-    given = references(module, task, probes=0)
-    own, reference = given.own, given.exact
-    to_numpy(module, network)
-    try:
-        result = run_numpy(network, task)
-    except ParityError:
-        result = {}
-    double = task.dtype == np.float64
-    measured = []
-    for check in checks:
-        place = check.layer, check.tensor
-        value, errors, torch_error = result.get(place), None, None
-        if place in own and not double:
-            torch_error = movement(own[place], reference[place])
-        if place in own and isinstance(value, np.ndarray) and value.shape == own[place].shape:
-            with np.errstate(invalid="ignore", over="ignore"):
-                errors = np.abs(value.astype(np.float64) - reference[place])
-        shape = () if value is None else value.shape
-        facts = {**vars(check), "layer": setting.layer or check.layer}
-        tensor = figures.Tensor(**facts, shape=shape, torch_error=torch_error)
-        measured.append((tensor, errors))
-    return measured
-
-
-def _training(case: NetworkCase, pair: Pair, seed: int) -> figures.Training:
-    dtype = pair.inputs.dtype.name
+def _training(case: NetworkCase, pair: Pair, dtype: str) -> Training:
     name, options = optimizer_of(case)
-    facts = dtype, f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
+    sides = pair.torch_module, pair.numpy_network
+    words = f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
     try:
-        trajectory = assert_trajectory(
-            pair.torch_module,
-            pair.numpy_network,
-            batches(case.input, dtype, seed),
-            recipe(*optimizer_of(case)),
-            seed=seed,
-            name=pair.name,
-            layers=pair.layers,
-            probes=TWINS,
-        )
+        found = assert_trajectory(*sides, batches(case.input, dtype), recipe(name, options))
     except DisagreementError as error:
         steps = _steps(error.finding)
-        return figures.Training(*facts, steps, error.culprits, _culprit_lines(error))
+        return Training(dtype, words, *steps, _culprit_lines(error), error.culprits)
     except Exception as error:  # a layer that raises is a finding too, and is recorded as one
-        return figures.Training(*facts, [], [], f"stopped by {type(error).__name__}: {error}")
-    return figures.Training(*facts, _steps(trajectory))
+        return Training(dtype, words, [], [], f"stopped by {type(error).__name__}: {error}")
+    return Training(dtype, words, *_steps(found))
 
 
-def _steps(trajectory: Trajectory) -> list[figures.Step]:
-    steps = []
-    for number, checks in enumerate(trajectory.steps, start=1):
-        named = {(check.layer, check.tensor): check for check in checks}
-        loss, rate = named["", "loss"], named["", "learning rate"]
-        worst = max(checks, key=lambda check: (not check.passed, check.share))
-        steps.append(
-            figures.Step(
-                number,
-                rate.torch_value,
-                loss.torch_value,
-                loss.numpy_value,
-                figures.Tensor(**vars(worst)),
-            )
-        )
-    return steps
+def _steps(trajectory: Trajectory) -> tuple[list[TensorCheck], list[TensorCheck]]:
+    losses = [check for step in trajectory.steps for check in step if check.tensor == "loss"]
+    return losses, [max(step, key=lambda check: check.rank) for step in trajectory.steps]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from parity.report.figures import Report
+from parity.report.measure import Report
 
-FORMAT = 1
-_DERIVED = ("passed", "culprit", "verdict", "share")
-_ROW = re.compile(r'\[\n[^\[\]{}"]*\]')  # a list of numbers: one line is easier to read
+FORMAT = 2
 
 
 def to_json(report: Report) -> str:
@@ -21,15 +18,16 @@ def to_json(report: Report) -> str:
     Infinite numbers, which JSON lacks, become "inf" and "-inf"; what is not a number, null.
     """
     facts = {"format": FORMAT, **_plain(report)}
-    text = json.dumps(facts, ensure_ascii=False, allow_nan=False, indent=1)
-    return _ROW.sub(lambda row: " ".join(row.group().split()), text) + "\n"
+    return json.dumps(facts, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
         names = [each.name for each in fields(value)]
-        names += [name for name in _DERIVED if hasattr(value, name) and name not in names]
+        names += [name for name in ("passed", "culprit", "share") if hasattr(value, name)]
         return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

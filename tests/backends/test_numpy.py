@@ -79,14 +79,12 @@ def test_spawned_processes_compute_the_same(monkeypatch):
     assert_same_bits(trained(2, *NORMALISED), forked)
 
 
-def test_as_many_cores_as_pay_off(monkeypatch):
+def test_each_core_has_a_cache_line_of_images(monkeypatch):
     monkeypatch.setattr(numpy, "available_cores", lambda: 8)
 
-    def ranks(model: str, batch: int, threads: str = "null") -> int:
-        settings = f"model={model}", f"trainer.batch_size={batch}", f"backend.threads={threads}"
+    def ranks(batch: int, threads: str = "null") -> int:
+        settings = f"trainer.batch_size={batch}", f"backend.threads={threads}"
         return worthwhile_ranks(compose("backend=numpy", *settings))
 
-    assert ranks("deepcnn21", 500) == ranks("lenet5_relu", 256) == 8
-    assert ranks("deepcnn21", 3) <= 3
-    assert ranks("lenet5_tanh", 4) == ranks("linear_baseline", 128) == 1
-    assert ranks("linear_baseline", 128, threads="2") == 2
+    assert [ranks(batch) for batch in (1, 16, 31, 32, 100, 256)] == [1, 1, 1, 2, 6, 8]
+    assert ranks(16, threads="2") == 2

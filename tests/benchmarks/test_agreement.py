@@ -6,9 +6,8 @@ import pytest
 
 from benchmarks.agreement import FACTOR, FLOOR, check_losses, tolerances
 from benchmarks.harness import BenchmarkError
-from benchmarks.project_tasks import NumpyConvolution, ProjectStep
-from benchmarks.scaling import check_cosines
-from benchmarks.torch_tasks import TorchConvolution, TorchStep
+from benchmarks.project_tasks import ProjectStep
+from benchmarks.torch_tasks import TorchStep
 
 pytestmark = pytest.mark.kernels
 
@@ -93,13 +92,3 @@ def test_masks_are_shared_only_while_losses_are_compared():
     twin = small(TorchStep, "deepcnn21")
     twin.losses(steps=1)
     assert twin._net.dropout1.draw is None
-
-
-def test_convolutions_are_compared():
-    case = {"threads": 1, "channels": 3, "size": 6, "kernel": 3, "batch": 2}
-    ours, theirs = NumpyConvolution(**case), TorchConvolution(**case)
-    workers: Any = {"numpy": Direct(ours), "torch": Direct(theirs)}
-    check_cosines(workers, "case")
-    theirs.dy[0, 0, 0, 0] += 1  # torch's tensors share these arrays, NumPy's task has its own
-    with pytest.raises(BenchmarkError, match="case: numpy and torch differ in the input gradient"):
-        check_cosines(workers, "case")

@@ -18,12 +18,8 @@ from benchmarks.harness import (
 from benchmarks.project_tasks import ProjectStep
 from benchmarks.step import NUMPY
 
-LAYER = Implementation(
-    "layer",
-    "benchmarks.project_tasks:NumpyConvolution",
-    "numpy",
-    arguments={"channels": 1, "size": 4, "kernel": 3, "batch": 1},
-)
+SMALL = {"network": "lenet5_avgpool", "batch": 4, "images": 8, "test_images": 2}
+ONE = Implementation("one", NUMPY.target, "numpy", arguments=SMALL)
 
 
 def test_rounds_start_one_further_along_each_time():
@@ -34,9 +30,9 @@ def test_rounds_start_one_further_along_each_time():
 
 
 def test_a_worker_is_set_up_before_numpy_loads_and_answers_calls():
-    with Worker(LAYER, threads=1) as worker:
+    with Worker(ONE, threads=1) as worker:
         description = worker.call("describe")
-        seconds = measure({"layer": worker}, "run", rounds=3, seconds=0.001)["layer"]
+        seconds = measure({"one": worker}, "step", rounds=3, seconds=0.001)["one"]
     assert description["blas"]["OPENBLAS_NUM_THREADS"] == "1"  # set only while NumPy is not loaded
     assert description["threads"] == 1
     assert len(seconds) == 3
@@ -44,8 +40,8 @@ def test_a_worker_is_set_up_before_numpy_loads_and_answers_calls():
 
 
 def test_a_worker_survives_a_failed_call_and_names_what_failed(capfd):
-    with Worker(LAYER, threads=1) as worker:
-        with pytest.raises(BenchmarkError, match=r"layer: AttributeError: .*'missing'"):
+    with Worker(ONE, threads=1) as worker:
+        with pytest.raises(BenchmarkError, match=r"one: AttributeError: .*'missing'"):
             worker.call("missing")
         assert worker.call("describe")["threads"] == 1
 
@@ -62,10 +58,10 @@ def test_several_processes_compute_the_same_training():
 
 
 def test_an_optional_one_that_does_not_start_is_left_out():
-    broken = replace(LAYER, name="broken", arguments={"colour": "red"}, optional=True)
+    broken = replace(ONE, name="broken", arguments={**SMALL, "colour": "red"}, optional=True)
     absent: dict[str, str] = {}
     with ExitStack() as stack:
-        assert list(start_workers(stack, [LAYER, broken], 1, absent)) == ["layer"]
+        assert list(start_workers(stack, [ONE, broken], 1, absent)) == ["one"]
         assert "unexpected keyword argument 'colour'" in absent["broken"]
         with pytest.raises(BenchmarkError, match="colour"):
             start_workers(stack, [replace(broken, optional=False)], 1, absent)
@@ -80,7 +76,7 @@ def test_a_library_that_is_absent_is_named():
 
 
 def test_a_worker_that_dies_is_reported():
-    with Worker(LAYER, threads=1) as worker:
+    with Worker(ONE, threads=1) as worker:
         worker._process.kill()
-        with pytest.raises(BenchmarkError, match="layer: its process ended with status -9"):
+        with pytest.raises(BenchmarkError, match="one: its process ended with status -9"):
             worker.call("describe")

@@ -104,9 +104,10 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     return output
 
 
+@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("argument", CASES)
 def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
-    assert call_main("data.download=false", argument) == 2
+    assert call_main(argument) == 2
     assert re.search(CASES[argument], one_line(capsys))
     assert list(tmp_path.iterdir()) == []
 

@@ -17,10 +17,15 @@ from tests.mutation.packages import PACKAGES, Package
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "mutation"
+#: Lines of what is only said or drawn: a message, with its figures, and what a program prints.
+WORDS = r"raise \w", r"\bprint\(", r"\.say\(", r"\bconsole\.", r"\bbar\("
 
 
 def copy_project(folder: Path) -> None:
     """Renew a copy of what git knows, with the mutants that were made from unchanged sources."""
+    for old in folder.iterdir() if folder.exists() else ():
+        if old.is_dir() and old.name != "mutants":
+            shutil.rmtree(old)
     listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
     files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, files.splitlines()):
@@ -37,11 +42,11 @@ def configure(folder: Path, package: Package) -> None:
         "source_paths": sources,
         "only_mutate": list(package.mutated),
         "do_not_mutate": list(package.spared),
-        "do_not_mutate_patterns": [r"raise \w"],  # a message's words and figures
+        "do_not_mutate_patterns": list(WORDS),
         "also_copy": others,
         "pytest_add_cli_args_test_selection": list(package.tests),
         "pytest_add_cli_args": [
-            *("-p", "tests.mutation.quickest", f"--parameter-sets={package.sets}"),
+            *("-p", "tests.mutation.plugin", f"--parameter-sets={package.sets}"),
             *("-p", "no:cacheprovider"),
         ],
         "process_isolation": "forkserver",  # torch's threads do not survive a fork
@@ -52,11 +57,17 @@ def configure(folder: Path, package: Package) -> None:
 
 
 def run(
-    folder: Path, sample: int, seed: int, only: Sequence[str] = (), tests: Sequence[str] = ()
+    folder: Path,
+    package: Package,
+    sample: int,
+    seed: int,
+    only: Sequence[str] = (),
+    tests: Sequence[str] = (),
 ) -> None:
     """Run a sample of the mutants, or some, in a working folder; leaves `result.json` there."""
-    options = json.dumps({"sample": sample, "seed": seed, "only": only, "tests": tests})
-    command = [sys.executable, "-m", "tests.mutation.mutants", options]
+    chosen = {"sample": sample, "seed": seed, "only": only, "tests": tests}
+    chosen |= {"apart": dict(package.apart), "elsewhere": package.elsewhere}
+    command = [sys.executable, "-m", "tests.mutation.mutants", json.dumps(chosen)]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     subprocess.run(command, cwd=folder, check=True, env={**os.environ, **one_thread})
 
@@ -76,8 +87,9 @@ def main() -> None:
             parser.error(f"{name!r} is none of {', '.join(PACKAGES)}")
         copy_project(WORK / name)
         configure(WORK / name, PACKAGES[name])
-        run(WORK / name, options.sample, options.seed, options.only, options.tests)
-    report.write({name: WORK / name for name in PACKAGES}, options.sample, options.seed)
+        how = options.sample, options.seed, options.only, options.tests
+        run(WORK / name, PACKAGES[name], *how)
+    report.write({name: WORK / name for name in PACKAGES})
 
 
 if __name__ == "__main__":

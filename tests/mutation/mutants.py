@@ -10,7 +10,8 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from mutmut.state import state
 from mutmut.stats import status_by_exit_code
 from mutmut.workers.isolation import get_mutant_runner
 
+from tests.mutation.packages import function_of
+
 RESULT = Path("result.json")
+#: What the quickest tests that call a mutant's function take together: at first, and if it lives.
+SECONDS = 20, 60
 
 
 def dropped_call(node: cst.Expr) -> Iterator[cst.Pass]:
@@ -60,7 +65,24 @@ def all_mutants() -> list[str]:
     return sorted(name for _, name, _ in found)
 
 
-def judge(names: Sequence[str], given: Sequence[str]) -> Iterator[dict[str, Any]]:
+def met_apart(name: str, apart: Mapping[str, Sequence[str]]) -> list[str]:
+    """The tests of `apart` that meet a mutant, by its file."""
+    module = {path: path.removesuffix(".py").replace("/", ".") for path in apart}
+    return [test for path in apart if name.startswith(f"{module[path]}.") for test in apart[path]]
+
+
+def rounds(met: set[str], more: Sequence[str], seconds: Mapping[str, float]) -> list[list[str]]:
+    """What a mutant meets: the quickest tests, and if it lives then, further ones and `more`."""
+    ranked = sorted(met, key=lambda test: (seconds.get(test, 0.0), test))
+    ends = list(accumulate(seconds.get(test, 0.0) for test in ranked))
+    first, last = (sum(end <= limit for end in ends) for limit in SECONDS)
+    parts = ranked[: max(first, 1)], [*ranked[max(first, 1) : last], *more]
+    return [part for part in parts if part]
+
+
+def judge(
+    names: Sequence[str], given: Sequence[str], apart: Mapping[str, Sequence[str]]
+) -> Iterator[dict[str, Any]]:
     """Runs mutants, each with the given tests or those that call its function.
 
     Yields its name, its status, while it lives what it changes, and the tests if they were given.
@@ -70,15 +92,18 @@ def judge(names: Sequence[str], given: Sequence[str]) -> Iterator[dict[str, Any]
         mutmut.collect_or_load_stats(runner)
     found, _ = mutmut.collect_source_file_mutation_data(mutant_names=list(names))
     paths = {name: data.path for data, name, _ in found}
-    met, duration = state().tests_by_mangled_function_name, state().duration_by_test
+    met, seconds = state().tests_by_mangled_function_name, state().duration_by_test
     set_mutant_under_test("")
     runner.startup()
     for name in names:
-        status, tests = "no tests", given or met.get(name.partition("__mutmut_")[0])
-        if tests:
-            limit = 60 + 6 * int(sum(duration.get(test, 60) for test in tests))
-            runner.submit(name, sorted(tests), 2 * limit, limit)  # of its own it halves the first
+        callers = met.get(name.partition("__mutmut_")[0], set())
+        status = "no tests"
+        for tests in [given] if given else rounds(callers, met_apart(name, apart), seconds):
+            limit = 60 + 3 * int(sum(seconds.get(test, 60) for test in tests))
+            runner.submit(name, tests, 2 * limit, limit)  # of its own it halves the first
             status = status_by_exit_code[runner.wait_for_result().exit_code]
+            if status != "survived":
+                break
         alive = status in {"survived", "no tests"}
         change = get_diff_for_mutant(name, path=paths[name]) if alive else ""
         yield {"name": name, "status": status, "change": change, "tests": list(given)}
@@ -86,17 +111,24 @@ def judge(names: Sequence[str], given: Sequence[str]) -> Iterator[dict[str, Any]
     runner.shutdown()
 
 
-def main(sample: int, seed: int, only: Sequence[str], tests: Sequence[str]) -> None:
+def main(
+    sample: int,
+    seed: int,
+    only: Sequence[str],
+    tests: Sequence[str],
+    apart: Mapping[str, Sequence[str]],
+    elsewhere: Sequence[str],
+) -> None:
     """Writes `result.json` after each mutant; with some mutants only, what is new about them."""
     set_operators()
-    names = all_mutants()
-    result: dict[str, Any] = {"mutants": len(names), "minutes": 0.0, "judged": []}
+    names = [n for n in all_mutants() if not function_of(n).startswith(tuple(elsewhere))]
+    result: dict[str, Any] = {"mutants": len(names), "seed": seed, "minutes": 0.0, "judged": []}
     if only:
         result = json.loads(RESULT.read_text())
     judged = {mutant["name"]: mutant for mutant in result["judged"]}
     chosen = only or random.Random(seed).sample(names, min(sample, len(names)))
     earlier, start = result["minutes"], time.monotonic()
-    for number, mutant in enumerate(judge(chosen, tests), 1):
+    for number, mutant in enumerate(judge(chosen, tests, apart), 1):
         print(f"{number}/{len(chosen)} {mutant['status']} {mutant['name']}\n{mutant['change']}")
         judged[mutant["name"]] = mutant
         result["judged"] = list(judged.values())

@@ -10,23 +10,24 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from tests.mutation.packages import PACKAGES
+from tests.mutation.packages import PACKAGES, function_of
 from training.environment import processor
 
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
 HEAD = """\
 # Single changes of the sources, and whether the tests notice
 
-`python -m tests.mutation --sample {} --seed {}` on {}, one process, one thread; Python {}, {}.
+`python -m tests.mutation --sample N --seed S` on {}, one process, one thread; Python {}, {}.
 
 [`packages.py`](packages.py) says what is changed and which tests it meets,
-[`mutants.py`](mutants.py) how it is changed, [`quickest.py`](quickest.py) which of these tests run.
+[`mutants.py`](mutants.py) how it is changed and how many of these tests a change meets,
+[`equivalent.toml`](equivalent.toml) which changes nothing can notice, and why.
 mutmut leaves alone what stands outside functions and functions with decorators. The share is of
 what is not equivalent, with Wilson's interval at 95 %; the minutes include the first run of the
 tests, which learns which of them call what.
 
-| package | mutants | sampled | equivalent | dead | alive | share | interval | minutes |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+| package | mutants | seed | sampled | equivalent | dead | alive | share | interval | minutes |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 LIVING = ("survived", "no tests")
 
 
@@ -45,16 +46,15 @@ def wilson(part: int, whole: int) -> tuple[float, float]:
     return (middle - reach) / (1 + z * z / whole), (middle + reach) / (1 + z * z / whole)
 
 
+def written() -> dict[str, Any]:
+    """What is written by hand: equivalent mutants, and notes on the packages' results."""
+    return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
+
+
 def reasons() -> dict[tuple[str, str], str]:
     """Why mutants are equivalent, by what they take away and put there."""
-    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", [])
+    entries = written().get("mutant", [])
     return {(entry["taken"], entry["put"]): entry["reason"] for entry in entries}
-
-
-def function_of(name: str) -> str:
-    """`numpy_models.conv.xǁConv2dǁforward__mutmut_3` as `numpy_models.conv.Conv2d.forward`."""
-    module, _, mangled = name.partition("__mutmut_")[0].rpartition(".")
-    return f"{module}.{mangled.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
 
 
 def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
@@ -77,9 +77,9 @@ def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
     dead = counted - len(alive)
     low, high = wilson(dead, counted)
     row = (
-        f"| {package} | {result['mutants']:,} | {len(result['judged'])} | {len(equivalent)} | "
-        f"{dead} | {len(alive)} | {dead / counted:.1%} | {low:.0%} to {high:.0%} | "
-        f"{result['minutes']:.0f} |"
+        f"| {package} | {result['mutants']:,} | {result['seed']} | {len(result['judged'])} | "
+        f"{len(equivalent)} | {dead} | {len(alive)} | {dead / counted:.1%} | "
+        f"{low:.0%} to {high:.0%} | {result['minutes']:.0f} |"
     )
     lines = [f"\n## {package}"] if any(listed) else []
     for title, entries in zip(titles, listed, strict=True):
@@ -88,22 +88,23 @@ def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
     return row, lines
 
 
-def page(results: dict[str, dict[str, Any]], sample: int, seed: int) -> str:
+def page(results: dict[str, dict[str, Any]]) -> str:
     """The page's Markdown, of each package's `result.json`."""
     sections = {name: section(name, result) for name, result in results.items()}
     libraries = ", ".join(f"{name} {version(name)}" for name in ("mutmut", "torch", "numpy"))
-    head = HEAD.format(sample, seed, processor(), platform.python_version(), libraries)
+    head = HEAD.format(processor(), platform.python_version(), libraries)
     rows = (row for row, _ in sections.values())
-    missing = (f"| {name} | not run | | | | | | | |" for name in PACKAGES if name not in results)
+    missing = (f"| {name} | not run | | | | | | | | |" for name in PACKAGES if name not in results)
     lists = (line for _, lines in sections.values() for line in lines)
-    return "\n".join([head, *rows, *missing, *lists]).rstrip() + "\n"
+    notes = [f"\n{note.strip()}" for note in written().get("notes", [])]
+    return "\n".join([head, *rows, *missing, *notes, *lists]).rstrip() + "\n"
 
 
-def write(folders: dict[str, Path], sample: int, seed: int) -> None:
+def write(folders: dict[str, Path]) -> None:
     """Write `results.md` from the results in the working folders."""
     results = {
         name: json.loads((folder / "result.json").read_text())
         for name, folder in folders.items()
         if (folder / "result.json").exists()
     }
-    (Path(__file__).parent / "results.md").write_text(page(results, sample, seed), "utf-8")
+    (Path(__file__).parent / "results.md").write_text(page(results), "utf-8")

@@ -42,7 +42,7 @@ def test_an_obvious_mutant_dies_and_an_equivalent_one_lives(tmp_path: Path) -> N
     (tmp_path / "tests" / "test_sums.py").write_text(TESTS)
     package = Package(mutated=("tiny/*",), tests=("tests/test_sums.py",), sets=1)
     command.configure(tmp_path, package)
-    command.run(tmp_path, sample=100, seed=0)
+    command.run(tmp_path, package, sample=100, seed=0)
     result = json.loads((tmp_path / "result.json").read_text())
     assert len(result["judged"]) == result["mutants"]
     alive = [m["change"] for m in result["judged"] if m["status"] == "survived"]
@@ -63,8 +63,10 @@ def test_what_has_a_reason_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> No
     judged = [mutant(1, "killed", ""), mutant(2, "timeout", ""), mutant(3, "survived", "a = b")]
     judged += [mutant(4, "no tests", "c = d"), mutant(5, "killed", "")]
     judged[-1]["tests"] = ["tests/test_x.py"]
-    row, lines = report.section("p", {"mutants": 1234, "minutes": 2.04, "judged": judged})
-    assert row == "| p | 1,234 | 5 | 1 | 3 | 1 | 75.0% | 30% to 95% | 2 |"
+    row, lines = report.section(
+        "p", {"mutants": 1234, "seed": 7, "minutes": 2.04, "judged": judged}
+    )
+    assert row == "| p | 1,234 | 7 | 5 | 1 | 3 | 1 | 75.0% | 30% to 95% | 2 |"
     assert lines[4:] == [
         "- `p.m.C.f`: `a = b` → `a = b + 1`: nobody reads a",
         *("", "Alive, without excuse:", "", "- `p.m.C.f`: `c = d` → `c = d + 1`"),

@@ -82,3 +82,19 @@ def test_one_value_per_channel_is_counted_over_all_ranks() -> None:
     assert np.isfinite(layer(one)).all()
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         SyncBatchNorm2d(1, gather=lambda part: [part])(one)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_conversion_keeps_options_and_precision(dtype) -> None:
+    options = {"eps": 0.5, "momentum": None, "affine": False}
+    net = Sequential(BatchNorm2d(2, **options), BatchNorm2d(3, track_running_stats=False))
+    for converted in (
+        convert_sync_batchnorm(net.to(dtype), lambda part: [part]),
+        Sequential(convert_sync_batchnorm(BatchNorm2d(2, **options).to(dtype), lambda p: [p])),
+    ):
+        first = converted.layers["0"]
+        assert (first.eps, first.momentum, first.num_features) == (0.5, None, 2)
+        assert converted.dtype == first.dtype == dtype
+        assert list(first.parameters()) == []
+        assert first.buffers()["running_mean"].dtype == dtype
+    assert list(net.layers["1"].state_dict()) == ["weight", "bias"]

@@ -12,7 +12,7 @@ import pytest
 from parity.__main__ import main
 from parity.faults import command as faults
 from parity.protocol import ParityError
-from parity.report import cli
+from parity.report import command as report
 from parity.reproduction import load
 
 ROOT = Path(__file__).parents[2]
@@ -190,15 +190,15 @@ def interrupt(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["faults", "--only", "bias added twice", "--json", "old.json"],
-        ["report", "model=example_unit", "--output", ".", "--json", "old.json"],
+        ["faults", "--only", "bias added twice"],
+        ["report", "--model", "example_unit", "--output", "."],
         ["check", "factories:interrupted", "--save", "old.json"],
     ],
 )
 def test_ctrl_c_is_status_130_and_one_sentence(words, monkeypatch, capsys) -> None:
     Path("old.json").write_text("old")
     monkeypatch.setattr(faults, "kill", interrupt)
-    monkeypatch.setattr(cli, "measure", interrupt)
+    monkeypatch.setattr(report, "measure", interrupt)
     assert main(words) == 130
     assert capsys.readouterr().err == "parity: interrupted, no file is left half-written\n"
     assert [(path.name, path.read_text()) for path in Path().iterdir()] == [("old.json", "old")]

@@ -18,7 +18,7 @@ from parity import (
     to_numpy,
     to_torch,
 )
-from parity.names import proposals
+from parity.proposals import proposals
 from tests.parity.renamed import TWO, Dense, TorchTwo, Two
 
 

@@ -13,6 +13,7 @@ from training.backends.opening import open_backend
 from training.backends.protocol import Totals
 from training.cli.arguments import parse
 from training.cli.jobs import read
+from training.config import composition
 from training.config.composition import composer
 from training.config.schema import Config
 from training.config.settings import quote
@@ -60,6 +61,15 @@ def given_back(config: Config) -> Config:
         return opened.check(opened.restore(saved))
 
 
+@pytest.fixture(scope="module")
+def _no_explanation():
+    """What is refused is refused without many compositions that find out what was meant."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composition, "explain", lambda *_: ConfigError("refused"))
+        yield
+
+
+@pytest.mark.usefixtures("_no_explanation")
 @hypothesis.settings(max_examples=20, deadline=None, database=None)
 @hypothesis.given(SETTINGS)
 def test_what_is_accepted_is_given_back(settings):

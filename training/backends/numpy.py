@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import asdict
 from typing import Any
@@ -32,10 +31,9 @@ from training.environment import available_cores, keep_freed_memory
 
 #: Images that are scaled to float32 at a time.
 EVALUATION_BATCH = 1000
-#: Activations that a rank should have in a step. With fewer, calling NumPy's functions takes longer
-#: than their arithmetic (they were equal at 140,000 to 320,000 in the five networks), and another
-#: rank, which makes the same calls, brings little.
-ACTIVATIONS_PER_RANK = 150_000
+#: Images that a rank has at least: as many float32 values as a cache line of 64 bytes holds. The
+#: batch is the last axis, and shorter rows move as many lines and take as many instructions.
+IMAGES_PER_RANK = 16
 
 #: Each takes its configuration's settings by their names.
 OPTIMIZERS: dict[str, Any] = {
@@ -208,25 +206,13 @@ class NumpyBackend:
 
 
 def worthwhile_ranks(config: Config) -> int:
-    """Return how many processes train: as many as asked for, or as many cores as pay off.
+    """Return how many processes train: as many as asked for, or a core for each IMAGES_PER_RANK.
 
-    That follows from the batch's activations and is not timed: on the same cores, the same
-    settings always give the same number of ranks, and with it the same bits.
-
-    Raises:
-        ConfigError: if the network cannot be built.
+    Nothing is timed: on the same cores, the same settings always give the same number of ranks, and
+    with it the same bits.
     """
-    cores, batch = available_cores(), config.trainer.batch_size
-    if config.backend.threads or cores == 1:
-        return config.backend.threads or 1
-    net = build_network(numpy_models.build, "numpy_models", config.model)
-    side = config.model.image_size
-    try:
-        shapes = [shape for _, _, shape in net.output_shapes((1, side, side))]
-    except ValueError:  # which is told where the backend is opened
-        return 1
-    activations = batch * sum(math.prod(shape) for shape in shapes)
-    return max(1, min(cores, batch, activations // ACTIVATIONS_PER_RANK))
+    share = config.trainer.batch_size // IMAGES_PER_RANK
+    return config.backend.threads or max(1, min(available_cores(), share))
 
 
 def _under(prefix: str, state: State) -> State:

@@ -7,9 +7,11 @@ Here a failure is traced to the setting that causes it.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import cache
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -51,19 +53,26 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 
 def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -> ConfigError:
-    """Add the overrides one by one, groups first, and describe the first that fails."""
-    accepted: list[str] = []
-    try:
-        compose(accepted)
-    except ERRORS as basis:
-        return ConfigError(first_line(basis))
-    for override in sorted(overrides, key=lambda o: not options(o.key_or_group)):
-        line = str(override.input_line)
+    """Add the overrides in order, groups first, and describe the first that fails."""
+    ordered = sorted(overrides, key=lambda o: not options(o.key_or_group))
+    lines = [str(override.input_line) for override in ordered]
+
+    once = cache(lambda *settings: compose(settings))
+
+    @cache
+    def failure(count: int) -> Exception | None:
         try:
-            compose([*accepted, line])
+            once(*lines[:count])
         except ERRORS as culprit:
-            return _describe(compose, override, culprit, accepted)
-        accepted.append(line)
+            return culprit
+        return None
+
+    if basis := failure(0):
+        return ConfigError(first_line(basis))
+    # A resumed run's forty would take seconds one by one: they are halved instead.
+    first = bisect_left(range(len(lines)), True, key=lambda index: failure(index + 1) is not None)
+    if culprit := failure(first + 1):
+        return _describe(lambda settings: once(*settings), ordered[first], culprit, lines[:first])
     return ConfigError(first_line(error))
 
 

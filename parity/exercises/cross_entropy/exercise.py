@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from parity import Pair
-from parity.comparison import Identity
+from parity.protocol import Identity
 
 
 def pairs(solution: Any) -> dict[str, Pair]:

@@ -10,9 +10,7 @@ import torch
 from numpy_models import Conv2d
 from parity import networks
 from parity.networks import NetworkCase, network_cases
-from parity.report.environment import environment
-from parity.report.figures import Network, Report
-from parity.report.measure import measure
+from parity.report.measure import Network, Report, environment, measure
 
 UNIT = next(case for case in network_cases() if case.name == "example_unit")
 
@@ -28,13 +26,13 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def right() -> Network:
     """The example unit as it is."""
-    return measure(UNIT, seed=0)
+    return measure(UNIT)
 
 
 @pytest.fixture(scope="session")
 def wrong() -> Network:
     """The example unit with a gradient a thousandth too large in its second convolution."""
-    return measure(UNIT, 0, planted(UNIT, "conv2", OffByAThousandth))
+    return measure(UNIT, planted(UNIT, "conv2", OffByAThousandth))
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def report_of() -> Callable[..., Report]:
     """Make a report of given networks."""
 
     def make(*networks: Network) -> Report:
-        return Report("2026-01-02T03:04:05+00:00", 0, 1.25, environment(), list(networks))
+        return Report("2026-01-02T03:04:05+00:00", 1.25, environment(), list(networks))
 
     return make
 

@@ -1,32 +1,26 @@
-"""A pytest plugin for mutmut: which tests meet a mutant, and in which order.
+"""A pytest plugin for mutmut: which tests run, and in which order they meet a mutant.
 
 Of each test at most `--parameter-sets` run. While mutmut learns which test calls which function, no
 failure ends the run; afterwards it forgets tests that fail without a mutant, for they read sources,
-which are not their own text there, and of each function's tests all but the quickest, which take
-`SECONDS` together. With a mutant the quickest run first.
+which are not their own text there. With a mutant the quickest run first.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from mutmut.mutation.trampoline import get_mutant_under_test
 from mutmut.state import state
 
-SECONDS = 20
 FORGOTTEN = Path("failed_without_a_mutant.txt")
 _failed: set[str] = set()
 
 
 def _learning() -> bool:
-    return os.environ.get("MUTANT_UNDER_TEST") == "stats"
-
-
-def _seconds(test: str) -> float:
-    return state().duration_by_test.get(test, 0.0)
+    return get_mutant_under_test() == "stats"
 
 
 def some_sets(tests: list[str], most: int) -> set[str]:
@@ -46,13 +40,6 @@ def some_sets(tests: list[str], most: int) -> set[str]:
     }
 
 
-def quickest(tests: set[str]) -> set[str]:
-    """The quickest tests, which take `SECONDS` together, and at least one."""
-    ranked = sorted(tests, key=lambda test: (_seconds(test), test))
-    ends = accumulate(map(_seconds, ranked))
-    return {test for test, end in zip(ranked, ends, strict=True) if end <= SECONDS} | {*ranked[:1]}
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--parameter-sets", type=int, help="of each test, at most")
 
@@ -60,11 +47,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if _learning():
         config.option.maxfail = 0
+        # mutmut still knows; the processes that tests start would not find its settings.
+        os.environ.pop("MUTANT_UNDER_TEST", None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "__mutmut_" in os.environ["MUTANT_UNDER_TEST"]:
-        items.sort(key=lambda item: _seconds(item.nodeid))
+    if "__mutmut_" in get_mutant_under_test():
+        items.sort(key=lambda item: state().duration_by_test.get(item.nodeid, 0.0))
     else:
         chosen = some_sets([item.nodeid for item in items], config.option.parameter_sets)
         items[:] = [item for item in items if item.nodeid in chosen]
@@ -78,7 +67,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if _learning():
         FORGOTTEN.write_text("".join(f"{test}\n" for test in sorted(_failed)))
-        met = state().tests_by_mangled_function_name
-        for function, tests in met.items():
-            met[function] = quickest(tests - _failed)
+        for tests in state().tests_by_mangled_function_name.values():
+            tests -= _failed
         session.exitstatus = pytest.ExitCode.OK
