@@ -88,6 +88,7 @@ def test_what_is_accepted_is_given_back(settings):
         "+model.arguments.width={a: {b: 'x'}}",
         "optimizer.eps=1e-300",
         "seed=9223372036854775807",
+        "~model.arguments.ties",
     ],
 )
 def test_odd_values_are_given_back(setting):

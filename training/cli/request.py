@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -83,20 +84,21 @@ class Request:
         network = job.config.model
         return job is next(j for j in self.jobs if j.config.model == network and not j.done)
 
-    def varied(self, job: Job) -> str:
-        """Return the settings of one of the jobs in which it differs from another.
+    @cached_property
+    def _varied(self) -> list[str]:
+        """The settings that all jobs have and that differ between them."""
+        first, *others = [flatten(asdict(job.config)) for job in self.jobs]
+        return [
+            key
+            for key, value in first.items()
+            if all(key in other for other in others) and key not in LOCAL
+            if any(other[key] != value for other in others)
+        ]
 
-        Of a group that the jobs choose differently, those that all of them have.
-        """
-        settings = [flatten(asdict(each.config)) for each in self.jobs]
-        own = settings[self.jobs.index(job)]
-        return " ".join(
-            f"{key.removesuffix('.name')}={value}"
-            for key, value in own.items()
-            if key not in LOCAL
-            and any(other.get(key, value) != value for other in settings)
-            and all(key in other for other in settings)
-        )
+    def varied(self, job: Job) -> str:
+        """Return the settings of one of the jobs in which it differs from another."""
+        settings = flatten(asdict(job.config))
+        return " ".join(f"{key.removesuffix('.name')}={settings[key]}" for key in self._varied)
 
 
 def make_job(

@@ -7,7 +7,6 @@ Here a failure is traced to the setting that causes it.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
@@ -53,26 +52,18 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 
 def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -> ConfigError:
-    """Add the overrides in order, groups first, and describe the first that fails."""
+    """Add the overrides one by one, groups first, and describe the first that fails."""
     ordered = sorted(overrides, key=lambda o: not options(o.key_or_group))
     lines = [str(override.input_line) for override in ordered]
-
     once = cache(lambda *settings: compose(settings))
-
-    @cache
-    def failure(count: int) -> Exception | None:
+    for count in range(len(lines) + 1):
         try:
             once(*lines[:count])
         except ERRORS as culprit:
-            return culprit
-        return None
-
-    if basis := failure(0):
-        return ConfigError(first_line(basis))
-    # A resumed run's forty would take seconds one by one: they are halved instead.
-    first = bisect_left(range(len(lines)), True, key=lambda index: failure(index + 1) is not None)
-    if culprit := failure(first + 1):
-        return _describe(lambda settings: once(*settings), ordered[first], culprit, lines[:first])
+            if not count:
+                return ConfigError(first_line(culprit))
+            *accepted, _ = lines[:count]
+            return _describe(lambda s: once(*s), ordered[count - 1], culprit, accepted)
     return ConfigError(first_line(error))
 
 

@@ -39,7 +39,7 @@ from training.storage.checkpoint import (
 )
 from training.storage.files import remove_leftovers, write_atomically
 from training.storage.run_folder import FAILURE, SUMMARY
-from training.storage.tables import Row
+from training.storage.tables import TABLES
 from training.storage.weights import save_weights
 from training.trainer import resume, signals
 from training.trainer.console import Console
@@ -114,13 +114,14 @@ class RunRecord:
         Raises:
             ConfigError: if its checkpoints would be too large to be read.
         """
-        trainer, rows = self.config.trainer, self.epochs
+        trainer, rows = self.config.trainer, {"metrics": self.epochs}
         if trainer.evaluation_samples:
-            rows += self.epochs + 1
+            rows["evaluations"] = self.epochs + 1
         if trainer.log_every:
             steps = plan_epoch(self.config, len(self.dataset.train_labels), 0).steps
-            rows += self.epochs * (steps // trainer.log_every + 1)
-        size = self.backend.state_bytes() + rows * 8 * len(Row._fields) + MAX_HEADER_BYTES
+            rows["steps"] = self.epochs * (steps // trainer.log_every + 1)
+        tables = sum(8 * count * len(TABLES[name]) for name, count in rows.items())
+        size = self.backend.state_bytes() + tables + MAX_HEADER_BYTES
         if size > MAX_BYTES:
             raise ConfigError(
                 f"the run could not be resumed from its checkpoint: it would have {size:,} bytes, "
