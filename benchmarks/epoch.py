@@ -107,6 +107,8 @@ def measure(
     command.announce("starting, compiling and warming up")
     with ExitStack() as stack:
         workers = start_workers(stack, chosen, threads, absent, images=images)
+        if not workers:
+            raise BenchmarkError(f"no loop works here: {'; '.join(absent.values())}")
         command.announce("timing")
         seconds = samples(harness.measure(workers, "epoch", rounds, seconds=None))
         told = {name: worker.call("outcome") for name, worker in workers.items()}

@@ -22,7 +22,7 @@ USAGE = """usage: python -m inference COMMAND ...
 
 
 def main() -> None:
-    """Run a command; exits with status 2 for what a user can repair, 1 where nothing is written."""
+    """Run a command; exits with 2 for what a user can repair, 1 where output cannot be written."""
     arguments = sys.argv[1:]
     if arguments[:1] in ([], ["-h"], ["--help"]):
         print(USAGE)

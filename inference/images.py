@@ -34,10 +34,15 @@ def collect(places: Iterable[str]) -> list[str]:
     found: list[str] = []
     for place in places:
         path = Path(place)
-        if place == STDIN or path.is_file():
+        try:
+            known = place == STDIN or path.is_file()
+            inside = sorted(map(str, path.iterdir())) if not known and path.is_dir() else None
+        except OSError as error:
+            raise ConfigError(f"{place}: it cannot be read ({error.strerror})") from error
+        if known:
             found.append(place)
-        elif path.is_dir():
-            inside = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        elif inside is not None:
+            inside = [name for name in inside if Path(name).suffix.lower() in SUFFIXES]
             if not inside:
                 raise ConfigError(f"{place}: the folder holds no image ({', '.join(SUFFIXES)})")
             found += inside
@@ -78,7 +83,10 @@ def read(place: str) -> NDArray[np.float32]:
 
 def _bytes(place: str) -> bytes:
     if place == STDIN:
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        try:
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise ConfigError(f"it cannot be read ({error.strerror})") from error
         if len(data) > MAX_BYTES:
             raise ConfigError(f"it has more than the limit of {MAX_BYTES:,} bytes")
         return data

@@ -8,6 +8,8 @@ from itertools import permutations, product
 from parity.names import Shape
 
 _AXES = {2: "OI", 3: "OIW", 4: "OIHW", 5: "OIDHW"}
+#: Common layouts, which square shapes are taken to have.
+_LIKELIEST = {3: ["WIO"], 4: ["HWIO", "OHWI"], 5: ["DHWIO", "ODHWI"]}
 
 
 def proposals(torch: Mapping[str, Shape], other: Mapping[str, Shape]) -> Iterator[str]:
@@ -72,6 +74,6 @@ def _steps_between(shape: Shape, other: Shape) -> Iterator[str | None]:
     if shape == other:
         yield None
     axes = _AXES.get(len(shape), "")
-    for layout in list(permutations(axes))[1:]:
+    for layout in [*_LIKELIEST.get(len(shape), []), *list(permutations(axes))[1:]]:
         if tuple(shape[axes.index(letter)] for letter in layout) == other:
             yield "T" if axes == "OI" else f"{axes}->{''.join(layout)}"

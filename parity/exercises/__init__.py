@@ -18,7 +18,11 @@ def write(name: str, folder: Path) -> None:
         ParityError: if the folder is not empty, or cannot be written.
     """
     files.make_folder(folder)
-    if any(folder.iterdir()):
+    try:
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise ParityError(f"cannot read {folder}: {error.strerror}") from error
+    if occupied:
         raise ParityError(f"{folder} is not empty: an exercise starts in a folder of its own")
     here = resources(__name__)
     for file in ("exercise.py", "solution.py", "README.md"):

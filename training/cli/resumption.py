@@ -133,7 +133,12 @@ def _job(
     if begun:
         saved["resume"], recipes = str(folder), ()
     given = [override for override in given if override.key_or_group != "resume"]
-    job = make_job(opened, opened.restore(saved, given, recipes), number, name)
+    try:
+        job = make_job(opened, opened.restore(saved, given, recipes), number, name)
+    except ConfigError as error:
+        if given:
+            raise
+        raise ConfigError(f"{path}: its settings cannot be used: {error}") from error
     resume.check_unchanged(record, job.config)
     if number is not None and resume.summary_of(folder).get("status") == "diverged":
         return replace(job, done=True)  # it would do so again

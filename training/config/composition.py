@@ -39,8 +39,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         **{name: schema.InitConfig(name=name) for name in ("torch", "he", "xavier")},
         "normal": schema.NormalInitConfig,
     },
-    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/sweeps.py).
-    "hydra/launcher": {"joblib": {"_target_": "training.cli.sweeps.joblib", "n_jobs": -1}},
+    # Instead of Hydra's plugin of that name: cli/sweeps.py takes the number of jobs, and what Hydra
+    # wants to be named is never instantiated.
+    "hydra/launcher": {"joblib": {"_target_": "training.cli.sweeps", "n_jobs": -1}},
 }
 
 
@@ -136,11 +137,18 @@ class Composer:
         chosen = [f"{group}={name}" for group, name in names.items() if name in options(group)]
         lines = [str(override.input_line) for override in given]
         composed = self.compose([*recipes, *chosen, *lines])
-        if not any(covered(key, ["model"]) for key in keys):  # what the file has may be deleted
-            OmegaConf.update(composed, "model.arguments", {}, merge=False)
+        if "model" not in keys:
+            with open_dict(composed.model.arguments) as arguments:
+                for key in (f"model.arguments.{name}" for name in [*arguments]):
+                    if not covered(key, keys) and not any(covered(each, [key]) for each in saved):
+                        del arguments[key.rpartition(".")[2]]  # as the run has done
         for key, value in saved.items():
             if not covered(key, keys) or (key == "backend.threads" and key not in keys):
-                OmegaConf.update(composed, key, value, force_add=True)
+                try:
+                    OmegaConf.update(composed, key, value, force_add=True)
+                except ERRORS as error:
+                    shown = repr(value)[:60]
+                    raise ConfigError(f"{key} cannot be {shown} ({first_line(error)})") from error
         return composed
 
     def check(self, composed: DictConfig) -> Config:

@@ -56,7 +56,7 @@ def two_fractions(value: Any) -> str:
 
 
 def interval(value: str) -> str:
-    """Limit to what `parse_interval` takes."""
+    """Limit to '<number> steps' or '<number> epochs'."""
     if _INTERVAL.fullmatch(value):
         return ""
     wanted = "a whole number of at least 1 and its unit, as '1 epoch' or '200 steps'"

@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./+@%-]+")
 #: Never taken from another run: where data lie on this machine, and the resumption itself.
 LOCAL = ("data.root", "resume", "resume_override")
 
-#: Settings of earlier versions; no result depended on them, or on what they were by default.
+#: Settings of earlier versions, left out where a checkpoint has them.
 FORMER = ("logger", "backend.batch_norm")
 
 #: Decide how a run is carried out and watched; they change what is computed by rounding at most.

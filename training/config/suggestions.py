@@ -87,7 +87,7 @@ def _describe(
     compose: Compose, override: Override, error: Exception, accepted: list[str]
 ) -> ConfigError:
     key, value = override.key_or_group, override.get_value_element_as_str()
-    if isinstance(error, MissingConfigException) and value in _CLUSTER:
+    if key == "hydra/launcher" and value in _CLUSTER and isinstance(error, MissingConfigException):
         return ConfigError(f"{key}={value} needs pip install 'lenet-twins[cluster]'")
     if known := options(key):
         if value in known:

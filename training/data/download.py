@@ -113,7 +113,7 @@ def _fetch(url: str, file: RemoteFile, silence: float, deadline: float) -> bytes
 
 
 def _read(url: str, size: int, silence: float, deadline: float) -> bytes:
-    """Return what `url` gives; there may be more when there is more than `size`.
+    """Return what `url` gives, cut off soon after `size` bytes.
 
     A thread does the waiting, because neither the look-up of a name nor headers that trickle in
     know a timeout. It is left behind when its time is over.
@@ -127,13 +127,15 @@ def _read(url: str, size: int, silence: float, deadline: float) -> bytes:
             with urllib.request.urlopen(url, timeout=silence) as response:
                 while len(content) <= size and (piece := response.read1(_CHUNK)):
                     content.extend(piece)
+                    if time.monotonic() >= deadline:
+                        break
         except Exception as error:
             errors.append(error)
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     thread.join(min(silence + 0.1, deadline - time.monotonic()))
-    if thread.is_alive() and not content:
+    if thread.is_alive() and not content and time.monotonic() < deadline:
         raise _MirrorError(f"did not answer within {silence:g} s")
     thread.join(max(deadline - time.monotonic(), 0))
     if thread.is_alive():
