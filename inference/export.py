@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load
 
 from inference.networks import BACKENDS, forward, network
 from inference.weights import find, metadata
@@ -20,18 +20,18 @@ from pretrained import Weights
 from training.data.digits import load_digits
 from training.errors import ConfigError
 from training.storage.files import write_atomically
-from training.storage.weights import read_weights, serialize
+from training.storage.weights import serialize
 
 #: Images on which an exported file is compared with both twins.
 IMAGES = 32
 
 
 class Format(NamedTuple):
-    """How weights become a file's bytes, and what a file computes from inputs (N, 1, H, W)."""
+    """How weights become a file's bytes, and what these compute from inputs (N, 1, H, W)."""
 
     suffix: str
     write: Callable[[Weights, NDArray], bytes]
-    run: Callable[[Path, Weights, NDArray], NDArray]
+    run: Callable[[bytes, Weights, NDArray], NDArray]
 
 
 class Loaded:
@@ -85,16 +85,13 @@ def export(weights: Weights, form: Format, path: Path) -> str:
     twins = {backend: network(weights, backend) for backend in BACKENDS}
     try:
         content = form.write(weights, inputs)
-        with TemporaryDirectory() as folder:
-            copy = Path(folder) / path.name
-            copy.write_bytes(content)
-            loaded = Loaded(lambda given: form.run(copy, weights, given))
-            outputs = loaded.forward(inputs)
-            sides = {weights.model: twins["numpy"], f"{weights.model} from {path.name}": loaded}
-            found = [
-                compare(twins["torch"], side, inputs, train=False, name=title)
-                for title, side in sides.items()
-            ]
+        loaded = Loaded(lambda given: form.run(content, weights, given))
+        outputs = loaded.forward(inputs)
+        sides = {weights.model: twins["numpy"], f"{weights.model} from {path.name}": loaded}
+        found = [
+            compare(twins["torch"], side, inputs, train=False, name=title)
+            for title, side in sides.items()
+        ]
     except ParityError as error:
         raise ConfigError(str(error)) from error
     for comparison in found:
@@ -115,10 +112,10 @@ def _onnx(weights: Weights, inputs: NDArray) -> bytes:
     return onnx.export(network(weights, "torch"), inputs)
 
 
-def _run_onnx(path: Path, weights: Weights, inputs: NDArray) -> NDArray:
+def _run_onnx(content: bytes, weights: Weights, inputs: NDArray) -> NDArray:
     from parity.sides import OnnxFile
 
-    return OnnxFile(path).forward(inputs)
+    return OnnxFile(content).forward(inputs)
 
 
 def _torchscript(weights: Weights, inputs: NDArray) -> bytes:
@@ -132,20 +129,20 @@ def _torchscript(weights: Weights, inputs: NDArray) -> bytes:
     return target.getvalue()
 
 
-def _run_torchscript(path: Path, weights: Weights, inputs: NDArray) -> NDArray:
+def _run_torchscript(content: bytes, weights: Weights, inputs: NDArray) -> NDArray:
     import torch
 
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        return torch.jit.load(str(path))(torch.from_numpy(inputs)).numpy()
+        return torch.jit.load(io.BytesIO(content))(torch.from_numpy(inputs)).numpy()
 
 
 def _safetensors(weights: Weights, inputs: NDArray) -> bytes:
     return serialize(weights.state, metadata(weights))
 
 
-def _run_safetensors(path: Path, weights: Weights, inputs: NDArray) -> NDArray:
-    return _run_state(weights, read_weights(path)[0], inputs)
+def _run_safetensors(content: bytes, weights: Weights, inputs: NDArray) -> NDArray:
+    return _run_state(weights, load(content), inputs)
 
 
 def _npz(weights: Weights, inputs: NDArray) -> bytes:
@@ -155,8 +152,8 @@ def _npz(weights: Weights, inputs: NDArray) -> bytes:
     return target.getvalue()
 
 
-def _run_npz(path: Path, weights: Weights, inputs: NDArray) -> NDArray:
-    with np.load(path, allow_pickle=False) as arrays:
+def _run_npz(content: bytes, weights: Weights, inputs: NDArray) -> NDArray:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return _run_state(weights, dict(arrays), inputs)
 
 

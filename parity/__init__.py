@@ -8,33 +8,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME = {
-    "Comparison": "parity.comparison",
-    "DisagreementError": "parity.protocol",
-    "Derivative": "parity.finite_differences",
-    "LayerProbe": "parity.comparison",
-    "Pair": "parity.pair",
-    "ParityError": "parity.protocol",
-    "Recipe": "parity.steps",
-    "TensorCheck": "parity.tolerance",
-    "Trajectory": "parity.trajectory",
-    "assert_derivatives": "parity.finite_differences",
-    "assert_parity": "parity.assertions",
-    "assert_trajectory": "parity.trajectory",
-    "compare": "parity.assertions",
-    "compare_on_device": "parity.cuda",
-    "compare_with_onnxruntime": "parity.onnx",
-    "compare_loss": "parity.assertions",
-    "derivatives": "parity.finite_differences",
-    "follow": "parity.trajectory",
-    "fused": "parity.names",
-    "gates": "parity.names",
-    "localise": "parity.assertions",
-    "split": "parity.names",
-    "summed": "parity.names",
-    "to_numpy": "parity.transfer",
-    "to_torch": "parity.transfer",
+_NAMES = {
+    "parity.assertions": ("assert_parity", "compare", "compare_loss", "localise"),
+    "parity.comparison": ("Comparison", "LayerProbe"),
+    "parity.cuda": ("compare_on_device",),
+    "parity.finite_differences": ("assert_derivatives",),
+    "parity.names": ("fused", "gates", "split", "summed"),
+    "parity.onnx": ("compare_with_onnxruntime",),
+    "parity.pair": ("Pair",),
+    "parity.protocol": ("DisagreementError", "ParityError"),
+    "parity.steps": ("Recipe",),
+    "parity.tolerance": ("TensorCheck",),
+    "parity.trajectory": ("Trajectory", "assert_trajectory", "follow"),
+    "parity.transfer": ("to_numpy", "to_torch"),
 }
+_HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = sorted(_HOME)
 

@@ -10,10 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from traceback import walk_tb
 
 from parity.files import standard_output
-from parity.protocol import ParityError, first_line
+from parity.protocol import ParityError, told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,10 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"parity: {error}", file=sys.stderr)
         return 2
     except Exception as error:  # status 1 is for disagreements alone
-        *_, (frame, line) = walk_tb(error.__traceback__)
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
-        told = f"{type(error).__name__} at {place}: {first_line(error)}"
-        print(f"parity: stopped by an unexpected error, {told}", file=sys.stderr)
+        print(f"parity: stopped by an unexpected error, {told(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("parity: interrupted, no file is left half-written", file=sys.stderr)
@@ -45,7 +41,7 @@ def _run(words: list[str]) -> int:
     if options.command == "faults":
         from parity.faults.command import command
 
-        return command(options.only, options.json)
+        return command(options.only)
     if options.command == "kernels":
         from parity.kernels import command as kernels
 
@@ -95,7 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("file", help="an .npz file that check wrote; its factory is imported again")
     faults = commands.add_parser("faults", help="plant every known fault and print the kill matrix")
     faults.add_argument("--only", metavar="TEXT", default="", help="faults whose name has TEXT")
-    faults.add_argument("--json", metavar="FILE", help="write the matrix there too")
     commands.add_parser("grade", help="grade a class's submissions; see grade --help")
     commands.add_parser("exercise", help="write a folder to start from; see exercise --help")
     report = commands.add_parser("report", help="measure networks; write an HTML page and JSON")

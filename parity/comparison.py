@@ -284,7 +284,7 @@ def judged_again(comparison: Comparison, given: References) -> Comparison:
         place = check.layer, check.tensor
         wider = check
         if not check.passed and (not given.task.format or place in found.hanging):
-            wider = replace(check, budget=check.budget + found.budget(place))
+            wider = replace(check, budget=check.budget + found.budgets[place])
             if wider.passed and place in found.hanging:
                 undecided.append(check.label)
         checks.append(wider if wider.passed else check)

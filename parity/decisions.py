@@ -18,9 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -175,37 +174,29 @@ def _double(value: Any) -> Any:
     return value.double() if value.dtype == torch.float32 else value.clone()
 
 
-@dataclass(frozen=True)
-class Leeway:
+class Leeway(NamedTuple):
     """How far rounding may carry each tensor, and what it decides.
 
     Attributes:
         decisions: those that rounding takes, in calling order.
-        movement: each tensor's largest movement among the experiments.
+        budgets: what is granted to each tensor besides the budget of `parity.tolerance`.
         hanging: the gradients that depend on a decision.
-        inexact: whether the reference rounds as coarsely as what is judged by it.
     """
 
     decisions: list[Decision]
-    movement: dict[Place, float]
+    budgets: dict[Place, float]
     hanging: set[Place]
-    inexact: bool
-
-    def budget(self, place: Place) -> float:
-        """Return what is granted to a tensor besides the budget of `parity.tolerance`.
-
-        Each operation is moved by all that is granted to it, but a few experiments see only some
-        of the ways in which decisions may fall together: what hangs on them is granted 4 times
-        its movement. So is everything in float64, where torch's own error is not known, and may
-        be the larger: a sum of equal values drifts by rounding them all the same way.
-        """
-        return self.movement[place] * (FACTOR if self.inexact or place in self.hanging else 1)
 
 
 def leeway(
     run: Callable[[Rounding], Tensors], watched: Sequence[tuple[Tensors, Rounding]], epsilon: float
 ) -> Leeway:
     """Make the experiments.
+
+    Each operation is moved by all that is granted to it, but a few experiments see only some of the
+    ways in which decisions may fall together: what hangs on them is granted 4 times its largest
+    movement. So is everything in float64, where torch's own error is not known, and may be the
+    larger: a sum of equal values drifts by rounding them all the same way.
 
     Args:
         run: runs the float64 reference.
@@ -221,15 +212,14 @@ def leeway(
         for choice, *choices in zip(still.choices, *(r.choices for _, r in others), strict=True)
     )
     decisions = [decision for decision in found if decision]
-    return Leeway(
-        decisions,
-        {
-            p: max(movement(other[p], value) for other, _ in others)
-            for p, value in reference.items()
-        },
-        still.hanging(max((decision.position for decision in decisions), default=0), reference),
-        inexact=epsilon <= torch.finfo(torch.float64).eps,
-    )
+    last = max((decision.position for decision in decisions), default=0)
+    hanging, inexact = still.hanging(last, reference), epsilon <= torch.finfo(torch.float64).eps
+    budgets = {
+        place: max(movement(other[place], value) for other, _ in others)
+        * (FACTOR if inexact or place in hanging else 1)
+        for place, value in reference.items()
+    }
+    return Leeway(decisions, budgets, hanging)
 
 
 def experiments() -> Iterator[Signs]:

@@ -12,8 +12,6 @@ from torch import nn
 import numpy_models
 import torch_models
 
-Data = Literal["normal", "integers", "spaced", "non-finite"]
-
 
 @dataclass(frozen=True)
 class LayerCase:
@@ -30,7 +28,7 @@ class LayerCase:
     kind: str
     shape: tuple[int, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
-    data: Data = "normal"
+    data: Literal["normal", "integers", "spaced", "non-finite"] = "normal"
 
     def __str__(self) -> str:
         options = ",".join(f"{key}={value}" for key, value in self.arguments.items())
@@ -73,18 +71,12 @@ class LayerCase:
         return x.astype(dtype)
 
 
-def _kept_size(channels: int, kernel: int) -> dict[str, Any]:
-    return {
-        "in_channels": channels,
-        "out_channels": channels,
-        "kernel_size": kernel,
-        "padding": kernel // 2,
-    }
+def _sizes(channels: int, out: int, kernel: Any, **options: Any) -> dict[str, Any]:
+    return {"in_channels": channels, "out_channels": out, "kernel_size": kernel, **options}
 
 
 def _conv(shape: tuple[int, ...], out: int, kernel: Any, **options: Any) -> LayerCase:
-    sizes = {"in_channels": shape[1], "out_channels": out, "kernel_size": kernel}
-    return LayerCase("Conv2d", shape, {**sizes, **options})
+    return LayerCase("Conv2d", shape, _sizes(shape[1], out, kernel, **options))
 
 
 CONV = [
@@ -162,8 +154,8 @@ SIMPLE = [
     LayerCase("Tanh", (2, 9), data="integers"),
     LayerCase("SiLU", (3, 4, 5, 6)),
     LayerCase("SiLU", (2, 9), data="integers"),
-    LayerCase("Residual", (3, 4, 6, 5), _kept_size(4, 3)),
-    LayerCase("Residual", (1, 1, 7, 7), _kept_size(1, 5)),
+    LayerCase("Residual", (3, 4, 6, 5), _sizes(4, 4, 3, padding=1)),
+    LayerCase("Residual", (1, 1, 7, 7), _sizes(1, 1, 5, padding=2)),
     LayerCase("Flatten", (3, 4, 5, 6)),
     LayerCase("Flatten", (1, 4, 1, 1)),
     LayerCase("Flatten", (3, 8)),
@@ -175,8 +167,8 @@ DROPOUT = [
     for kind in ("original", "inverted")
 ]
 _ANY: list[tuple[str, dict[str, Any]]] = [
-    ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 3}),
-    ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 5, "padding": 2}),
+    ("Conv2d", _sizes(2, 3, 3)),
+    ("Conv2d", _sizes(2, 3, 5, padding=2)),
     ("MaxPool2d", {"kernel_size": 2}),
     ("MaxPool2d", {"kernel_size": 3, "stride": 2, "padding": 1}),
     ("AvgPool2d", {"kernel_size": 2}),
@@ -184,7 +176,7 @@ _ANY: list[tuple[str, dict[str, Any]]] = [
     ("ReLU", {}),
     ("Tanh", {}),
     ("SiLU", {}),
-    ("Residual", _kept_size(2, 3)),
+    ("Residual", _sizes(2, 2, 3, padding=1)),
     ("Flatten", {}),
 ]
 NON_FINITE = [LayerCase(kind, (3, 2, 6, 6), options, "non-finite") for kind, options in _ANY]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from parity.comparison import LayerProbe, hold
 from parity.perturbation import layers_of
-from parity.protocol import Identity, Network, ParityError, check_network
+from parity.protocol import Identity, Network, ParityError, check_network, without_backward
 from parity.runs import array_of, run_torch
 from parity.task import Setting, Task
 from parity.trees import Call, mapped, named
@@ -98,7 +98,7 @@ def parts(setting: Setting, blocks: bool = False) -> Iterator[Setting]:
             torch_criterion=None,
             numpy_criterion=None,
             expect={name: kind for name, kind in inside.items() if "." not in name},
-            forward_only=task.forward_only or _without_backward(network),
+            forward_only=task.forward_only or without_backward(network),
             constants=passage.constants,
         )
         module = setting.module.get_submodule(layer)
@@ -155,11 +155,6 @@ def _flat(members: Mapping[str, Any], blocks: bool) -> Iterator[tuple[str, Any]]
         if blocks or not inner:
             yield name, layer
         yield from ((f"{name}.{leaf}", member) for leaf, member in _flat(inner, blocks))
-
-
-def _without_backward(network: Any) -> str:
-    missing = getattr(network, "backward", None) is None
-    return f"{type(network).__name__} has no backward" if missing else ""
 
 
 def _accepted(network: Any, call: Call) -> Call | None:

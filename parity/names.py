@@ -138,10 +138,9 @@ class Rule:
     def to_torch(self, arrays: Mapping[str, Any]) -> Arrays:
         """Return torch's arrays for the other side's gradients, states or, unless `adds`, any."""
         values = {name: arrays[name] for name in self.order}
-        odd = next((v for v in values.values() if not isinstance(v, np.ndarray)), self)
-        if odd is not self:
-            return dict.fromkeys(self.shapes, odd)
         for name, order in self.order.items():
+            if not isinstance(values[name], np.ndarray):
+                return dict.fromkeys(self.shapes, values[name])
             if values[name].shape != order.shape:
                 raise ParityError(
                     f"names= has {' and '.join(self.shapes)} as {name} of shape {order.shape}, "
@@ -152,9 +151,7 @@ class Rule:
             flat[order] = values[name]
         if self.adds:
             return {name: flat.reshape(shape) for name, shape in self.shapes.items()}
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()])
-        pieces = np.split(flat, ends[:-1])
-        return {n: p.reshape(s) for p, (n, s) in zip(pieces, self.shapes.items(), strict=True)}
+        return _cut(flat, self.shapes)
 
 
 @dataclass(frozen=True)
@@ -237,8 +234,7 @@ def resolve(names: Mapping[Any, Any], module: nn.Module) -> Names:
     """
     state = module.state_dict(keep_vars=True)
     buffers = dict(module.named_buffers())
-    rules, absent = list[Rule](), set[str]()
-    holders: dict[str, str] = {}
+    rules, absent, holders = list[Rule](), set[str](), dict[str, str]()
     for key, entry in names.items():
         of = key if isinstance(key, tuple) else (key,)
         for name in of:
@@ -258,8 +254,7 @@ def resolve(names: Mapping[Any, Any], module: nn.Module) -> Names:
             first = holders.setdefault(other, of[0])
             if state[first] is not state[of[0]]:
                 raise ParityError(f"names= gives {other} to both {first} and {of[0]}")
-    summands = {name for rule in rules if rule.adds for name in rule.shapes}
-    fixed = {name for name in summands if not state[name].requires_grad}
+    fixed = {n for r in rules if r.adds for n in r.shapes if not state[n].requires_grad}
     return Names(rules, frozenset(absent), frozenset(fixed))
 
 
@@ -274,21 +269,25 @@ def _rule(shapes: dict[str, Shape], entry: Any) -> Rule:
         if not isinstance(name, str):
             raise ParityError(f"names= needs a name for {said}, not {kind_of(name)}")
         entry = Rearrangement(lambda arrays: {name: laid_out(arrays[0], steps)})
-    numbered, count = [], 0
-    for shape in shapes.values():
-        size = int(np.prod(shape))
-        numbered.append(np.arange(count, count + size).reshape(shape))
-        count += size
+    count = sum(int(np.prod(shape)) for shape in shapes.values())
+    numbered = list(_cut(np.arange(count), shapes).values())
     try:
         order = entry.place(numbered)
     except ValueError as error:
-        given = ", ".join(str(shape) for shape in shapes.values())
+        given = ", ".join(map(str, shapes.values()))
         raise ParityError(f"names= does not fit {said} of shape {given}: {error}") from error
     placed = np.sort(np.concatenate([value.ravel() for value in order.values()]))
     alike = len({*shapes.values()}) == 1
     if not np.array_equal(placed, np.arange(numbered[0].size if entry.adds and alike else count)):
         raise ParityError(f"names= must give every element of {said} one place, by moving only")
     return Rule(shapes, order, entry.adds)
+
+
+def _cut(flat: np.ndarray, shapes: Mapping[str, Shape]) -> Arrays:
+    """Return the pieces of a flat array, one after the other, in these shapes."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    pieces = np.split(flat, ends[:-1])
+    return {n: piece.reshape(s) for piece, (n, s) in zip(pieces, shapes.items(), strict=True)}
 
 
 def _letters(order: str) -> tuple[str, str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,9 @@ from parity.protocol import (
     NumpyError,
     ParityError,
     arrays_of,
-    first_line,
     kind_of,
     set_mode,
+    told,
 )
 from parity.task import Task, place_of
 from parity.tolerance import Place, Tensors
@@ -78,10 +76,8 @@ def run_numpy_forward(network: Network, task: Task) -> None:
 
 def fresh(task: Task) -> Task:
     """Return a task on copies, which the NumPy side may change."""
-    upstream = task.upstream and {name: dy.copy() for name, dy in task.upstream.items()}
     targets = None if task.targets is None else np.array(task.targets)
-    copies = task.with_arrays(lambda _, array: array.copy())
-    return replace(copies, upstream=upstream, targets=targets)
+    return replace(task.with_arrays(lambda _, array: array.copy(), np.copy), targets=targets)
 
 
 def other(task: Task) -> Task:
@@ -96,11 +92,8 @@ def other(task: Task) -> Task:
             return np.flip(array).copy()
         return array[::-1].copy() if array.dtype.kind in "iu" and array.ndim else array.copy()
 
-    upstream = {
-        n: (np.flip(dy) * dy.dtype.type(2)).copy() for n, dy in (task.upstream or {}).items()
-    }
-    task = replace(task, upstream=upstream if task.upstream is not None else None)
-    return replace(task.with_arrays(change), seed=task.seed + 1)
+    changed = task.with_arrays(change, lambda dy: np.flip(dy) * dy.dtype.type(2))
+    return replace(changed, seed=task.seed + 1)
 
 
 def snapshot(network: Network, task: Task) -> Tensors:
@@ -181,10 +174,6 @@ def _called(
     try:
         return function(*args, **kwargs)
     except Exception as error:
-        *_, (frame, line) = walk_tb(error.__traceback__)
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
         if optional and isinstance(error, NotImplementedError):
             raise NoBackwardError(f"{what} is not implemented in evaluation mode") from error
-        raise NumpyError(
-            f"{what} raised {type(error).__name__} at {place}: {first_line(error)}"
-        ) from error
+        raise NumpyError(f"{what} raised {told(error)}") from error

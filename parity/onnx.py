@@ -6,13 +6,9 @@ Needs the extra ``onnx``. In evaluation mode all three are compared with the flo
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,12 +44,11 @@ def compare_with_onnxruntime(
     Raises:
         ParityError: if a package of the extra is missing or the export fails.
     """
-    inputs = to_array(inputs)
+    array = to_array(inputs)
     name = name or type(torch_module).__name__
-    sides = {name: numpy_network, f"{name} in onnxruntime": OnnxFile(export(torch_module, inputs))}
+    sides = {name: numpy_network, f"{name} in onnxruntime": OnnxFile(export(torch_module, array))}
     return [
-        compare(torch_module, side, inputs, train=False, name=title)
-        for title, side in sides.items()
+        compare(torch_module, side, array, train=False, name=title) for title, side in sides.items()
     ]
 
 
@@ -63,7 +58,7 @@ def export(torch_module: nn.Module, inputs: np.ndarray) -> bytes:
         require(package, "onnx")
     module = clone(torch_module, torch.float32, train=False)
     batch = torch.export.Dim("batch", min=1)
-    with TemporaryDirectory() as folder, _silence():
+    with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         path = Path(folder) / "model.onnx"
         try:
             torch.onnx.export(
@@ -75,22 +70,9 @@ def export(torch_module: nn.Module, inputs: np.ndarray) -> bytes:
                 dynamic_shapes=({0: batch},),
                 dynamo=True,
                 external_data=False,
+                verbose=False,
             )
         except Exception as error:
             kind = type(torch_module).__name__
             raise ParityError(f"torch cannot export {kind} to ONNX: {error}") from error
         return path.read_bytes()
-
-
-@contextlib.contextmanager
-def _silence() -> Any:
-    """Keep the exporter's progress and deprecation notes from the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -19,12 +19,12 @@ from parity.protocol import (
     arrays_of,
     check_network,
     kind_of,
+    without_backward,
 )
-from parity.runs import clone
+from parity.runs import clone, with_upstream
 from parity.task import Setting, Task
 from parity.transfer import renamed, to_array
 from parity.trees import call_of, mapped, named
-from parity.upstream import with_upstream
 
 
 @dataclass(frozen=True)
@@ -106,15 +106,13 @@ class Pair:
         losses = self.torch_criterion, self.numpy_criterion
         if (losses[0] is None) != (losses[1] is None):
             raise ParityError("a loss is needed on both sides: torch_criterion and numpy_criterion")
-        if losses[0] is not None and self.targets is None:
-            raise ParityError("a loss needs targets: pass targets=")
-        train = self.modes[0] if train is None else train
-        task = Task(self.inputs, None, self.targets, *losses, train, self.seed, self.expect)
-        task = replace(task, dtype=dtype, forward_only=self._forward_only())
-        task = replace(task, constants=departures.absent(self.expect))
         if self.precision:
             format_of(self.precision)
-            task = replace(task, format=self.precision)
+        train = self.modes[0] if train is None else train
+        task = Task(self.inputs, None, self.targets, *losses, train, self.seed, self.expect)
+        absent, kind = departures.absent(self.expect), self.precision or ""
+        task = replace(task, dtype=dtype, constants=absent, format=kind)
+        task = replace(task, forward_only=self._forward_only())
         module = clone(self.torch_module, task.precision, train)
         departures.check(module, self.expect)
         name = self.name or type(self.torch_module).__name__
@@ -125,8 +123,8 @@ class Pair:
         return Setting(name, module, network, task, layers, vary=self.vary)
 
     def _forward_only(self) -> str:
-        if getattr(self.numpy_network, "backward", None) is None:
-            return f"{type(self.numpy_network).__name__} has no backward"
+        if missing := without_backward(self.numpy_network):
+            return missing
         arrays = named(call_of(self.inputs), np.ndarray).values()
         if any(array.dtype.kind == "f" for array in arrays):
             return ""
@@ -206,9 +204,8 @@ def check_inputs(inputs: Any, network: Network) -> np.dtype:
         ParityError: unless these are one, float32 or float64, and there is a sample to compare.
     """
     arrays = named(call_of(inputs), np.ndarray)
-    floats = [array for array in arrays.values() if array.dtype.kind == "f"]
-    wrong = [str(x.dtype) for x in arrays.values() if x.dtype.kind not in "fiub"]
-    wrong += [str(x.dtype) for x in floats if x.dtype not in (np.float32, np.float64)]
+    floats = {name: array for name, array in arrays.items() if array.dtype.kind not in "iub"}
+    wrong = [x.dtype for x in floats.values() if x.dtype not in (np.float32, np.float64)]
     if wrong or not arrays:
         kind = wrong[0] if wrong else kind_of(inputs)
         raise ParityError(f"inputs must be a float32 or float64 array or tensor, not {kind}")
@@ -217,15 +214,12 @@ def check_inputs(inputs: Any, network: Network) -> np.dtype:
             raise ParityError(
                 f"inputs{name} of shape {array.shape} hold no sample: give at least one"
             )
-    if floats and not any(np.isfinite(array).any() for array in floats):
+    if floats and not any(np.isfinite(array).any() for array in floats.values()):
         raise ParityError("inputs hold no finite number, so nothing would be compared")
-    dtypes = {f"inputs{name}": x.dtype for name, x in arrays.items() if x.dtype.kind == "f"}
-    shown = arrays_of(network, "parameters").items()
-    dtypes |= {
-        f"NumPy's {name}": parameter.dtype
-        for name, parameter in shown
-        if isinstance(parameter, np.ndarray) and parameter.dtype.kind == "f"
-    }
+    dtypes = {f"inputs{name}": array.dtype for name, array in floats.items()}
+    for name, parameter in arrays_of(network, "parameters").items():
+        if isinstance(parameter, np.ndarray) and parameter.dtype.kind == "f":
+            dtypes[f"NumPy's {name}"] = parameter.dtype
     if not dtypes:
         return np.dtype(np.float32)
     (first, dtype), *others = dtypes.items()

@@ -145,13 +145,11 @@ def rounded_runs(module: nn.Module, task: Task, kind: Format) -> list[Tensors]:
 def _stored(task: Task, change: Callable[[Tensor], Tensor]) -> Task:
     """Return the task with what goes in and what arrives from behind kept in the format."""
 
-    def changed(_: str, array: np.ndarray) -> np.ndarray:
+    def changed(array: np.ndarray) -> np.ndarray:
         floating = array.dtype.kind == "f"
         return change(torch.tensor(array, dtype=torch.float64)).numpy() if floating else array
 
-    upstream = {name: changed(name, dy) for name, dy in (task.upstream or {}).items()}
-    task = replace(task, upstream=upstream if task.upstream is not None else None)
-    return task.with_arrays(changed)
+    return task.with_arrays(lambda _, array: changed(array), changed)
 
 
 class _ChangedOperands(TorchDispatchMode):

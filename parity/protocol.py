@@ -8,6 +8,8 @@ named and laid out as in the torch module's ``state_dict`` (convolutions OIHW, l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -141,7 +143,7 @@ class Identity:
 def check_network(network: Any) -> None:
     """Raise ParityError, naming what is missing, unless network has the protocol's methods."""
     needed = ["forward", "parameters", "buffers"]
-    if getattr(network, "backward", None) is not None:
+    if not without_backward(network):
         needed[1:1] = ["backward", "gradients"]
     missing = [name for name in needed if not callable(getattr(network, name, None))]
     if missing:
@@ -149,6 +151,12 @@ def check_network(network: Any) -> None:
             f"{type(network).__name__} cannot be compared: it needs the method"
             f"{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
         )
+
+
+def without_backward(network: Any) -> str:
+    """Return in words that a NumPy side has no backward; nothing if it has one."""
+    missing = getattr(network, "backward", None) is None
+    return f"{type(network).__name__} has no backward" if missing else ""
 
 
 def arrays_of(network: Any, method: str) -> dict[str, Any]:
@@ -173,6 +181,13 @@ def arrays_of(network: Any, method: str) -> dict[str, Any]:
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message."""
     return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+def told(error: BaseException) -> str:
+    """Return an exception's class, where it was raised, and the first line of its message."""
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    place = f"{Path(frame.f_code.co_filename).name}:{line}"
+    return f"{type(error).__name__} at {place}: {first_line(error)}"
 
 
 def set_mode(network: Any, train: bool) -> None:

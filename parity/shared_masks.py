@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
@@ -16,14 +17,8 @@ Draw = Callable[[tuple[int, ...]], np.ndarray]
 
 def uniforms(seed: int) -> Draw:
     """Return a function that gives float32 uniforms by seed and number of calls."""
-    calls = 0
-
-    def draw(shape: tuple[int, ...]) -> np.ndarray:
-        nonlocal calls
-        calls += 1
-        return np.random.default_rng((seed, calls)).random(shape, dtype=np.float32)
-
-    return draw
+    calls = count(1)
+    return lambda shape: np.random.default_rng((seed, next(calls))).random(shape, np.float32)
 
 
 @contextmanager

@@ -64,9 +64,15 @@ class Task:
         """The dtype compared, as torch names it."""
         return torch.from_numpy(np.empty(0, self.dtype)).dtype
 
-    def with_arrays(self, change: Callable[[str, np.ndarray], np.ndarray]) -> Task:
-        """Return the task with change(name, array) for each array among the inputs."""
-        return replace(self, inputs=mapped(change, call_of(self.inputs), np.ndarray))
+    def with_arrays(
+        self,
+        change: Callable[[str, np.ndarray], np.ndarray],
+        back: Callable[[np.ndarray], np.ndarray] = lambda dy: dy,
+    ) -> Task:
+        """Return the task with change(name, array) for each input, back(dy) for each gradient."""
+        inputs = mapped(change, call_of(self.inputs), np.ndarray)
+        upstream = self.upstream and {name: back(dy) for name, dy in self.upstream.items()}
+        return replace(self, inputs=inputs, upstream=upstream)
 
 
 @dataclass(frozen=True)

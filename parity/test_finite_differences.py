@@ -7,7 +7,7 @@ import pytest
 
 import numpy_models
 from numpy_models import Conv2d, CrossEntropyLoss, Linear, MSELoss, Sequential
-from parity.finite_differences import assert_derivatives, derivatives
+from parity.finite_differences import assert_derivatives
 from parity.layer_cases import AVG_POOL, BATCH_NORM, CONV, DROPOUT, MAX_POOL, SIMPLE, LayerCase
 from parity.networks import NetworkCase, network_cases
 from parity.protocol import ParityError
@@ -71,13 +71,11 @@ def test_a_gradient_wrong_by_a_thousandth_is_rejected_by_name(name, rng) -> None
             return dx
 
     network = Sequential(Wrong(2, 3, 3)).to(np.float64)
-    wrong = [d for d in derivatives(network, rng.standard_normal((2, 2, 6, 6))) if not d.passed]
-    assert [d.tensor for d in wrong] == [f"0.{name}"]
-    with pytest.raises(AssertionError, match=f"gradient of 0.{name} at"):
+    with pytest.raises(AssertionError, match=rf"\ASequential\n  gradient of 0\.{name} at .*\Z"):
         assert_derivatives(network, rng.standard_normal((2, 2, 6, 6)))
 
 
 def test_float32_is_refused(rng) -> None:
     network = Sequential(Linear(3, 2)).to(np.float64)
-    with pytest.raises(ParityError, match="need float64, and the input is float32"):
-        derivatives(network, rng.standard_normal((2, 3)).astype(np.float32))
+    with pytest.raises(ParityError, match="need float64, and input is float32"):
+        assert_derivatives(network, rng.standard_normal((2, 3)).astype(np.float32))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from parity.perturbation import InnerDimensions, Probe
 from parity.protocol import DisagreementError, Network, ParityError, check_network
 from parity.runs import clone, observe
 from parity.steps import Batch, Recipe, numpy_steps, torch_steps
-from parity.task import Task, place_of
+from parity.task import Setting, Task, place_of
 from parity.tolerance import FACTOR, TensorCheck, Tensors, fault, floor, judge, movement
 from parity.transfer import renamed, to_array, to_numpy
 from parity.trees import mapped, named
@@ -103,41 +104,29 @@ def follow(
     ]
     dtypes = [check_inputs(inputs, numpy_network) for inputs, _ in batches]
     task = Task(batches[0][0], seed=seed, dtype=dtypes[0])
-    name = name or type(torch_module).__name__
-    torch_module = clone(torch_module, task.precision, train=True)
-    numpy_network = renamed(torch_module, numpy_network, names)
-    walk = _walk(torch_module, numpy_network, batches, recipe, task, name, probes)
+    module = clone(torch_module, task.precision, train=True)
+    network = renamed(module, numpy_network, names)
+    setting = Setting(name or type(torch_module).__name__, module, network, task)
+    walk = _walk(setting, batches, recipe, probes)
     if walk.passed:
         return walk
     # A few twins may have missed where rounding can lead: before a verdict, many are asked. They
     # run no further than the step in question.
-    return _walk(torch_module, numpy_network, batches, recipe, task, name, _RECOUNT * probes)
+    return _walk(setting, batches, recipe, _RECOUNT * probes)
 
 
-def _walk(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    batches: Sequence[Batch],
-    recipe: Recipe,
-    task: Task,
-    name: str,
-    probes: int,
-) -> Trajectory:
-    to_numpy(torch_module, numpy_network)
-    seed, epsilon = task.seed, float(np.finfo(task.dtype).eps)
-    dimensions, y = observe(torch_module, task)
+def _walk(setting: Setting, batches: Sequence[Batch], recipe: Recipe, probes: int) -> Trajectory:
+    module, network, task = setting.module, setting.network, setting.task
+    to_numpy(module, network)
+    epsilon = float(np.finfo(task.dtype).eps)
+    dimensions, y = observe(module, task)
     outputs = named(y, torch.Tensor).values()
-    reference = torch_steps(torch_module, batches, recipe, seed, torch.float64)
-    own = torch_steps(torch_module, batches, recipe, seed, task.precision)
-    twins = [
-        torch_steps(
-            torch_module, batches, recipe, seed, torch.float64, Probe(dimensions, epsilon, number)
-        )
-        for number in range(probes)
-    ]
-    result = numpy_steps(numpy_network, batches, recipe, seed, task.dtype)
+    run = partial(torch_steps, module, batches, recipe, task.seed)
+    twins = [run(torch.float64, Probe(dimensions, epsilon, number)) for number in range(probes)]
+    result = numpy_steps(network, batches, recipe, task.seed, task.dtype)
     envelope: dict[tuple[str, str], float] = {}
     steps: list[list[TensorCheck]] = []
+    reference, own = run(torch.float64), run(task.precision)
     for r, t, a, *trials in zip(reference, own, result, *twins, strict=True):
         number = len(steps) + 1
         for place, value in r.items():
@@ -145,17 +134,17 @@ def _walk(
             if place == ("", "loss"):
                 sums = sum(leaf.numel() for leaf in outputs)
             length = _ROUNDINGS * number + sums
-            drift = max(movement(run[place], value) for run in (t, *trials))
+            drift = max(movement(other[place], value) for other in (t, *trials))
             granted = max(floor(value, [], length, epsilon), FACTOR * drift)
             if place == ("", "learning rate"):  # kept in double precision on both sides
                 granted = 4 * float(np.finfo(np.float64).eps) * abs(float(value))
             envelope[place] = max(granted, envelope.get(place, 0.0))
-        for absent in getattr(numpy_network, "absent", ()):
+        for absent in getattr(network, "absent", ()):
             del r[place_of(absent)]
-        steps.append(_judge_step(f"{name}, step {number}", r, t, a, envelope))
+        steps.append(_judge_step(f"{setting.name}, step {number}", r, t, a, envelope))
         if any(not check.passed for check in steps[-1]):
             break
-    return Trajectory(name, steps)
+    return Trajectory(setting.name, steps)
 
 
 def assert_trajectory(
@@ -173,43 +162,31 @@ def assert_trajectory(
     on torch's weights before that step; where all is right, the update is to blame.
     """
     trajectory = follow(torch_module, numpy_network, batches, recipe, **options)
-    if not trajectory.passed:
-        before = len(trajectory.steps) - 1
-        how = {"layers": layers, "names": options.get("names"), "seed": options.get("seed", 0)}
-        verdict, culprits = _accuse(torch_module, numpy_network, batches, recipe, before, how)
-        verdict = verdict or _blame_update(trajectory, culprits)
-        raise DisagreementError(f"{verdict}\n{trajectory}", culprits, trajectory)
-    return trajectory
-
-
-def _accuse(
-    torch_module: nn.Module,
-    numpy_network: Network,
-    batches: Sequence[Batch],
-    recipe: Recipe,
-    before: int,
-    how: dict[str, Any],
-) -> tuple[str, list[str]]:
-    """Look for the culprit in forward, loss and backward after some steps of torch's training."""
+    if trajectory.passed:
+        return trajectory
+    before, seed = len(trajectory.steps) - 1, options.get("seed", 0)
     dtype = Task(batches[0][0], dtype=check_inputs(batches[0][0], numpy_network)).precision
     trained = clone(torch_module, dtype, train=True)
-    for tensors in torch_steps(torch_module, batches[:before], recipe, how["seed"], dtype):
+    for tensors in torch_steps(torch_module, batches[:before], recipe, seed, dtype):
         state = {".".join(filter(None, place)): value for place, value in tensors.items()}
         trained.load_state_dict({name: torch.tensor(state[name]) for name in trained.state_dict()})
-    losses = recipe.torch_criterion, recipe.numpy_criterion
-    setting = Pair(trained, numpy_network, *batches[before], *losses, vary=False, **how).setting()
-    comparison = examine(setting)
-    return accuse(comparison) if comparison.failures else ("", [])
+    pair = trained, numpy_network, *batches[before], recipe.torch_criterion, recipe.numpy_criterion
+    how = {"layers": layers, "names": options.get("names"), "seed": seed, "vary": False}
+    comparison = examine(Pair(*pair, **how).setting())
+    failed = bool(comparison.failures)
+    verdict, culprits = accuse(comparison) if failed else _blame_update(trajectory)
+    raise DisagreementError(f"{verdict}\n{trajectory}", culprits, trajectory)
 
 
-def _blame_update(trajectory: Trajectory, culprits: list[str]) -> str:
-    """Tell a wrong rate from a wrong update, and add the name to culprits."""
+def _blame_update(trajectory: Trajectory) -> tuple[str, list[str]]:
+    """Tell a wrong rate from a wrong update."""
     failed = {check.tensor: check for check in trajectory.failures}
-    culprits.append("schedule" if "learning rate" in failed else "optimizer")
+    culprit = "schedule" if "learning rate" in failed else "optimizer"
     first = failed.get("learning rate") or next(
         (check for check in trajectory.failures if " of " in check.tensor), trajectory.failures[0]
     )
-    return f"culprit: {culprits[0]}, as loss and gradients are right at this step: {first}"
+    told = f"culprit: {culprit}, as loss and gradients are right at this step: {first}"
+    return told, [culprit]
 
 
 def _longest_sum(place: tuple[str, str], dimensions: dict[str, InnerDimensions]) -> int:

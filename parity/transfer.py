@@ -9,7 +9,7 @@ ever share memory afterwards.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -181,10 +181,6 @@ def _same(a: Any, b: Any) -> bool:
     return a.__array_interface__ == b.__array_interface__
 
 
-@overload
-def to_array(values: np.ndarray | Tensor) -> np.ndarray: ...
-@overload
-def to_array(values: None) -> None: ...
 def to_array(values: Any) -> Any:
     """Return a tensor's numbers as an array, and anything else as it is.
 

@@ -6,7 +6,7 @@ sides have in common, so that it does not matter which of them returns a list an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -28,20 +28,15 @@ def call_of(inputs: Any) -> Call:
 
 def named(tree: Any, kind: type | tuple[type, ...] = object) -> dict[str, Any]:
     """Return the leaves of a kind by name; one that is the only one of its kind is named ""."""
-    found = {name: leaf for name, leaf in _leaves(tree, "") if isinstance(leaf, kind)}
+    found = dict[str, Any]()
+
+    def collect(name: str, leaf: Any) -> Any:
+        if isinstance(leaf, kind):
+            found[name] = leaf
+        return leaf
+
+    _walk(collect, tree, "")
     return {"": next(iter(found.values()))} if len(found) == 1 else found
-
-
-def _leaves(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, Call):
-        tree = dict(enumerate(tree.args)) | tree.kwargs
-    if isinstance(tree, tuple | list):
-        tree = dict(enumerate(tree))
-    if not isinstance(tree, Mapping):
-        yield name, tree
-        return
-    for key, value in tree.items():
-        yield from _leaves(value, f"{name}[{key}]")
 
 
 def mapped(function: Callable[[str, Any], Any], tree: Any, kind: type | tuple[type, ...]) -> Any:

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from parity.protocol import ParityError
+from parity.runs import with_upstream
 from parity.task import Setting, Task
 from parity.tolerance import largest
-from parity.upstream import with_upstream
 
 
 def variations(setting: Setting) -> Iterator[tuple[str, Task, bool]]:
@@ -125,12 +125,11 @@ def samples_of(task: Task) -> int:
 def taken(task: Task, samples: np.ndarray) -> Task:
     """Return the task on some of its samples."""
     size = samples_of(task)
-    upstream = task.upstream and {
-        name: dy[samples] if dy.shape[:1] == (size,) else dy for name, dy in task.upstream.items()
-    }
     targets = None if task.targets is None else task.targets[samples]
-    inputs = task.with_arrays(lambda _, x: x[samples])
-    return replace(inputs, targets=targets, upstream=upstream)
+    cut = task.with_arrays(
+        lambda _, x: x[samples], lambda dy: dy[samples] if dy.shape[:1] == (size,) else dy
+    )
+    return replace(cut, targets=targets)
 
 
 def _range(array: np.ndarray) -> tuple[float, float]:

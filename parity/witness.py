@@ -49,10 +49,9 @@ class Witness:
 def witnesses() -> list[Witness]:
     """Return every entry of ``witness.json``."""
     entries = json.loads((Path(__file__).parent / "witness.json").read_text(encoding="utf-8"))
-    return [_read(title, entry) for title, entry in entries.items()]
-
-
-def _read(title: str, entry: dict[str, Any]) -> Witness:
-    rows = [Row(name, kind, tuple(shape), count) for name, kind, shape, count in entry["layers"]]
-    fields = {key: entry[key] for key in ("report", "network", "arguments", "parameters")}
-    return Witness(title, input=tuple(entry["input"]), layers=rows, **fields)
+    for entry in entries.values():
+        entry["input"] = tuple(entry["input"])
+        entry["layers"] = [
+            Row(name, kind, (*shape,), n) for name, kind, shape, n in entry["layers"]
+        ]
+    return [Witness(title, **entry) for title, entry in entries.items()]

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from studies.records import TABLES, Record, find, read
@@ -93,7 +94,8 @@ def _keep(record: Record, target: Path) -> Path:
     summary = {key: value for key, value in record.summary.items() if key not in _PRIVATE}
     if summary["reason"]:
         summary["reason"] = summary["reason"].partition(";")[0]  # after it: folders and commands
-    document = record.to_json()
+    names = ("experiment", "study", "changes", "config")
+    document: dict[str, Any] = {name: getattr(record, name) for name in names}
     document["config"] = {
         **document["config"],
         "data": {**document["config"]["data"], "root": None},

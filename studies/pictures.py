@@ -60,7 +60,7 @@ def batch_curves(path: Path, record: Record, window: int = 20) -> None:
         pictures.plain(axes)
     panels[0].set_yscale("log")
     panels[0].legend(frameon=False)
-    panels[1].yaxis.set_major_formatter(pictures.Percent())
+    pictures.percent(panels[1].yaxis)
     figure.suptitle(f"{_label(record)}, by iteration")
     pictures.save(figure, path)
 
@@ -145,4 +145,4 @@ def _average(tables: Sequence[Table]) -> Table:
 def _name(axis: Axis, name: str) -> None:
     axis.set_label_text(name.replace("_", " "))
     if "accuracy" in name:
-        axis.set_major_formatter(pictures.Percent())
+        pictures.percent(axis)

@@ -93,11 +93,6 @@ class Record:
             raise ConfigError(f"{self.directory / 'metrics.csv'} holds no epoch")
         return rows[-1]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what docs/results keeps of a run besides its summary and tables."""
-        names = ("experiment", "study", "changes", "config")
-        return {name: getattr(self, name) for name in names}
-
 
 def read(directory: Path) -> Record:
     """Read one run.

@@ -27,7 +27,7 @@ def summarise(directory: Path) -> None:
         if not any(record.table("metrics") for record in records):
             raise ConfigError("no job has completed an epoch")
         study = Study.of(records)
-        lines = _final_values(study) if study.form == "table" else _curves(study)
+        lines, words = _final_values(study) if study.form == "table" else (_curves(study), [])
     except ConfigError as error:
         print(f"no summary of the sweep: {error}")
         return
@@ -36,37 +36,31 @@ def summarise(directory: Path) -> None:
     write_atomically(directory / "study.csv", text.getvalue().encode())
     pictures.draw(directory / "study.png", study)
     print(f"\n{study.heading}")
-    if study.form == "table":
-        print(_aligned(_in_words(study)))
+    if words:
+        print(_aligned(words))
     print(f"{directory / 'study.csv'}\n{directory / 'study.png'}", flush=True)
 
 
-def _final_values(study: Study) -> Lines:
-    """Return a line for each setting: mean and standard deviation after the last epoch."""
+def _final_values(study: Study) -> tuple[Lines, Lines]:
+    """Return a line for each setting: the figures after the last epoch.
+
+    First as numbers; then for readers, accuracies in per cent and no column without an entry.
+    """
     groups, name = study.groups, study.column
-    lines = [[*groups[0].values, "runs", "failed", name, "std", "reported"]]
-    for group in groups:
-        values = group.finals(name)
-        mean, std = (spread(values).mean, spread(values).std) if values else (None, None)
-        figures = [_number(mean), _number(std), _number(reported(group.records[0], name))]
-        counts = [str(len(values)), str(len(group.records) - len(values))]
-        lines.append([*group.settings(), *counts, *figures])
-    return lines
-
-
-def _in_words(study: Study) -> Lines:
-    """Return the same for readers: accuracies in per cent, and no column without an entry."""
-    percent = "accuracy" in study.column
+    percent = "accuracy" in name
     digits = 2 if percent else 4
-    (head, *lines), groups = _final_values(study), study.groups
-    std = head.index("std")
-    for line, group in zip(lines, groups, strict=True):
-        values, claimed = group.finals(study.column), reported(group.records[0], study.column)
-        line[std - 1] = spread(values).text(percent, digits) if values else ""
-        line[std + 1] = "" if claimed is None else spread([claimed]).text(percent, digits)
-        line[std] = ""
-    filled = [column for column in zip(head, *lines, strict=True) if any(column[1:])]
-    return [list(line) for line in zip(*filled, strict=True)]
+    head = [*groups[0].values, "runs", "failed", name]
+    numbers, words = [[*head, "std", "reported"]], [[*head, "reported"]]
+    for group in groups:
+        values, claimed = group.finals(name), reported(group.records[0], name)
+        found = spread(values) if values else None
+        line = [*group.settings(), str(len(values)), str(len(group.records) - len(values))]
+        figures = (found.mean, found.std, claimed) if found else (None, None, claimed)
+        numbers.append([*line, *map(_number, figures)])
+        texts = [found, None if claimed is None else spread([claimed])]
+        words.append([*line, *(text.text(percent, digits) if text else "" for text in texts)])
+    filled = [column for column in zip(*words, strict=True) if any(column[1:])]
+    return numbers, [list(line) for line in zip(*filled, strict=True)]
 
 
 def _curves(study: Study) -> Lines:

@@ -96,3 +96,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     ]
     close = close or [c for c in candidates if len(word) > 2 and c.startswith(word)][:1]
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def is_expected(error: BaseException) -> bool:
+    """Return whether an error is one of those above, and not a defect of the program."""
+    return isinstance(error, (ConfigError, RunError, StoppedError))
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what an error says first, and of what type it is if it is a defect's."""
+    text = str(error).strip().partition("\n")[0]
+    return text if is_expected(error) else f"{type(error).__name__}: {text}"

@@ -38,7 +38,7 @@ from numpy_models import (
     Tanh,
 )
 from pretrained import Weights
-from training.data import DataError, load_dataset
+from training.data import load_dataset
 from training.errors import ConfigError
 from training.storage.files import write_atomically
 
@@ -68,10 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="PAGE.html")
     options = parser.parse_args(arguments)
-    try:
-        text = page([entry(find(place), place) for place in options.weights], samples())
-    except DataError as error:
-        raise ConfigError(str(error)) from error
+    text = page([entry(find(place), place) for place in options.weights], samples())
     write_atomically(options.output, text.encode())
     print(f"wrote {options.output} ({len(text) / 1e6:.1f} MB): open it in a browser")
 

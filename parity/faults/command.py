@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from time import perf_counter
 
 import torch
 
 from parity.faults.matrix import CHECKS, Kill, faults, kill
 from parity.faults.recall import Recall
-from parity.files import check_writable, write
 from parity.protocol import ParityError
 
 
-def command(only: str, json_path: str | None) -> int:
+def command(only: str) -> int:
     """Plant the faults, print the kill matrix and return the exit status."""
     chosen = [fault for fault in faults() if only.casefold() in fault.name.casefold()]
     if not chosen:
         raise ParityError(f"no planted fault has {only!r} in its name")
-    if json_path:
-        check_writable(Path(json_path))
     torch.set_num_threads(1)
     start, width = perf_counter(), max(len(fault.name) for fault in chosen)
     kills, area, recall = list[Kill](), "", Recall()
@@ -43,23 +38,4 @@ def command(only: str, json_path: str | None) -> int:
     )
     for each in survivors:
         print(f"SURVIVOR {each.fault.name}: {each.message or 'every check passed'}")
-    if json_path:
-        write(Path(json_path), as_json(kills).encode())
     return 1 if survivors else 0
-
-
-def as_json(kills: list[Kill]) -> str:
-    """Return the kill matrix as JSON text."""
-    rows = [
-        {
-            "fault": each.fault.name,
-            "area": each.fault.area,
-            "scene": each.fault.scene,
-            "culprit": each.fault.culprit,
-            "named": each.named,
-            "checks": {check: check in each.checks for check in CHECKS.values()},
-            "survived": each.survived,
-        }
-        for each in kills
-    ]
-    return json.dumps({"faults": rows}, indent=1, ensure_ascii=False)

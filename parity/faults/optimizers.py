@@ -27,24 +27,6 @@ fault = Ledger("optimizers", "optimizer", how=instead)
 FAULTS = fault.faults
 
 
-@fault("momentum reversed in SGD", scene="momentum")
-class MomentumReversed(SGD):
-    """b ← (1 − μ)·b + μ·g."""
-
-    def __init__(self, net, momentum=0.0, **options) -> None:
-        super().__init__(net, momentum=1 - momentum, **options)
-
-
-@fault("momentum as an average", scene="momentum")
-class ExponentialAverage(SGD):
-    """b ← μ·b + (1 − μ)·g, another convention of momentum."""
-
-    def _update(self, parameters, gradients):
-        velocity = self._state["momentum_buffer"]
-        velocity[...] = self.momentum * velocity + (1 - self.momentum) * gradients
-        parameters -= self.lr * velocity
-
-
 @fault("rate inside the momentum buffer", scene="momentum")
 class RateInTheBuffer(SGD):
     """b ← μ·b + lr·g: the same path until the rate changes."""
@@ -219,6 +201,9 @@ fault("Adam without bias correction", scene="Adam")(counting(Adam, lambda _: 10*
 fault("Adam's step never counted", scene="Adam")(counting(Adam, lambda _: 1))
 fault("weight decay decoupled", scene="momentum")(decoupled(SGD))
 fault("AdamW for Adam", scene="Adam")(decoupled(Adam))
+# b ← (1 − μ)·b + μ·g, and b ← μ·b + (1 − μ)·g.
+fault("momentum reversed in SGD", scene="momentum", momentum=0.1)(SGD)
+fault("momentum as an average", scene="momentum", dampening=0.9)(SGD)
 fault("Nesterov forgotten", scene="nesterov", nesterov=False)(SGD)
 fault("Adam's β exchanged", scene="Adam", betas=(0.999, 0.9))(Adam)
 MISPLACED = "Adam's ε misplaced: "

@@ -16,12 +16,8 @@ FAULTS = fault.faults
 
 def _views(layer: MaxPool2d | AvgPool2d, image: np.ndarray, fill: float) -> list[np.ndarray]:
     """Return one view of the padded image per kernel offset."""
-    (ph, pw), (height, channels, width, n) = layer.windows.padding, image.shape
-    rows, columns = layer._framed_size(height, width)
-    framed = np.full((rows, channels, columns, n), fill, image.dtype)
-    framed[ph : ph + height, :, pw : pw + width] = image
-    oh, ow = layer.windows.output_size(height, width, "pool")
-    return [view for _, _, view in layer.windows.offsets(framed, oh, ow)]
+    oh, ow = layer.windows.output_size(image.shape[0], image.shape[2], "pool")
+    return [view for _, _, view in layer.windows.offsets(layer._framed(image, fill), oh, ow)]
 
 
 NEARLY = 2e-6
@@ -45,14 +41,12 @@ def routing(
             return super().forward_batch_last(x)
 
         def backward_batch_last(self, dy, input_gradient=True):
-            (ph, pw), (height, channels, width, n) = self.windows.padding, self.seen.shape
-            rows, columns = self._framed_size(height, width)
-            frame = np.zeros((rows, channels, columns, n), dy.dtype)
+            frame = self._gradient_frame(self.seen.shape, dy)
             gradients = self.windows.offsets(frame, dy.shape[0], dy.shape[2])
             shares = receives(np.array(_views(self, self.seen, fill)))
             for share, (_, _, gradient) in zip(shares, gradients, strict=True):
                 gradient[...] = gradient * add + dy * share
-            return frame[ph : ph + height, :, pw : pw + width]
+            return self._unframed(frame, self.seen.shape)
 
     return Routing
 
@@ -117,12 +111,10 @@ def _(layer, dy, dx):
 @fault.backward("overlapping averages assigned, not added", "s4", "overlapping")
 def _(layer, dy, dx):
     """`=` for `+=` where windows overlap."""
-    (ph, pw), (height, channels, width, n) = layer.windows.padding, dx.shape
-    rows, columns = layer._framed_size(height, width)
-    frame = np.zeros((rows, channels, columns, n), dx.dtype)
+    frame = layer._gradient_frame(dx.shape, dy)
     for _, _, gradient in layer.windows.offsets(frame, dy.shape[0], dy.shape[2]):
         gradient[...] = dy / dy.dtype.type(np.prod(layer.windows.kernel))
-    return frame[ph : ph + height, :, pw : pw + width]
+    return layer._unframed(frame, dx.shape)
 
 
 @fault("windows of the gradient transposed", "s2", "lenet5_tanh")

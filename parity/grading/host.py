@@ -15,6 +15,7 @@ from traceback import walk_tb
 from typing import Any
 
 from parity.grading import wire
+from parity.protocol import first_line
 
 
 class Host:
@@ -73,12 +74,11 @@ class Host:
             return wire.pack({"value": getattr(self, operation)(*rest)}, self.refer)
         except BaseException as error:  # SystemExit is no way out either
             kind = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__
-            message = (str(error).strip().splitlines() or ["no message"])[0]
             frames = [(f.f_code.co_filename, at) for f, at in walk_tb(error.__traceback__)]
             own = [place for place in frames if self.path.parent in Path(place[0]).parents]
             file, at = own[-1] if own else (self.path, 0)
             place = f" at {Path(file).name}:{at}" if at else ""
-            return wire.pack({"raised": f"{kind}{place}: {message}"}, str)
+            return wire.pack({"raised": f"{kind}{place}: {first_line(error)}"}, str)
 
 
 def limit(seconds: float, mebibytes: int) -> str:

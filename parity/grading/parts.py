@@ -53,7 +53,9 @@ class Part:
         if isinstance(module, nn.Identity):  # a loss alone
             return loss
         layers = [name for name, m in module.named_modules() if name and not any(m.children())]
-        found = [(layer, tensor) for layer in ["", *layers] for tensor in _OF_EACH]
+        found = [
+            (layer, tensor) for layer in ["", *layers] for tensor in ("output", "gradient of input")
+        ]
         found += [(layer, f"gradient of {own}") for (layer, _, own), p in named if p.requires_grad]
         buffers = {name for name, _ in module.named_buffers()} & module.state_dict().keys()
         split = (name.rpartition(".") for name in sorted(buffers))
@@ -102,9 +104,6 @@ class Part:
                 for probe in parity.localise(self.sides):
                     found |= _faults(probe.comparison.checks, probe.layer)
         return found
-
-
-_OF_EACH = ("output", "gradient of input")
 
 
 def _judged(finding: Any) -> dict[Place, str]:

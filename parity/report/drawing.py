@@ -38,7 +38,7 @@ def training(shown: Sequence[Training]) -> Figure:
     right.axhline(1, color=LIMIT, label="limit")
     right.set_yscale("log")
     _finish(left, f"loss, {shown[0].dtype}")
-    _finish(right, "share of the envelope used")
+    _finish(right, "envelope used")
     return figure
 
 

@@ -128,7 +128,7 @@ def _run(run: Run, opened: bool) -> str:
     tensor, check = run.closest
     return (
         f"<details{' open' if opened else ''}><summary>{run.title}: {_verdict(not run.verdict)}, "
-        f"closest call {escape(tensor)} with {share(check.share)} of its budget</summary>"
+        f"budget used: {share(check.share)} ({escape(tensor)})</summary>"
         f"{_table(['Layer', 'Forward', 'Backward'], rows)}</details>"
     )
 
@@ -177,9 +177,10 @@ def _bar(check: TensorCheck | None) -> str:
         return '<span class="soft">nothing to compare</span>'
     if check.note:
         return f'<span class="bad">✗ {escape(check.note)}</span>'
+    fill = f'<b style="width:{100 * min(check.share, 1):.4g}%"></b>' if check.share else ""
     return (
         f'<span class="bar{"" if check.passed else " over"}"><span>{share(check.share)}</span>'
-        f'<i aria-hidden="true"><b style="width:{100 * min(check.share, 1):.4g}%"></b></i></span>'
+        f'<i aria-hidden="true">{fill}</i></span>'
     )
 
 

@@ -65,7 +65,7 @@ class JaxFunction(Functions):
         with self._bits((self.tree, inputs, named)):
             self._output, self._cache, new = jax.vjp(run, self.tree, inputs, named, has_aux=True)
             if state:
-                self._write(self._buffers, new)
+                jax.tree.map(np.copyto, self._buffers, new)
             return jax.tree.map(np.array, self._output)
 
     @property
@@ -96,10 +96,6 @@ class JaxFunction(Functions):
         util = _jax().tree_util
         leaves, _ = util.tree_flatten_with_path(tree)
         return {util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-    def _write(self, tree: Any, values: Any) -> None:
-        for array, value in zip(*map(_jax().tree.leaves, (tree, values)), strict=True):
-            array[...] = value
 
     def _bits(self, values: Any) -> AbstractContextManager[Any]:
         """Let JAX keep float64, which it makes float32 otherwise."""

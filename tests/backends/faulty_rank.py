@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-sys.argv[0] = str(ROOT / "train.py")
 
 
 def fail(kind: str) -> None:
@@ -27,9 +25,10 @@ def fail(kind: str) -> None:
         time.sleep(0.01)
 
 
-def plant(kind: str, rank: int, after: int) -> None:
+def plant(fault: str) -> None:
+    """Have this process fail if it is that rank."""
+    kind, rank, after = fault.split(":")
     if "backend=numpy" in sys.argv:
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
         from training.backends.numpy import NumpyBackend as Backend
     else:
         from training.backends.torch import TorchBackend as Backend
@@ -38,7 +37,7 @@ def plant(kind: str, rank: int, after: int) -> None:
 
     def train(self, first, last):
         nonlocal taken
-        if taken >= after and self._ranks.rank == rank:
+        if taken >= int(after) and self._ranks.rank == int(rank):
             fail(kind)
         taken += last - first
         original(self, first, last)
@@ -47,8 +46,9 @@ def plant(kind: str, rank: int, after: int) -> None:
 
 
 if __name__ == "__main__":
-    kind, rank, after = os.environ["FAULT"].split(":")
-    plant(kind, int(rank), int(after))
+    sys.path.insert(0, str(ROOT))
+    sys.argv[0] = str(ROOT / "train.py")
+    plant(os.environ["FAULT"])
     from training.cli.main import main
 
     main()

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forked import run, train
 from tests.support import ROOT, assert_same_run
 
 RUN = ("data=digits", "backend=numpy", "backend.threads=2", "model=lenet5_bn", "trainer.epochs=2")
 SAVING = ("trainer.checkpoint_every='2 steps'", "trainer.batch_size=359")
 
 
-def launched(cwd: Path, *arguments: str, fault: str | None = None) -> subprocess.CompletedProcess:
-    """Run the program in a process group of its own, as a terminal does."""
-    program = "tests/backends/faulty_rank.py" if fault else "train.py"
-    return subprocess.run(
-        [sys.executable, str(ROOT / program), *arguments],
-        cwd=cwd,
-        env=os.environ | {"FAULT": fault or ""},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        start_new_session=True,
-    )
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing has disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    ended = launched(folder, *RUN, *SAVING, "hydra.run.dir=run")
+    ended = run(folder, train, *RUN, *SAVING, "hydra.run.dir=run")
     assert ended.returncode == 0, ended.stderr
     assert "\n2 processes, started in " in ended.stdout
     return folder / "run"
@@ -51,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_run_that_ends_early_goes_on_bit_for_bit(fault, status, words, whole, tmp_path):
-    ended = launched(tmp_path, *RUN, *SAVING, "hydra.run.dir=run", fault=fault)
+    ended = run(tmp_path, train, *RUN, *SAVING, "hydra.run.dir=run", FAULT=fault)
     assert ended.returncode == status, ended.stderr
     *signals, sentence = ended.stderr.strip().splitlines()
     assert sentence.startswith(f"train.py: {words}"), ended.stderr
@@ -60,7 +43,7 @@ def test_a_run_that_ends_early_goes_on_bit_for_bit(fault, status, words, whole, 
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert (summary["status"], summary["threads"]) == ("interrupted", 2)
     command = shlex.split(sentence.partition("resume with: ")[2])
-    resumed = launched(tmp_path, *command[command.index(str(ROOT / "train.py")) + 1 :])
+    resumed = run(tmp_path, train, *command[command.index(str(ROOT / "train.py")) + 1 :])
     assert resumed.returncode == 0, resumed.stderr
     assert "up to rounding" not in resumed.stdout
     assert_same_run(tmp_path / "run", whole)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from benchmarks import curves, report, trajectories
 from numpy_models import SGD
 from parity.networks import network_cases, recipe
+from tests import forked
 from tests.benchmarks.samples import content
 
 
@@ -18,7 +19,11 @@ def rows(text: str) -> list[list[str]]:
     ]
 
 
-def test_both_backends_of_each_network_are_held_together(monkeypatch):
+def test_both_backends_of_each_network_are_held_together(monkeypatch, tmp_path):
+    def fork(command, **_):
+        return forked.run(tmp_path, forked.train, *command[2:])
+
+    monkeypatch.setattr(curves.subprocess, "run", fork)
     models = ["lenet5_avgpool", "linear_baseline"]
     monkeypatch.setattr(curves, "MODELS", models)
     trained = curves.work({"threads": 1, "seed": 3, "epochs": 1})

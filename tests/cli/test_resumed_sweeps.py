@@ -6,14 +6,13 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, assert_same_run, signal_at_step, train_py
+from tests.forked import Forked, run, train
+from tests.support import ROOT, assert_same_run, signal_at_step
 
 SETTINGS = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.batch_size=32")
 SWEEP = ("--multirun", *SETTINGS, "trainer.epochs=2", "experiment=r3_lenet5_avgpool", "seed=0,1,2")
@@ -109,8 +108,8 @@ def entry(listed: dict, changes: dict) -> str:
     return json.dumps({**listed, "jobs": [{**last, "config": {**last["config"], **changes}}]})
 
 
-def children(process: subprocess.Popen) -> list[int]:
-    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+def children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(number) for number in path.read_text().split()]
 
 
@@ -119,27 +118,21 @@ def children(process: subprocess.Popen) -> list[int]:
 def test_side_by_side(number, tmp_path) -> None:
     """A signal to the first process stops all and leaves none; a killed job fails alone."""
     long = [*SWEEP, "trainer.epochs=12", "trainer.batch_size=256", "hydra.sweep.dir=all"]
-    with subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *long, *SIDE_BY_SIDE],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        while len(list(tmp_path.glob("all/*/checkpoint.safetensors"))) < 2:
-            assert process.poll() is None
+    started = Forked(tmp_path, train, *long, *SIDE_BY_SIDE)
+    while len(list(tmp_path.glob("all/*/checkpoint.safetensors"))) < 2:
+        assert started.process.is_alive()
+        time.sleep(0.05)
+    jobs = children(started.process.pid)
+    assert len(jobs) == 2
+    if number == signal.SIGKILL:
+        os.kill(jobs[1], number)
+        while not (tmp_path / "all" / FOLDERS[2] / "checkpoint.safetensors").exists():
             time.sleep(0.05)
-        jobs = children(process)
-        assert len(jobs) == 2
-        if number == signal.SIGKILL:
-            os.kill(jobs[1], number)
-            while not (tmp_path / "all" / FOLDERS[2] / "checkpoint.safetensors").exists():
-                time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 143
+    started.process.terminate()
+    ended = started.end(60)
+    assert ended.returncode == 143
     assert not any(Path(f"/proc/{pid}").exists() for pid in jobs)
-    lines = [line for line in errors.splitlines() if line]
+    lines = [line for line in ended.stderr.splitlines() if line]
     notice = "SIGTERM: saving after this step; repeat to quit at once"
     command = f"python {ROOT / 'train.py'} resume={tmp_path / 'all'} {' '.join(SIDE_BY_SIDE)}"
     end = f"train.py: stopped by SIGTERM, all running jobs are saved; resume with: {command}"
@@ -149,6 +142,6 @@ def test_side_by_side(number, tmp_path) -> None:
         assert lines == [f"train.py: {FOLDERS[1]} failed: {killed}", notice, end]
         return
     assert lines == [notice, middle, end]
-    result = train_py("resume=all", *SIDE_BY_SIDE, cwd=tmp_path)
+    result = run(tmp_path, train, "resume=all", *SIDE_BY_SIDE)
     assert (result.returncode, result.stderr) == (0, "")
     assert len(list(tmp_path.glob("all/*/weights.safetensors"))) == 3

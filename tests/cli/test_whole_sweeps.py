@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import signal_at_step, train_py
+from tests.forked import run, train
+from tests.support import signal_at_step
 
 pytestmark = pytest.mark.usefixtures("mnist_of_digits")
 
@@ -109,7 +110,9 @@ def test_a_signal_leaves_jobs_unstarted(job, words, call_main, capsys, monkeypat
 
 
 def test_jobs_side_by_side(tmp_path) -> None:
-    result = train_py(
+    result = run(
+        tmp_path,
+        train,
         "--multirun",
         "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2",
@@ -119,7 +122,6 @@ def test_jobs_side_by_side(tmp_path) -> None:
         "backend=numpy",
         "backend.threads=1",
         "hydra.sweep.dir=all",
-        cwd=tmp_path,
     )
     assert result.returncode == 1
     assert "failed jobs: 1" in result.stderr

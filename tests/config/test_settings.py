@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from studies.records import recipe
-from training.config.settings import DEPTH, NEUTRAL, RESUMABLE, covered, flatten
+from training.config.settings import DEPTH, FORMER, NEUTRAL, RESUMABLE, covered, flatten
 
 
 def test_a_nested_configuration_is_flattened():
@@ -31,6 +31,6 @@ def test_a_group_covers_what_is_inside_and_no_namesake():
     assert not covered("backend", ["backend.threads"])
 
 
-@pytest.mark.parametrize("setting", sorted({*RESUMABLE, *NEUTRAL}))
+@pytest.mark.parametrize("setting", sorted({*RESUMABLE, *NEUTRAL} - {*FORMER}))
 def test_the_lists_name_settings_that_there_are(setting):
     assert any(covered(key, [setting]) for key in recipe(""))

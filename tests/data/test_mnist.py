@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from training.data import DataError
-from training.data.errors import MnistAbsentError
-from training.data.mnist import MNIST, Place, find_place, load_mnist, verify_part
+from training.data.mnist import MNIST, MnistAbsentError, Place, find_place, load_mnist, verify_part
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 

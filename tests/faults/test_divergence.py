@@ -105,13 +105,13 @@ def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsy
     assert "Traceback" in next(tmp_path.glob("all/3_*/failure.txt")).read_text()
 
 
-def test_on_cuda_the_device_is_not_waited_for_at_every_step(tmp_path):
+def test_where_a_call_takes_many_steps_it_is_waited_for_once(tmp_path):
     """Where a look at the loss waits for the device, it is taken once, and tells a range."""
     config = compose("backend=numpy", "trainer.batch_size=10", "optimizer=sgd", "optimizer.lr=1e30")
     config.trainer.epochs = 1
     backend, looks, dataset = open_backend(config, ALONE), [], few_digits()
     backend.place(dataset)
-    backend.device, totals = "cuda", backend.totals
+    backend.steps_per_call, totals = 64, backend.totals
     backend.totals = lambda: looks.append(None) or totals()
     record = RunRecord(config, backend, dataset, ALONE, tmp_path, Console(silent=True))
     trainer = Trainer(record, StopRequest())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import run, train
 from tests.support import ROOT, assert_same_run
 from training.storage.checkpoint import NAME, newest, read, save_checkpoint
 
@@ -26,7 +27,7 @@ def one_line(capsys) -> str:
 
 
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-@pytest.mark.usefixtures("few_digits")
+@pytest.mark.usefixtures("few_digits", "no_pictures")
 def test_the_third_save_fails(reason, call_main, tmp_path, monkeypatch, capsys):
     assert call_main(*RUN, "hydra.run.dir=whole") == 0
     saves = []
@@ -70,21 +71,19 @@ def test_every_file_of_a_run_may_fail(name, call_main, tmp_path, monkeypatch, ca
     assert not [other for other in left if other.endswith(".tmp")]
 
 
-def limited(cwd: Path, limit: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run train.py in a process whose files the system keeps from growing beyond a limit."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=cwd,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def limited() -> None:
+    """train.py whose files the system keeps from growing: a checkpoint has 740,000 bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    train()
+
+
+def to_a_full_device() -> None:
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    train()
 
 
 def test_the_system_refuses_more_bytes(tmp_path):
-    result = limited(tmp_path, 300_000, *RUN, "hydra.run.dir=run")  # a checkpoint has 740,000
+    result = run(tmp_path, limited, *RUN, "hydra.run.dir=run")
     assert result.returncode == 1
     assert result.stderr == (
         f"{SAY}{tmp_path / 'run' / NAME}: File too large; nothing had been saved yet\n"
@@ -95,16 +94,7 @@ def test_the_system_refuses_more_bytes(tmp_path):
 def test_standard_output_is_full(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    with open("/dev/full", "w") as full:
-        result = subprocess.run(
-            [sys.executable, str(ROOT / "train.py"), *RUN, "hydra.run.dir=run"],
-            cwd=tmp_path,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    result = run(tmp_path, to_a_full_device, *RUN, "hydra.run.dir=run")
     assert result.returncode == 1
     assert result.stderr.startswith(f"{SAY}the output: No space left on device")
     assert result.stderr.count("\n") == 1

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.faults.savers import save_for_ever, state_of
-from tests.support import ROOT, assert_same_run, train_py
+from tests.forked import Forked, run, server, train
+from tests.support import assert_same_run
 from training.storage.checkpoint import NAME, decode, newest, read
 from training.storage.files import remove_leftovers
 
@@ -25,8 +22,7 @@ needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this sys
 
 @needs_kill
 def test_fifty_kills_in_the_middle_of_saving(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.savers"])
+    context = server()
     moments = random.Random(0)
     confirmed, interrupted = 0, 0
     for _ in range(KILLS):
@@ -62,7 +58,7 @@ def test_fifty_kills_in_the_middle_of_saving(tmp_path):
 def test_a_killed_training_goes_on_to_the_same_end(tmp_path):
     arguments = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=2")
     arguments = (*arguments, "trainer.batch_size=32", "trainer.checkpoint_every=1 step")
-    whole = train_py(*arguments, "hydra.run.dir=whole", cwd=tmp_path)
+    whole = run(tmp_path, train, *arguments, "hydra.run.dir=whole")
     assert whole.returncode == 0, whole.stderr
     moments = random.Random(1)
     command = (*arguments, "hydra.run.dir=part")
@@ -71,7 +67,7 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path):
         command = ("resume=part",)
     stale = tmp_path / "part" / ".metrics.csv.1.tmp"
     stale.write_bytes(b"what a killed process left")
-    result = train_py("resume=part", cwd=tmp_path)
+    result = run(tmp_path, train, "resume=part")
     assert result.returncode == 0, result.stderr
     assert_same_run(tmp_path / "part", tmp_path / "whole")
     assert not [p for p in (tmp_path / "part").iterdir() if p.suffix in (".tmp", ".kept")]
@@ -80,18 +76,12 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path):
 def kill_after_a_save(cwd: Path, arguments: tuple[str, ...], seconds: float) -> None:
     path = cwd / "part" / NAME
     before = path.stat().st_mtime_ns if path.exists() else 0
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=cwd,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    started = Forked(cwd, train, *arguments)
     deadline = time.monotonic() + 60
     while not (path.exists() and path.stat().st_mtime_ns > before):
-        assert process.poll() is None, process.communicate()[1].decode()
+        assert started.process.is_alive(), started.end()
         assert time.monotonic() < deadline
         time.sleep(0.005)
     time.sleep(seconds)
-    process.kill()
-    process.communicate()
+    started.process.kill()
+    started.end()

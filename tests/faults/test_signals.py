@@ -5,60 +5,53 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.forked import Forked, train
 from tests.support import ROOT
+from training.backends.numpy import NumpyBackend
 from training.storage.checkpoint import newest, read
 from training.trainer import pictures, signals
 
 ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=900", "hydra.run.dir=run")
-# The fourth step takes a minute, as one in the middle of a long computation.
-HANGS = """
-import sys, time
-from training.cli.main import main
-import training.backends.numpy as side
-train, steps = side.NumpyBackend.train, 0
-def slow(self, first, last):
-    global steps
-    train(self, first, last)
-    steps += 1
-    if steps == 4:
-        print("hanging", flush=True)
-        time.sleep(60)
-side.NumpyBackend.train = slow
-main()
-"""
+
+
+def hanging() -> None:
+    """train.py whose fourth step takes a minute, as one in the middle of a long computation."""
+    original, steps = NumpyBackend.train, 0
+
+    def slow(self, first, last):
+        nonlocal steps
+        original(self, first, last)
+        steps += 1
+        if steps == 4:
+            print("hanging", flush=True)
+            time.sleep(60)
+
+    NumpyBackend.train = slow
+    train()
 
 
 @contextmanager
-def started(*command: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def started(program: Callable[[], None], *arguments: str, cwd: Path) -> Iterator[Forked]:
+    process = Forked(cwd, program, *arguments)
     try:
         yield process
     finally:
-        process.kill()
-        process.communicate()
+        process.process.kill()
+        process.process.join()
 
 
-def wait_for(stream, word: str) -> None:
-    for line in stream:
-        if word in line:
-            return
-    pytest.fail(f"the process ended without saying {word!r}")
+def wait_for(process: Forked, stream: Path, word: str) -> None:
+    while word not in stream.read_text():
+        assert process.process.is_alive(), f"it ended without saying {word!r}"
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -66,13 +59,12 @@ def wait_for(stream, word: str) -> None:
     [("numpy", signal.SIGINT), ("torch", signal.SIGTERM), ("numpy", signal.SIGUSR1)],
 )
 def test_one_signal(backend, number, tmp_path):
-    command = (str(ROOT / "train.py"), *ARGUMENTS, f"backend={backend}")
-    with started(*command, cwd=tmp_path) as process:
-        wait_for(process.stdout, "epoch   1/")
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    notice, last = [line for line in errors.splitlines() if line]
+    with started(train, *ARGUMENTS, f"backend={backend}", cwd=tmp_path) as process:
+        wait_for(process, process.output, "epoch   1/")
+        os.kill(process.process.pid, number)
+        ended = process.end(60)
+    assert ended.returncode == 128 + number
+    notice, last = [line for line in ended.stderr.splitlines() if line]
     assert notice == f"{number.name}: saving after this step; repeat to quit at once"
     remedy = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
     progress = newest(tmp_path / "run", read)[0].record["progress"]
@@ -81,19 +73,19 @@ def test_one_signal(backend, number, tmp_path):
         where = f"in epoch {progress['epoch'] + 1} after step {progress['step']}"
     saved = f"stopped by {number.name} {where}, all saved"
     assert last == f"train.py: {saved}; resume with: {remedy}"
-    assert len(output.splitlines()) <= progress["epoch"]
+    assert ended.stdout.count("\nepoch ") <= progress["epoch"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path):
     arguments = (*ARGUMENTS, "backend=numpy", "trainer.checkpoint_every=1 step")
-    with started("-c", HANGS, *arguments, cwd=tmp_path) as process:
-        wait_for(process.stdout, "hanging")
-        process.send_signal(number)
-        wait_for(process.stderr, "repeat to quit at once")
-        process.send_signal(number)
-        process.communicate(timeout=20)
-    assert process.returncode == -number  # a shell shows it as 128 + number
+    with started(hanging, *arguments, cwd=tmp_path) as process:
+        wait_for(process, process.output, "hanging")
+        os.kill(process.process.pid, number)
+        wait_for(process, process.errors, "repeat to quit at once")
+        os.kill(process.process.pid, number)
+        ended = process.end(20)
+    assert ended.returncode == -number  # a shell shows it as 128 + number
     assert newest(tmp_path / "run", read)[0].record["progress"]["step"] == 3
 
 

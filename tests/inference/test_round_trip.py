@@ -17,11 +17,11 @@ from inference.evaluate import main as evaluate
 from inference.export import FORMATS
 from inference.export import main as export
 from inference.predict import main as predict
-from tests import support
+from tests import forked
 from training.data import load_dataset
 from training.errors import ConfigError
 
-RECIPE = ("data=digits", "trainer.epochs=3", "trainer.batch_size=20", "data.shift=1")
+RECIPE = ("data=digits", "trainer.epochs=1", "trainer.batch_size=20", "data.shift=1")
 
 
 @pytest.fixture(scope="module", params=["numpy", "torch"])
@@ -29,7 +29,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """A run of either backend over the digits that come with scikit-learn."""
     folder = tmp_path_factory.mktemp("runs")
     arguments = (*RECIPE, f"backend={request.param}", "backend.threads=1", "hydra.run.dir=run")
-    result = support.train_py(*arguments, cwd=folder, MNIST_ROOT="", CUDA_VISIBLE_DEVICES="")
+    result = forked.run(folder, forked.train, *arguments, MNIST_ROOT="", CUDA_VISIBLE_DEVICES="")
     assert result.returncode == 0, result.stderr
     return folder / "run"
 

@@ -190,7 +190,7 @@ def interrupt(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["faults", "--only", "bias added twice", "--json", "old.json"],
+        ["faults", "--only", "bias added twice"],
         ["report", "--model", "example_unit", "--output", "."],
         ["check", "factories:interrupted", "--save", "old.json"],
     ],

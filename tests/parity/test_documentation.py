@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from parity.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
@@ -16,18 +16,16 @@ CONSOLE = dict(re.findall(r"```console\n\$ (.*?)\n(.*?)```", PAGE, flags=re.DOTA
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess:
+@pytest.fixture(autouse=True)
+def _here(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
+
+
+def status(command: str) -> int:
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "parity"]
-    paths = f"{ROOT}:{ROOT / 'docs' / 'examples'}"
-    return subprocess.run(
-        [sys.executable, *words[1:]],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={"PYTHONPATH": paths, "PATH": "", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
-        check=False,
-    )
+    return main(words[3:])
 
 
 def assert_same(found: str, quoted: str) -> None:
@@ -41,24 +39,24 @@ def assert_same(found: str, quoted: str) -> None:
 
 
 @pytest.mark.parametrize("command", CONSOLE)
-def test_quoted_output_is_what_the_command_prints(command: str, tmp_path) -> None:
-    done = run(command, tmp_path)
-    assert done.stderr == ""
-    assert_same(done.stdout.replace(" \n", "\n"), CONSOLE[command])
+def test_quoted_output_is_what_the_command_prints(command: str, capsys) -> None:
+    status(command)
+    done = capsys.readouterr()
+    assert done.err == ""
+    assert_same(done.out.replace(" \n", "\n"), CONSOLE[command])
 
 
-def test_the_good_pair_passes_and_the_subtle_one_is_convicted(tmp_path) -> None:
-    good = run("python -m parity check student_conv:good", tmp_path)
-    assert good.returncode == 0, good.stdout + good.stderr
+def test_the_good_pair_passes_and_the_subtle_one_is_convicted(tmp_path, capsys) -> None:
+    assert status("python -m parity check student_conv:good") == 0
     assert not list(tmp_path.iterdir())
-    subtle = run("python -m parity check student_conv:subtle", tmp_path)
-    assert subtle.returncode == 1
-    assert subtle.stdout.startswith("culprit: conv2 (Conv2d), wrong by itself")
-    assert subtle.stdout.count("culprit: ") == 1
+    capsys.readouterr()
+    assert status("python -m parity check student_conv:subtle") == 1
+    found = capsys.readouterr().out
+    assert found.startswith("culprit: conv2 (Conv2d), wrong by itself")
+    assert found.count("culprit: ") == 1
     (file,) = tmp_path.iterdir()
-    again = run(f"python -m parity replay {file.name}", tmp_path)
-    assert again.returncode == 1
-    assert "importing the pair again from student_conv:subtle" in again.stdout
+    assert status(f"python -m parity replay {file.name}") == 1
+    assert "importing the pair again from student_conv:subtle" in capsys.readouterr().out
 
 
 def test_the_page_counts_the_ledgers_rightly() -> None:

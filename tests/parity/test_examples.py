@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 
 from parity import DisagreementError, Pair, assert_parity, split
+from parity.__main__ import main
 from parity.pair import load_pair
 
 ROOT = Path(__file__).parents[2]
@@ -51,12 +50,12 @@ def test_every_example_is_tried() -> None:
     assert pairs == {spec.partition(":")[0] for spec in SPECS}
 
 
-def test_the_command_line_runs_them(tmp_path) -> None:
-    command = [sys.executable, "-m", "parity", "check", "lstm_language_model:pair"]
-    variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{EXAMPLES}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("TorchModel in float64, training mode: 10 tensors agree")
+def test_the_command_line_runs_them(monkeypatch, capsys) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    assert main(["check", "lstm_language_model:pair"]) == 0
+    found = capsys.readouterr()
+    assert found.err == ""
+    assert found.out.startswith("TorchModel in float64, training mode: 10 tensors agree")
 
 
 def convicted(pair: Pair) -> list[str]:

@@ -32,12 +32,6 @@ def test_equal_runs_give_equal_bytes(wrong, tmp_path) -> None:
         assert content == (tmp_path / "other" / name).read_bytes()
 
 
-def test_percentages_have_the_decimals_they_need() -> None:
-    ticks = pictures.Percent().format_ticks
-    assert ticks([0.992, 0.9925, 0.993]) == ["99.20 %", "99.25 %", "99.30 %"]
-    assert ticks([0.2, 0.4]) == ["20 %", "40 %"]
-
-
 @pytest.mark.parametrize("epochs", [1, 2, 10, 60, 300])
 def test_epochs_begin_at_one(epochs) -> None:
     axes = Figure().subplots()

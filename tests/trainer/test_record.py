@@ -133,13 +133,13 @@ def test_a_resumed_folder_is_that_of_a_run_begun_there(tmp_path):
     ids=str,
 )
 def test_the_size_of_the_last_checkpoint_is_foreseen(backend, settings, tmp_path, monkeypatch):
-    foreseen = []
     monkeypatch.setattr(record, "MAX_HEADER_BYTES", 0)
-    monkeypatch.setattr(record, "check_size", lambda size, path: foreseen.append((size, path)))
     folder = finish(tmp_path / "run", f"backend={backend}", *settings)
     scalars = 8 * {"numpy": 1, "torch": 3}[backend]  # the epoch; and the step and the rate
     tensors = sum(array.nbytes for array in load_checkpoint(folder / NAME).state.values())
-    assert foreseen == [(tensors - scalars, folder / NAME)]
+    monkeypatch.setattr(record, "MAX_BYTES", 0)
+    with pytest.raises(ConfigError, match=f"it would have {tensors - scalars:,} bytes"):
+        finish(tmp_path / "other", f"backend={backend}", *settings)
 
 
 def test_a_first_step_after_resuming_that_diverges_is_named_alone(

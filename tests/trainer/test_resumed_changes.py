@@ -91,7 +91,7 @@ def test_an_epoch_in_another_order_begins_anew(
     assert call_main("resume=run", change, "resume_override=true") == 0
     checkpoint = load_checkpoint(stopped / "checkpoint.safetensors")
     assert int(checkpoint.state["optimizer.step"]) == steps
-    assert resume.changes(checkpoint.record["config"], asdict(compose(*SHORT, change))) == []
+    assert resume.changes(checkpoint.record["config"], asdict(compose(*SHORT, change))) == {}
     assert sorted(seen) == list(range(96)) if anew else len(seen) == 36
     note, where = notes_of(stopped)
     assert f"{change.partition('=')[0]} was" in note

@@ -3,7 +3,7 @@
 Every rank runs the same program with the same arguments and makes the same calls in the same
 order; each trains on its part of every batch. What crosses between them is arrays. There are three
 kinds: `Alone`, one process; `shared_memory.SharedMemoryRanks`, the cores of one machine for
-NumPy; and `torch.distributed.DistributedRanks`, what torchrun starts. `launch.all_ranks`
+NumPy; and `torch.distributed.DistributedRanks`, what torchrun starts. `opening.all_ranks`
 chooses.
 """
 

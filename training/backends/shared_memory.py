@@ -9,7 +9,7 @@ still reads, so that a single barrier is enough for each.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ctypes import c_ubyte
+from ctypes import c_char, c_ubyte
 from multiprocessing.context import BaseContext
 from time import perf_counter
 from typing import Any
@@ -89,30 +89,18 @@ class SharedMemoryRanks(Ranks):
 
 
 class Shared:
-    """What the ranks have in common: slots, semaphores, and room for reasons to end."""
+    """What the ranks have in common: slots, semaphores, and each rank's reason to end."""
 
     def __init__(self, context: BaseContext, world: int) -> None:
         self.world = world
         self.gates = [[context.Semaphore(0) for _ in range(world)] for _ in range(2)]
-        self._memory: Any = context.RawArray(c_ubyte, world * (2 * SLOT + REASON))
+        self.reasons: list[Any] = [context.RawArray(c_char, REASON) for _ in range(world)]
+        self._memory: Any = context.RawArray(c_ubyte, world * 2 * SLOT)
 
     def slots(self) -> list[list[NDArray[np.uint8]]]:
         """Return the slots, by turn and rank."""
-        slots = np.frombuffer(self._memory, np.uint8, 2 * self.world * SLOT)
+        slots = np.frombuffer(self._memory, np.uint8)
         return [list(turn) for turn in slots.reshape(2, self.world, SLOT)]
-
-    def reason(self, rank: int) -> str:
-        """Return with what reason a rank has ended, or ""."""
-        return self._reasons()[rank].tobytes().rstrip(b"\0").decode(errors="replace")
-
-    def give_reason(self, rank: int, text: str) -> None:
-        """Leave a rank's reason to end."""
-        content = text.encode(errors="replace")[:REASON]
-        self._reasons()[rank, : len(content)] = np.frombuffer(content, np.uint8)
-
-    def _reasons(self) -> NDArray[np.uint8]:
-        reasons = np.frombuffer(self._memory, np.uint8, offset=2 * self.world * SLOT)
-        return reasons.reshape(self.world, REASON)
 
 
 def _pieces(array: NDArray) -> list[NDArray]:

@@ -20,10 +20,10 @@ from multiprocessing.process import BaseProcess
 from time import perf_counter
 from typing import Any
 
-from training.backends.shared_memory import Shared, SharedMemoryRanks
+from training.backends.shared_memory import REASON, Shared, SharedMemoryRanks
 from training.child_processes import follow_parent, signals_held, start_method
 from training.data import Dataset
-from training.errors import ConfigError, ProcessError, RunError, StoppedError
+from training.errors import ConfigError, ProcessError, in_one_line
 
 #: Called on every rank with the data set and the ranks.
 Program = Callable[[Dataset, SharedMemoryRanks], Any]
@@ -86,16 +86,13 @@ def _start(workers: list[BaseProcess], program: Program, dataset: Dataset, world
 def _work(rank: int, shared: Shared, parent: int, program: Program, dataset: Dataset) -> None:
     """Be a rank other than 0, in a process of its own."""
     follow_parent(parent)
-    leave = partial(_leave_without, parent)
-    ranks = SharedMemoryRanks(rank, shared, leave)
+    ranks = SharedMemoryRanks(rank, shared, partial(_leave_without, parent))
     try:
         ranks.barrier()
         program(dataset, ranks)
     except BaseException as error:
-        known = isinstance(error, (ConfigError, RunError, StoppedError))
-        text = str(error).strip().partition("\n")[0]
-        sentence = text if known else f"{type(error).__name__}: {text}"
-        shared.give_reason(rank, f"{sentence}\n{traceback.format_exc()}")
+        told = f"{in_one_line(error)}\n{traceback.format_exc()}".encode(errors="replace")
+        shared.reasons[rank].value = told[: REASON - 1]
         sys.exit(1)
 
 
@@ -114,7 +111,8 @@ def _check(workers: Sequence[BaseProcess], shared: Shared) -> None:
     """
     for rank, worker in enumerate(workers, 1):
         if worker.exitcode is not None:
-            sentence, _, details = shared.reason(rank).partition("\n")
+            told = shared.reasons[rank].value.decode(errors="replace")
+            sentence, _, details = told.partition("\n")
             if worker.exitcode < 0:
                 sentence = f"it was killed by {signal.Signals(-worker.exitcode).name}"
             reason = sentence or f"it ended with status {worker.exitcode}"

@@ -38,7 +38,8 @@ def job_folder(
     Raises:
         ConfigError: if it cannot be had.
     """
-    return _folder(wanted, setting, numbered, undo, None if job.resumes else partial(_record, job))
+    begin = partial(_record, job) if job.config.resume is None else None
+    return _folder(wanted, setting, numbered, undo, begin)
 
 
 def sweep_folder(request: Request) -> AbstractContextManager[Path]:

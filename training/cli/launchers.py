@@ -13,8 +13,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from training.cli.reporting import note, report
 from training.cli.request import Request
+from training.cli.sweeps import note, report
 from training.config import composition
 from training.config.checks import check
 from training.config.settings import quote

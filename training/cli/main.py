@@ -29,8 +29,8 @@ from training.cli.arguments import parse
 from training.cli.job_folders import job_folder
 from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
-from training.cli.running import run_sweep
-from training.errors import ConfigError, RunError, StoppedError, cannot_write
+from training.cli.sweeps import run_sweep
+from training.errors import ConfigError, RunError, StoppedError, cannot_write, in_one_line
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
@@ -66,9 +66,7 @@ def main() -> None:
 def _main() -> int:
     args = parse(sys.argv[1:])
     # Hydra wants all settings together, and takes one that follows --info for what to inform of.
-    options = list(sys.argv[1:])
-    for override in args.overrides:
-        options.remove(override)
+    options = [argument for argument in sys.argv[1:] if argument not in args.overrides]
     shows = args.help or args.info or args.cfg
     if args.hydra_help or shows:
         if environment.rank() == 0:
@@ -96,7 +94,7 @@ def _request(args: argparse.Namespace) -> Request:
         _check_resources(request)
         if environment.processes() == 1:
             return request
-    from training.backends.launch import process_ranks
+    from training.backends.opening import process_ranks
 
     content = process_ranks().broadcast_bytes(jobs.told(request) if request else b"")
     return request or jobs.follow(content)
@@ -203,8 +201,7 @@ def _end_rank(error: BaseException, known: tuple[str, int] | None, show_all: boo
     """End a rank other than 0; say why as far as rank 0 does not."""
     if show_all:
         traceback.print_exception(error)
-    text = str(error).strip().partition("\n")[0]
-    message, status = known or (f"{type(error).__name__}: {text}", 1)
+    message, status = known or (in_one_line(error), 1)
     if known:
         time.sleep(PATIENCE)
     if not isinstance(error, KeyboardInterrupt):

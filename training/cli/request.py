@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -34,11 +35,6 @@ class Job:
     hydra: DictConfig
     directory: Path
     done: bool = False
-
-    @property
-    def resumes(self) -> bool:
-        """Return whether it goes on with a run."""
-        return self.config.resume is not None
 
 
 @dataclass(frozen=True)
@@ -83,20 +79,26 @@ class Request:
         node = self.hydra.sweep if self.sweep else self.hydra.run
         return "${now:" in str(OmegaConf.to_container(node)["dir"])  # type: ignore[index, call-overload]
 
-    def varied(self, job: Job) -> str:
-        """Return the settings of one of the jobs in which it differs from another.
+    def introduces(self, job: Job) -> bool:
+        """Return whether a job is the first to be done that trains its network."""
+        network = job.config.model
+        return job is next(j for j in self.jobs if j.config.model == network and not j.done)
 
-        Of a group that the jobs choose differently, those that all of them have.
-        """
-        settings = [flatten(asdict(each.config)) for each in self.jobs]
-        own = settings[self.jobs.index(job)]
-        return " ".join(
-            f"{key.removesuffix('.name')}={value}"
-            for key, value in own.items()
-            if key not in LOCAL
-            and any(other.get(key, value) != value for other in settings)
-            and all(key in other for other in settings)
-        )
+    @cached_property
+    def _varied(self) -> list[str]:
+        """The settings that all jobs have and that differ between them."""
+        first, *others = [flatten(asdict(job.config)) for job in self.jobs]
+        return [
+            key
+            for key, value in first.items()
+            if all(key in other for other in others) and key not in LOCAL
+            if any(other[key] != value for other in others)
+        ]
+
+    def varied(self, job: Job) -> str:
+        """Return the settings of one of the jobs in which it differs from another."""
+        settings = flatten(asdict(job.config))
+        return " ".join(f"{key.removesuffix('.name')}={settings[key]}" for key in self._varied)
 
 
 def make_job(

@@ -101,7 +101,9 @@ def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
             name, recipes = Path(entry["directory"]), entry["recipes"]
             if not str(name).isprintable() or not is_inside(name):
                 raise ValueError("it names a folder that is not a job's")
-            content = Content(path, {}, {"format": resume.FORMAT, "config": entry["config"]})
+            if not isinstance(entry["config"], dict):
+                raise ValueError("it lacks a job's settings")
+            content = Content(path, {}, {"config": entry["config"]})
             if any((directory / name / file).exists() for file in (NAME, NAME + PREVIOUS)):
                 content = resume.find_run(directory / name)
             chosen = [(key, recipes.get(key)) for key in RECIPES]
@@ -125,13 +127,14 @@ def _job(
     The content is the run's checkpoint, or the entry of its sweep's list; number, folder (name) and
     recipes, the settings that choose files and that a new run's record is to name, are a sweep's.
     """
-    saved, begun = resume.saved_settings(content), content.path.name != JOBS
-    folder = content.path.parent if begun else content.path.parent / str(name)
+    path, record = content.path, content.record
+    saved, begun = resume.saved_settings(path, record["config"]), path.name != JOBS
+    folder = path.parent if begun else path.parent / str(name)
     if begun:
         saved["resume"], recipes = str(folder), ()
     given = [override for override in given if override.key_or_group != "resume"]
     job = make_job(opened, opened.restore(saved, given, recipes), number, name)
-    resume.check_unchanged(content, job.config)
+    resume.check_unchanged(record, job.config)
     if number is not None and resume.summary_of(folder).get("status") == "diverged":
         return replace(job, done=True)  # it would do so again
     return replace(job, done=begun and resume.is_finished(content, job.config))

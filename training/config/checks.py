@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -10,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from training.config.limits import Limit
 from training.config.schema import Config, SGDConfig
-from training.config.settings import restorable
+from training.config.settings import flatten, restorable
 from training.errors import ConfigError, did_you_mean
 
 
@@ -23,9 +22,12 @@ def check(composed: DictConfig) -> Config:
     missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigError(f"{missing[0]} has no value: set it, as in {missing[0]}=...")
-    _check_names(composed)
-    config = OmegaConf.to_object(composed)
+    config, given = OmegaConf.to_object(composed), OmegaConf.to_container(composed)
     assert isinstance(config, Config)
+    assert isinstance(given, dict)
+    known = flatten(asdict(config))
+    for name in sorted(flatten(given).keys() - known):  # what `+key=value` adds and nothing reads
+        raise ConfigError(f"there is no setting {name}{did_you_mean(name, known)}")
     _check_limits(config)
     _check_together(config)
     try:
@@ -74,26 +76,3 @@ def _check_together(config: Config) -> None:
         raise ConfigError(
             "device=cuda needs backend=torch: the NumPy twin runs on the CPU (device=cpu)"
         )
-
-
-def _check_names(composed: DictConfig) -> None:
-    """Refuse what `+key=value` adds and nothing reads."""
-    settings = dict(_settings(composed))
-    known = [name for name, declared in settings.items() if declared]
-    for name in sorted(settings.keys() - set(known)):
-        raise ConfigError(f"there is no setting {name}{did_you_mean(name, known)}")
-
-
-def _settings(composed: DictConfig, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Yield the dotted name of each setting, and whether its group's type has it.
-
-    A group that is a plain mapping, as a network's arguments are, has any.
-    """
-    kind = OmegaConf.get_type(composed)
-    declared = {field.name for field in fields(kind)} if is_dataclass(kind) else None
-    for key, value in composed.items():
-        name, known = f"{prefix}{key!s}", declared is None or key in declared
-        if known and isinstance(value, DictConfig):
-            yield from _settings(value, f"{name}.")
-        else:
-            yield name, known

@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from training.config import schema
 from training.config.checks import check
 from training.config.schema import Config
-from training.config.settings import covered, quote
-from training.config.suggestions import ERRORS, explain, first_line, groups
+from training.config.settings import covered
+from training.config.suggestions import ERRORS, explain, first_line, groups, options
 from training.environment import CONF
 from training.errors import ConfigError
 
@@ -39,8 +39,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         **{name: schema.InitConfig(name=name) for name in ("torch", "he", "xavier")},
         "normal": schema.NormalInitConfig,
     },
-    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/side_by_side.py).
-    "hydra/launcher": {"joblib": {"_target_": "training.cli.side_by_side.joblib", "n_jobs": -1}},
+    # Instead of Hydra's plugin of that name, whose number of jobs it takes (cli/sweeps.py).
+    "hydra/launcher": {"joblib": {"_target_": "training.cli.sweeps.joblib", "n_jobs": -1}},
 }
 
 
@@ -48,8 +48,8 @@ def register() -> None:
     """Make the types known to Hydra; harmless when repeated."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for group, options in _OPTIONS.items():
-        for name, node in options.items():
+    for group, choices in _OPTIONS.items():
+        for name, node in choices.items():
             store.store(group=group, name=name, node=node)
 
 
@@ -133,9 +133,11 @@ class Composer:
         """
         keys = [override.key_or_group for override in given]
         names = {g: saved.get(f"{g}.name") for g in groups() if g not in keys}
-        chosen = [f"{group}={quote(str(name))}" for group, name in names.items() if name]
+        chosen = [f"{group}={name}" for group, name in names.items() if name in options(group)]
         lines = [str(override.input_line) for override in given]
         composed = self.compose([*recipes, *chosen, *lines])
+        if not any(covered(key, ["model"]) for key in keys):  # what the file has may be deleted
+            OmegaConf.update(composed, "model.arguments", {}, merge=False)
         for key, value in saved.items():
             if not covered(key, keys) or (key == "backend.threads" and key not in keys):
                 OmegaConf.update(composed, key, value, force_add=True)

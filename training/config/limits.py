@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from training.errors import did_you_mean
 
 _SYNONYMS = {"gpu": "cuda", "pytorch": "torch"}
+_INTERVAL = re.compile(r" *([1-9][0-9]{0,11}) *(step|epoch)s? *")
 
 
 #: Says in words what a value of the right type must be, and is not; "" if it may be what it is.
@@ -54,35 +55,19 @@ def two_fractions(value: Any) -> str:
     return f"must be two numbers, each at least 0 and below 1, not {shown}"
 
 
-class Interval(NamedTuple):
-    """A number of steps or epochs."""
-
-    number: int
-    unit: str  # "step" or "epoch"
-
-
-def parse_interval(text: str) -> Interval:
-    """Return what "200 steps" or "1 epoch" says.
-
-    Raises:
-        ValueError: if text is not of that form.
-    """
-    found = re.fullmatch(r" *([1-9][0-9]{0,11}) *(step|epoch)s? *", text)
-    if not found:
-        raise ValueError(
-            "must be a whole number of at least 1 and its unit, as '1 epoch' or '200 steps', "
-            f"not {text!r}"
-        )
-    return Interval(int(found[1]), found[2])
-
-
 def interval(value: str) -> str:
     """Limit to what `parse_interval` takes."""
-    try:
-        parse_interval(value)
-    except ValueError as error:
-        return str(error)
-    return ""
+    if _INTERVAL.fullmatch(value):
+        return ""
+    wanted = "a whole number of at least 1 and its unit, as '1 epoch' or '200 steps'"
+    return f"must be {wanted}, not {value!r}"
+
+
+def parse_interval(text: str) -> tuple[int, str]:
+    """Return the number and the unit, "step" or "epoch", of "200 steps" or "1 epoch"."""
+    found = _INTERVAL.fullmatch(text)
+    assert found
+    return int(found[1]), found[2]
 
 
 Positive = Annotated[float, between(0, above=True)]

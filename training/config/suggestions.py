@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import cache
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -37,8 +38,8 @@ ERRORS = (
     ValueError,
 )
 
-#: Launchers that come with an extra of this project.
-_EXTRAS = {"submitit_local": "cluster", "submitit_slurm": "cluster"}
+#: Launchers that come with the extra `cluster`.
+_CLUSTER = ("slurm", "submitit_local", "submitit_slurm")
 
 _TYPES = {
     "Integer": "a whole number",
@@ -52,18 +53,17 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -> ConfigError:
     """Add the overrides one by one, groups first, and describe the first that fails."""
-    accepted: list[str] = []
-    try:
-        compose(accepted)
-    except ERRORS as basis:
-        return ConfigError(first_line(basis))
-    for override in sorted(overrides, key=lambda o: not options(o.key_or_group)):
-        line = str(override.input_line)
+    ordered = sorted(overrides, key=lambda o: not options(o.key_or_group))
+    lines = [str(override.input_line) for override in ordered]
+    once = cache(lambda *settings: compose(settings))
+    for count in range(len(lines) + 1):
         try:
-            compose([*accepted, line])
+            once(*lines[:count])
         except ERRORS as culprit:
-            return _describe(compose, override, culprit, accepted)
-        accepted.append(line)
+            if not count:
+                return ConfigError(first_line(culprit))
+            *accepted, _ = lines[:count]
+            return _describe(lambda s: once(*s), ordered[count - 1], culprit, accepted)
     return ConfigError(first_line(error))
 
 
@@ -87,8 +87,8 @@ def _describe(
     compose: Compose, override: Override, error: Exception, accepted: list[str]
 ) -> ConfigError:
     key, value = override.key_or_group, override.get_value_element_as_str()
-    if extra := _missing_extra(error):
-        return ConfigError(f"{key}={value} needs pip install 'lenet-twins[{extra}]'")
+    if isinstance(error, MissingConfigException) and value in _CLUSTER:
+        return ConfigError(f"{key}={value} needs pip install 'lenet-twins[cluster]'")
     if known := options(key):
         if value in known:
             chosen = [line for line in accepted if options(line.partition("=")[0])]
@@ -121,13 +121,6 @@ def _options_with(compose: Compose, key: str, group: str) -> list[str]:
             if key in _names(compose([f"{group}={option}"]), key):
                 found.append(option)
     return found
-
-
-def _missing_extra(error: Exception) -> str | None:
-    """Return the extra that brings the file which was not found, if one does."""
-    name = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
-    group, _, option = str(name).rpartition("/")
-    return _EXTRAS.get(option) if group == "hydra/launcher" else None
 
 
 def _names(composed: DictConfig, key: str) -> list[str]:

@@ -8,7 +8,7 @@ from training.data.augmentation import (
     move_images,
 )
 from training.data.dataset import Dataset, load_dataset
-from training.data.errors import DataError
+from training.data.mnist import DataError
 from training.data.resize import resize_bilinear
 from training.data.sampling import epoch_batches
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.digits import load_digits
-from training.data.errors import MnistAbsentError
-from training.data.mnist import MNIST, Collection, find_place, load_mnist
+from training.data.mnist import MNIST, Collection, MnistAbsentError, find_place, load_mnist
 from training.data.resize import resize_bilinear
 
 WARNING = "accuracies on digits are not accuracies on MNIST"
@@ -39,15 +38,10 @@ class Dataset:
     note: str = ""
 
     def __post_init__(self) -> None:
-        for field, dtype, dimensions in (
-            ("train_images", np.uint8, 3),
-            ("train_labels", np.int64, 1),
-            ("test_images", np.uint8, 3),
-            ("test_labels", np.int64, 1),
-        ):
+        pair = {"images": (np.uint8, 3), "labels": (np.int64, 1)}
+        for field in ("train_images", "train_labels", "test_images", "test_labels"):
             array = getattr(self, field)
-            assert array.dtype == dtype, (field, array.dtype)
-            assert array.ndim == dimensions, (field, array.shape)
+            assert (array.dtype, array.ndim) == pair[field.partition("_")[2]], field
             frozen = np.ascontiguousarray(array).view()
             frozen.flags.writeable = False
             object.__setattr__(self, field, frozen)

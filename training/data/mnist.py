@@ -16,10 +16,25 @@ from pathlib import Path
 import numpy as np
 
 from training.data import idx
-from training.data.errors import DataError, MnistAbsentError
+from training.errors import ConfigError
 
 ROOT_VARIABLE = "MNIST_ROOT"
 CLASSES = 10
+
+
+class DataError(ConfigError):
+    """Data that cannot be used, told in one sentence: what is at fault, why, and what to do.
+
+    Args: the culprit (a file, a folder, a setting), the reason, and the remedy.
+    """
+
+    def __init__(self, culprit: str | os.PathLike[str], reason: str, remedy: str) -> None:
+        self.reason = reason
+        super().__init__(f"{culprit}: {reason}; {remedy}.")
+
+
+class MnistAbsentError(DataError):
+    """No file of MNIST is there and none can be had: the one case in which `auto` takes digits."""
 
 
 @dataclass(frozen=True)

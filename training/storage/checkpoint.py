@@ -88,21 +88,11 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[st
     tensors = {n: Tensor(a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
     content = serialize(arrays, {"record": text, "sha256": checksum(tensors, text)})
     header = int.from_bytes(content[:8], "little")
-    if header > MAX_HEADER_BYTES:
-        raise OSError(errno.EFBIG, f"a header of {header:,} bytes could not be read", str(path))
-    check_size(len(content), path)
+    sizes = {"a header": (header, MAX_HEADER_BYTES), "a file": (len(content), MAX_BYTES)}
+    for what, (size, limit) in sizes.items():
+        if size > limit:
+            raise OSError(errno.EFBIG, f"{what} of {size:,} bytes could not be read", str(path))
     write_atomically(path, content, keep=path.with_name(path.name + PREVIOUS))
-
-
-def check_size(count: int, path: Path) -> None:
-    """Find out whether a checkpoint of so many bytes could be read again.
-
-    Raises:
-        OSError: if it is too large, with path as its filename.
-    """
-    if count > MAX_BYTES:
-        reason = f"it would have {count:,} bytes, more than the limit of {MAX_BYTES:,}"
-        raise OSError(errno.EFBIG, reason, str(path))
 
 
 def not_finite(state: Mapping[str, NDArray]) -> list[str]:

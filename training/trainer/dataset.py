@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.backends.ranks import Ranks
 from training.config.schema import Config
-from training.data import DataError, Dataset, load_dataset
+from training.data import Dataset, load_dataset
 from training.errors import ConfigError
 
 
@@ -21,11 +21,8 @@ def load(config: Config, ranks: Ranks) -> Dataset:
     if ranks.rank > 0:
         ranks.barrier()
     data = config.data
-    try:
-        silent = ranks.rank > 0
-        dataset = _load_once(data.name, data.root, data.download, config.model.image_size, silent)
-    except DataError as error:
-        raise ConfigError(str(error)) from error
+    silent = ranks.rank > 0
+    dataset = _load_once(data.name, data.root, data.download, config.model.image_size, silent)
     if ranks.rank == 0:
         ranks.barrier()
     if data.validation:

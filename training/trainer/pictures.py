@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -13,8 +12,9 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import Formatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from training.data import Dataset
 from training.storage.files import write_atomically
@@ -54,7 +54,7 @@ def curves(path: Path, rows: list[Row], label: str) -> None:
         plain(axes)
     panels[0].set_ylim(bottom=0)
     panels[0].legend(frameon=False)
-    panels[1].yaxis.set_major_formatter(Percent())
+    percent(panels[1].yaxis)
     figure.suptitle(f"{label}: final test accuracy {rows[-1].test_accuracy * 100:.2f} %")
     save(figure, path)
 
@@ -99,17 +99,9 @@ def worst(path: Path, scores: Scores, dataset: Dataset, label: str) -> None:
     save(figure, path)
 
 
-class Percent(Formatter):
-    """Writes shares as percentages, all of an axis with the decimals that the finest needs."""
-
-    def __call__(self, value: float, position: int | None = None) -> str:
-        """Return one share in words."""
-        return f"{value * 100:.6g} %"
-
-    def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """Return the shares of an axis in words."""
-        decimals = max((len(f"{v * 100:.6g}".partition(".")[2]) for v in values), default=0)
-        return [f"{value * 100:.{decimals}f} %" for value in values]
+def percent(axis: Axis) -> None:
+    """Write an axis's shares as percentages, with the decimals that its range needs."""
+    axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
 
 
 def by_epoch(axes: Axes, last: int) -> None:

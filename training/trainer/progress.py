@@ -1,26 +1,20 @@
-"""Where a run stands."""
+"""Where a run stands, and the tables (`storage.tables`) that grow with it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.backends.protocol import Totals
-from training.storage.checkpoint import fits
-from training.storage.tables import TABLES, Numbers, Row
+from training.config.schema import Config
+from training.storage.tables import TABLES, Numbers, Row, Table
 from training.trainer.evaluation import Scores
-
-_RECORD = {
-    "epoch": int,
-    "step": int,
-    "totals": [float, int, int],
-    "recorded": [float, int, int],
-    "seconds": float,
-}
+from training.trainer.resume import RECORD
 
 
 @dataclass
@@ -82,7 +76,7 @@ class Progress:
 
     def to_record(self) -> dict[str, Any]:
         """Return all but the tables as JSON values."""
-        return {name: getattr(self, name) for name in _RECORD}
+        return {name: getattr(self, name) for name in RECORD["progress"]}
 
     def tables(self) -> dict[str, NDArray[np.float64]]:
         """Return the tables, float64 (rows, columns), from which rows come back bit for bit."""
@@ -93,13 +87,13 @@ class Progress:
 
     @classmethod
     def from_record(cls, record: dict[str, Any], state: Mapping[str, NDArray]) -> Progress:
-        """Return what gave record and, within a state, tables.
+        """Return what gave a record of the right shape and, within a state, tables.
 
         Raises:
             ValueError: if they are no progress.
         """
         tables = {name: state.get(f"progress.{name}", np.empty(0)) for name in TABLES}
-        sound = fits(record, _RECORD) and min(record["epoch"], record["step"]) >= 0
+        sound = True
         for name, table in tables.items():
             shape = (len(table), len(TABLES[name]))
             sound = sound and (table.dtype, table.shape) == (np.float64, shape)
@@ -114,3 +108,56 @@ class Progress:
             steps=[tuple(row) for row in tables["steps"].tolist()],
             evaluations=[tuple(row) for row in tables["evaluations"].tolist()],
         )
+
+
+class Recorder:
+    """Adds rows to a run's progress, and writes them to its tables.
+
+    The tables are written anew from the progress where a run begins or goes on: what a killed
+    process left in them beyond its last save is trained, and written, again.
+
+    Args:
+        config: the run's.
+        directory: its folder, or None for a rank that writes nothing.
+        progress: where the run stands.
+    """
+
+    def __init__(self, config: Config, directory: Path | None, progress: Progress) -> None:
+        self._progress = progress
+        self._tables: dict[str, Table] = {}
+        if directory is None:
+            return
+        wanted = {"metrics": 1, "steps": config.trainer.log_every}
+        wanted["evaluations"] = config.trainer.evaluation_samples
+        for name, columns in TABLES.items():
+            rows = getattr(progress, name)
+            if rows or wanted[name]:
+                cells = rows if name == "metrics" else map(_cells, rows)
+                self._tables[name] = Table(directory / f"{name}.csv", columns, cells)
+
+    def after_steps(self, step: int) -> None:
+        """Add a row for the steps since the last one, up to a step of the run."""
+        progress, totals = self._progress, self._progress.totals
+        images = totals.images - progress.recorded.images
+        loss = (totals.loss - progress.recorded.loss) / images
+        accuracy = (totals.correct - progress.recorded.correct) / images
+        progress.recorded = totals
+        progress.steps.append((step, loss, accuracy))
+        self._write("steps", _cells(progress.steps[-1]))
+
+    def evaluation(self, step: int, epoch: int, train: float, test: float) -> None:
+        """Add accuracies on samples of both sets after a step and so many epochs."""
+        self._progress.evaluations.append((step, epoch, train, test))
+        self._write("evaluations", _cells(self._progress.evaluations[-1]))
+
+    def end_epoch(self, row: Row) -> None:
+        """Write an epoch that has been completed."""
+        self._write("metrics", row)
+
+    def _write(self, name: str, cells: Numbers | list[str]) -> None:
+        if name in self._tables:
+            self._tables[name].append(cells)
+
+
+def _cells(row: Numbers) -> list[str]:
+    return [f"{value:.6g}" if value % 1 else str(int(value)) for value in row]

@@ -30,9 +30,9 @@ from training.errors import (
     cannot_write,
 )
 from training.storage.checkpoint import (
+    MAX_BYTES,
     MAX_HEADER_BYTES,
     NAME,
-    check_size,
     not_finite,
     save_checkpoint,
     set_aside,
@@ -122,13 +122,11 @@ class RunRecord:
             rows["steps"] = self.epochs * (steps // trainer.log_every + 1)
         tables = sum(8 * count * len(TABLES[name]) for name, count in rows.items())
         size = self.backend.state_bytes() + tables + MAX_HEADER_BYTES
-        try:
-            check_size(size, self.directory / NAME)
-        except OSError as error:
+        if size > MAX_BYTES:
             raise ConfigError(
-                f"the run could not be resumed from its checkpoint: {error.strerror}; use a "
-                "smaller network, or fewer epochs"
-            ) from error
+                f"the run could not be resumed from its checkpoint: it would have {size:,} bytes, "
+                f"more than the limit of {MAX_BYTES:,}; use a smaller network, or fewer epochs"
+            )
         if self.writes:
             own = replace(self.config, resume=None, resume_override=False)
             text = OmegaConf.to_yaml(OmegaConf.structured(own))

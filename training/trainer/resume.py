@@ -11,32 +11,37 @@ import shlex
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from training import environment
 from training.config.schema import Config
 from training.config.settings import LOCAL, RESUMABLE, covered, flatten, quote, restorable
 from training.errors import ConfigError
-from training.storage.checkpoint import NAME, CheckpointError, Content, newest, read
+from training.storage.checkpoint import NAME, CheckpointError, Content, fits, newest, read
 from training.storage.run_folder import SUMMARY
 
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
 FORMAT = 3
+#: A checkpoint's record: the settings of `record_of`, a `Provenance`, where the run stands.
+RECORD: dict[str, Any] = {
+    "format": int,
+    "config": dict,
+    "dataset": {"name": str, "train_images": int},
+    "maker": {"backend": str, "device": str, "threads": int, "processes": int},
+    "progress": {
+        "epoch": int,
+        "step": int,
+        "totals": [float, int, int],
+        "recorded": [float, int, int],
+        "seconds": float,
+    },
+    "seconds": float,
+    "notes": list,
+}
 #: What is installed beside the checkout's train.py.
 COMMAND = "lenet-twins-train"
 #: Of a folder's runs, in the sentence that it is no run's itself.
 MAX_NAMED = 3
-
-
-class Change(NamedTuple):
-    """A setting, by its dotted name, that is not what it was."""
-
-    key: str
-    was: Any
-    now: Any
-
-    def __str__(self) -> str:
-        return f"{self.key} was {self.was} and is {self.now}"
 
 
 def find_run(directory: Path) -> Content:
@@ -48,9 +53,11 @@ def find_run(directory: Path) -> Content:
     try:
         if not directory.is_dir():
             raise CheckpointError(f"there is no folder {directory}")
-        return newest(directory, read)[0]
+        content = newest(directory, read)[0]
     except (CheckpointError, OSError) as error:
         raise ConfigError(f"resume={directory}: {error}{_runs_inside(directory)}") from error
+    check_record(content.path, content.record)
+    return content
 
 
 def _runs_inside(directory: Path) -> str:
@@ -65,13 +72,9 @@ def _runs_inside(directory: Path) -> str:
 
 def is_finished(content: Content, config: Config) -> bool:
     """Return whether a checkpoint's run has all its epochs and all its results."""
-    epochs, progress = config.trainer.epochs, content.record.get("progress")
-    summary = summary_of(content.path.parent)
-    return (
-        isinstance(progress, dict)
-        and summary.get("status") == "finished"
-        and epochs == progress.get("epoch") == summary.get("epochs")
-    )
+    epochs, summary = config.trainer.epochs, summary_of(content.path.parent)
+    done = content.record["progress"]["epoch"]
+    return summary.get("status") == "finished" and epochs == done == summary.get("epochs")
 
 
 def summary_of(directory: Path) -> dict[str, Any]:
@@ -83,70 +86,72 @@ def summary_of(directory: Path) -> dict[str, Any]:
     return summary if isinstance(summary, dict) else {}
 
 
-def saved_settings(content: Content) -> dict[str, Any]:
-    """Return a checkpoint's settings by their dotted names, as `settings.restorable` has them.
+def check_record(path: Path, record: dict[str, Any]) -> None:
+    """Refuse a checkpoint whose record is not that of a run of this version.
 
     Raises:
-        ConfigError: if the record's configuration is none.
+        ConfigError: naming the file.
+    """
+    form = record.get("format")
+    if isinstance(form, int) and form != FORMAT:
+        raise ConfigError(
+            f"{path}: it was written by a version of this program that saves runs in another "
+            f"format ({form}, here {FORMAT}): resume it with that version"
+        )
+    sound = (
+        fits(record, RECORD) and min(record["progress"]["epoch"], record["progress"]["step"]) >= 0
+    )
+    if sound:
+        dataset, maker = record["dataset"], record["maker"]
+        texts = [*record["notes"], dataset["name"], maker["backend"], maker["device"]]
+        sound = all(isinstance(text, str) and text.isprintable() for text in texts)
+    if not sound:
+        raise ConfigError(f"{path}: its record is not that of a run")
+
+
+def saved_settings(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's settings by their dotted names, as `settings.restorable` has them.
+
+    Raises:
+        ConfigError: naming the file and a setting that is none.
     """
     known = {field.name for field in fields(Config)}
     try:
-        settings = restorable(saved_config(content))
+        settings = restorable(config)
         for key in settings:
             if key.partition(".")[0] not in known:
                 raise ValueError(f"there is no setting {key[:60]!r}")
-    except ConfigError:
-        raise
     except ValueError as error:
-        raise ConfigError(f"{content.path}: {error}") from error
+        raise ConfigError(f"{path}: {error}") from error
     return settings
 
 
-def saved_config(content: Content) -> dict[str, Any]:
-    """Return the configuration that a checkpoint's record holds.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    config, form = content.record.get("config"), content.record.get("format")
-    if isinstance(config, dict) and isinstance(form, int) and form != FORMAT:
-        raise ConfigError(
-            f"{content.path}: it was written by a version of this program that saves runs in "
-            f"another format ({form}, here {FORMAT}): resume it with that version"
-        )
-    if not isinstance(config, dict) or form != FORMAT:
-        raise ConfigError(f"{content.path}: its record is not that of a run")
-    return config
-
-
-def check_unchanged(content: Content, config: Config) -> None:
-    """Refuse a configuration that would not continue the checkpoint's run.
+def check_unchanged(record: dict[str, Any], config: Config) -> None:
+    """Refuse a configuration that would not continue the run of a record.
 
     Raises:
         ConfigError: naming each setting that differs, unless `resume_override` allows it; or if
             the run already has more epochs than are asked for.
     """
-    progress = content.record.get("progress")
-    done = progress.get("epoch") if isinstance(progress, dict) else None
-    epochs = config.trainer.epochs
-    if isinstance(done, int) and epochs is not None and done > epochs:
+    done, epochs = record.get("progress", {}).get("epoch", 0), config.trainer.epochs
+    if epochs is not None and done > epochs:
         raise ConfigError(f"trainer.epochs={epochs}: the run already has {done} epochs")
-    differences = changes(saved_config(content), asdict(config))
+    differences = changes(record["config"], asdict(config))
     if differences and not config.resume_override:
         raise ConfigError(
-            f"this is not the run's own configuration: {', '.join(map(str, differences))}; leave "
+            f"this is not the run's own configuration: {', '.join(differences.values())}; leave "
             "that out, or add resume_override=true to apply it"
         )
 
 
-def changes(saved: dict[str, Any], now: dict[str, Any]) -> list[Change]:
-    """Return each of the saved settings that decides the result and differs."""
+def changes(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+    """Return in words, by their names, the saved settings that decide the result and differ."""
     current = _settings(now)
-    return [
-        Change(key, value, current.get(key, "no longer a setting"))
+    return {
+        key: f"{key} was {value} and is {current.get(key, 'no longer a setting')}"
         for key, value in _settings(saved).items()
         if not covered(key, RESUMABLE) and (key not in current or current[key] != value)
-    ]
+    }
 
 
 def record_of(config: Config) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,15 +15,7 @@ from training.config.schema import Config
 from training.config.settings import covered
 from training.data import Dataset
 from training.errors import ConfigError
-from training.storage.checkpoint import (
-    NAME,
-    Checkpoint,
-    decode,
-    fits,
-    load_checkpoint,
-    newest,
-    parse,
-)
+from training.storage.checkpoint import NAME, decode, load_checkpoint, newest, parse
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
@@ -33,17 +26,6 @@ EPOCH = ("seed", "data", "dataset", "trainer.batch_size", "trainer.steps_per_epo
 RATE_ROUNDING = 1e-7
 #: What the learning rate follows from.
 LEARNING_RATE = ("optimizer.lr", "scheduler")
-
-#: The settings are those of `resume.record_of`, the maker is a `Provenance`.
-_RECORD = {
-    "format": int,
-    "config": dict,
-    "dataset": {"name": str, "train_images": int},
-    "maker": {"backend": str, "device": str, "threads": int, "processes": int},
-    "progress": dict,
-    "seconds": float,
-    "notes": list,
-}
 
 
 @dataclass(frozen=True)
@@ -67,27 +49,12 @@ class Provenance:
         return f"{self.backend} ({', '.join([self.device, *cores])})"
 
 
-@dataclass
-class SavedRun:
+class SavedRun(NamedTuple):
     """A run as its checkpoint holds it: the backend's state, where it stands, and its record."""
 
     state: State
     progress: Progress
     record: dict[str, Any]
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint) -> SavedRun:
-        """Return what was saved.
-
-        Raises:
-            ValueError: if the checkpoint is not that of a run.
-        """
-        state, record = checkpoint
-        if not _sound(record):
-            raise ValueError("its record is not that of a run")
-        progress = Progress.from_record(record["progress"], state)
-        state = {name: a for name, a in state.items() if not name.startswith("progress.")}
-        return cls(state, progress, record)
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
         """Have the backend go on from here.
@@ -102,7 +69,7 @@ class SavedRun:
             now = {**resume.record_of(config), "dataset": describe(dataset)}
             was = {**self.record["config"], "dataset": self.record["dataset"]}
             changes = resume.changes(was, now)
-            words = ", ".join(map(str, changes))
+            words = ", ".join(changes.values())
             if changes and not config.resume_override:
                 raise ValueError(f"{words}; add resume_override=true to resume anyway")
             stood = self.progress.step
@@ -118,7 +85,7 @@ class SavedRun:
             raise ConfigError(f"resume={config.resume}: {error}") from error
         return words, self.progress.step < stood
 
-    def _adapt(self, config: Config, changes: list[resume.Change]) -> None:
+    def _adapt(self, config: Config, changes: Iterable[str]) -> None:
         """Make changed settings take effect from here on."""
         schedule = config.scheduler
         falls = self.progress.epoch // schedule.step_size if schedule.step_size else 0
@@ -146,9 +113,13 @@ def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
         if ranks.rank == 0:
             content, passed_over = newest(directory, _good_bytes)
         content = ranks.broadcast_bytes(content)
-        return SavedRun.of(decode(parse(content, directory / NAME))), passed_over
+        state, record = decode(parse(content, directory / NAME))
+        resume.check_record(directory / NAME, record)
+        progress = Progress.from_record(record["progress"], state)
     except ValueError as error:  # CheckpointError is one
         raise ConfigError(f"resume={directory}: {error}") from error
+    state = {name: a for name, a in state.items() if not name.startswith("progress.")}
+    return SavedRun(state, progress, record), passed_over
 
 
 def _good_bytes(path: Path) -> bytes:
@@ -161,13 +132,5 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     return {"name": dataset.name, "train_images": len(dataset.train_labels)}
 
 
-def _concern(changes: list[resume.Change], settings: tuple[str, ...]) -> bool:
-    return any(covered(change.key, settings) for change in changes)
-
-
-def _sound(record: dict[str, Any]) -> bool:
-    if not fits(record, _RECORD):
-        return False
-    dataset, maker = record["dataset"], record["maker"]
-    texts = [*record["notes"], dataset["name"], maker["backend"], maker["device"]]
-    return all(isinstance(text, str) and text.isprintable() for text in texts)
+def _concern(changes: Iterable[str], settings: tuple[str, ...]) -> bool:
+    return any(covered(key, settings) for key in changes)

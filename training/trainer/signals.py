@@ -14,10 +14,15 @@ from training.child_processes import STOP_SIGNALS
 
 
 class StopRequest:
-    """The first signal that came, if any."""
+    """The first signal that came, if any; processes started with it see it, too."""
 
     def __init__(self) -> None:
-        self.number: int | None = None
+        self._number = RawValue("i", 0)
+
+    @property
+    def number(self) -> int | None:
+        """Return the signal's number, if one has come."""
+        return self._number.value or None
 
     @property
     def requested(self) -> bool:
@@ -35,29 +40,13 @@ class StopRequest:
         The system's own way needs no Python, so it works in the middle of a long computation; the
         files of a run are replaced whole, so it does no harm in the middle of a save.
         """
-        self.number = number
+        self._number.value = number
         for each in STOP_SIGNALS:
             if signal.getsignal(each) == self.receive:
                 signal.signal(each, signal.SIG_DFL)
         with suppress(OSError):  # print cannot be used inside a handler
             text = f"\n{self.name}: saving after this step; repeat to quit at once\n"
             os.write(2, text.encode())
-
-
-class SharedStopRequest(StopRequest):
-    """One that processes started with it see, too."""
-
-    def __init__(self) -> None:
-        self._shared = RawValue("i", 0)
-
-    @property
-    def number(self) -> int | None:  # type: ignore[override]
-        """Return the signal's number, if one has come."""
-        return self._shared.value or None
-
-    @number.setter
-    def number(self, number: int | None) -> None:
-        self._shared.value = number or 0
 
 
 @contextmanager

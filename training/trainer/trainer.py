@@ -15,8 +15,7 @@ from time import perf_counter
 
 import numpy as np
 
-from training.backends.launch import all_ranks, process_ranks
-from training.backends.opening import open_backend
+from training.backends.opening import all_ranks, open_backend, process_ranks
 from training.backends.protocol import EpochPlan
 from training.backends.ranks import Ranks
 from training.config.limits import parse_interval
@@ -28,8 +27,8 @@ from training.trainer.console import Console, heading
 from training.trainer.dataset import load
 from training.trainer.evaluation import Scores, score
 from training.trainer.plan import plan_epoch
+from training.trainer.progress import Recorder
 from training.trainer.record import RunRecord
-from training.trainer.recorder import Recorder
 
 
 def run(
@@ -105,8 +104,7 @@ class Trainer:
         self.config, self.epochs = record.config, record.epochs
         self.backend, self.dataset, self.ranks = record.backend, record.dataset, record.ranks
         self.progress = record.progress
-        self.interval = parse_interval(self.config.trainer.checkpoint_every)
-        self._looked = 0
+        self.every, self.unit = parse_interval(self.config.trainer.checkpoint_every)
 
     # Training
 
@@ -128,7 +126,6 @@ class Trainer:
         """Take the epoch's remaining steps; record and save what is due on the way."""
         progress = self.progress
         self.backend.begin_epoch(plan, progress.totals)
-        self._looked = progress.step
         with self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress) as bar:
             while not (stopping := self._stopping()) and progress.step < plan.steps:
                 self._take_steps(plan)
@@ -142,23 +139,14 @@ class Trainer:
 
     def _take_steps(self, plan: EpochPlan) -> None:
         """Take steps up to the next at which there is something else to do."""
-        progress, started = self.progress, perf_counter()
-        last = self._next_pause(plan)
-        self.backend.train(progress.step, last)
-        progress.step = last
-        if self.backend.device == "cpu" or last == plan.steps:
-            self._look()
-        progress.seconds += perf_counter() - started
-
-    def _look(self) -> None:
-        """Bring the epoch's sums up to date, for which a GPU has to be waited for."""
-        progress = self.progress
-        if self._looked == progress.step:
-            return
+        progress, first, started = self.progress, self.progress.step, perf_counter()
+        progress.step = self._next_pause(plan)
+        self.backend.train(first, progress.step)
         totals = self.backend.totals()
         if not math.isfinite(totals.loss):
-            raise self.record.diverged(self._looked + 1)
-        progress.totals, self._looked = totals, progress.step
+            raise self.record.diverged(first + 1)
+        progress.totals = totals
+        progress.seconds += perf_counter() - started
 
     def evaluate(self, first_training: int | None = None) -> Scores:
         """Return the test images' scores, or those of the first training images."""
@@ -175,7 +163,6 @@ class Trainer:
         self._record_evaluation(plan, scores, progress.epoch + 1)
         row = progress.complete(self.backend.lr, scores)
         self.backend.end_epoch()
-        self._looked = 0
         stopping = self._stopping()
         if stopping or progress.epoch == self.epochs or self._due(plan, ended=True):
             self._save()
@@ -190,7 +177,7 @@ class Trainer:
         """Return the step of the epoch after which to look, record, save, or begin the next."""
         trainer, done = self.config.trainer, plan.first_step + self.progress.step
         pauses = [plan.first_step + plan.steps, done + self.backend.steps_per_call]
-        every = [self.interval.number] if self.interval.unit == "step" else []
+        every = [self.every] if self.unit == "step" else []
         every += [trainer.log_every] if trainer.log_every else []
         pauses += [(done // steps + 1) * steps for steps in every]
         if trainer.evaluation_samples and done == 0:
@@ -199,10 +186,10 @@ class Trainer:
 
     def _due(self, plan: EpochPlan, ended: bool = False) -> bool:
         """Return whether to save now, in the middle of the plan's epoch or when it has ended."""
-        if self.interval.unit == "epoch":
-            return ended and self.progress.epoch % self.interval.number == 0
+        if self.unit == "epoch":
+            return ended and self.progress.epoch % self.every == 0
         done = plan.steps if ended else self.progress.step
-        return (plan.first_step + done) % self.interval.number == 0
+        return (plan.first_step + done) % self.every == 0
 
     def _stopping(self) -> bool:
         return self.ranks.any(self.stop.requested)
@@ -211,11 +198,9 @@ class Trainer:
         """Record what is due after the step that has been taken last."""
         progress, step = self.progress, plan.first_step + self.progress.step
         if step == 1 and self.config.trainer.evaluation_samples:
-            self._look()
             self._record_evaluation(plan, self.evaluate(), epoch=0)
         every = self.config.trainer.log_every
         if every and (step % every == 0 or progress.step == plan.steps):
-            self._look()
             self.recorder.after_steps(step)
 
     def _record_evaluation(self, plan: EpochPlan, scores: Scores, epoch: int) -> None:
@@ -234,6 +219,5 @@ class Trainer:
             DivergenceError: if a number is not finite; the checkpoint before is then kept.
             OSError: if it cannot be written.
         """
-        self._look()
         if not self.record.save():
             raise self.record.diverged(self.progress.step)

@@ -14,7 +14,7 @@ from tests.support import compose
 from training.backends.protocol import EpochPlan, Totals
 from training.backends.torch.devices import Execution
 from training.backends.torch.masks import DropoutMasks
-from training.backends.torch.networks import image_shape, open_network
+from training.backends.torch.networks import open_network
 from training.backends.torch.steps import Pixels, Steps
 
 META = Execution("meta", threads=1, graph=False, compile=False, precision="float32")
@@ -43,7 +43,8 @@ def step(steps: Steps, shape: tuple[int, ...]) -> Tensor:
 @pytest.mark.parametrize("settings", NETWORKS, ids=" ".join)
 def test_a_step_stays_on_its_device(settings):
     config = compose("backend=torch", "device=cpu", *settings)
-    shape, net = image_shape(config), open_network(config, "meta")
+    side, net = config.model.image_size, open_network(config, "meta")
+    shape = (1, side, side)
     masks = DropoutMasks(net, 0, "meta", shape)
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     losses = step(Steps(net, optimizer, masks, Pixels(1 / 255, 0.5), META), shape)

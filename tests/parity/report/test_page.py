@@ -55,8 +55,8 @@ def parsed(text: str) -> Balanced:
 
 @pytest.fixture
 def every(right, wrong, report_of):
-    """A report that names every network; the second is wrong."""
-    names = [str(case) for case in network_cases()]
+    """A report that names several networks; the second is wrong."""
+    names = [str(case) for case in network_cases()[:4]]
     networks = [replace(right, name=name) for name in names]
     networks[1] = replace(wrong, name=names[1], reproduction="out/parity-x.npz")
     return report_of(*networks)
@@ -69,7 +69,7 @@ def test_nothing_is_fetched(every) -> None:
 
 def test_it_is_well_formed_and_its_links_lead_somewhere(every) -> None:
     parser = parsed(page(every))
-    assert len(parser.ids) == len(set(parser.ids)) == len(network_cases())
+    assert len(parser.ids) == len(set(parser.ids)) == len(every.networks)
     assert sorted(parser.links) == sorted(f"#{name}" for name in parser.ids)
     assert parser.headless == 0
 

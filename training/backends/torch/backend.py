@@ -12,15 +12,15 @@ from training.backends.ranks import ALONE, Ranks
 from training.backends.torch.batch_norm import convert_batchnorm
 from training.backends.torch.devices import prepare
 from training.backends.torch.masks import DropoutMasks
-from training.backends.torch.networks import copied, image_shape, layer_table, open_network
+from training.backends.torch.networks import copied, layer_table, open_network
 from training.backends.torch.optimizers import Schedule, make_optimizer, state_kinds
 from training.backends.torch.steps import Pixels, Steps
 from training.config.schema import Config
 from training.data import Dataset
 
 EVALUATION_BATCH = {"cpu": 1000, "cuda": 10000}
-#: On CUDA a look at the progress is cheap, but waits for no step.
-STEPS_PER_CALL = {"cpu": 1, "cuda": 64}
+#: On CUDA the device has nothing to do while the sums after a call are looked at.
+STEPS_PER_CALL = {"cpu": 1, "cuda": 512}
 #: On the CPU with several processes, where each call is an exchange between them.
 SHARED_STEPS_PER_CALL = 16
 
@@ -47,7 +47,7 @@ class TorchBackend:
             convert_batchnorm(self._net, ranks.all_reduce)
             through = {"cpu": "gloo", "cuda": "NCCL"}[self.device]
             self.notes = (*execution.notes, f"{ranks.note}, {through}")
-        self._image_shape = image_shape(config)
+        self._image_shape = (1, config.model.image_size, config.model.image_size)
         captured = execution.captured
         self._optimizer = make_optimizer(self._net.parameters(), config.optimizer, captured)
         self._kinds = state_kinds(config.optimizer)

@@ -30,12 +30,6 @@ def open_network(config: Config, device: str) -> nn.Module:
     return net.to(device)
 
 
-def image_shape(config: Config) -> tuple[int, int, int]:
-    """Return (C, H, W) of the network's input."""
-    side = config.model.image_size
-    return (1, side, side)
-
-
 @torch.inference_mode()
 def layer_table(net: nn.Module, shape: tuple[int, int, int], device: str) -> list[LayerRow]:
     """Run one blank image and note every layer's output."""

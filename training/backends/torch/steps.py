@@ -65,17 +65,13 @@ class Steps:
         if execution.compile:
             self._forward = torch.compile(self._compute, dynamic=False, options=vectors())
         self._calls = CapturedCalls(self._step, execution.recorder())
-        self._plan: list[Tensor] = []
+        self._plan: dict[str, Tensor] = {}
 
     def place(self, images: Tensor, labels: Tensor) -> None:
         """Take the training images, uint8 (count, 1, H, W), and labels, int64, on the device."""
-        self._images, self._labels, self._count = images, labels, len(labels)
+        self.images = self._images = images
+        self._labels = labels
         self.forget()
-
-    @property
-    def images(self) -> Tensor:
-        """Return the training images."""
-        return self._images[: self._count]
 
     def forget(self) -> None:
         """Record no more of what was recorded: parameters or optimizer have been replaced."""
@@ -85,23 +81,28 @@ class Steps:
         """Take an epoch's plan, and the sums over the steps already done in it."""
         order = plan.indices
         if plan.flips is not None:
-            self._add_mirrored()
-            order = order + plan.flips * self._count
-        loss, correct = np.float64(totals.loss), np.int64(totals.correct)
-        given = [order, loss, correct] if plan.moves is None else [order, loss, correct, plan.moves]
+            if len(self._images) == len(self.images):  # have each a second time, mirrored
+                self._images = torch.cat([self.images, self.images.flip(-1)])
+                self._labels = self._labels.repeat(2)
+                self.forget()
+            order = order + plan.flips * len(self.images)
+        given = {
+            "order": order,
+            "loss": np.float64(totals.loss),
+            "correct": np.int64(totals.correct),
+            "moves": plan.moves,
+        }
         device = self._execution.device
         # torch warns when it is lent a read-only array, so it gets its own copy.
-        fresh = [torch.tensor(array, device=device) for array in given]
-        if [place.shape for place in self._plan] != [value.shape for value in fresh]:
-            self._plan = fresh
-            self._order, self._loss, self._correct = fresh[:3]
-            self._moves = None if plan.moves is None else fresh[3]
-            self._position = torch.zeros((), dtype=torch.int64, device=device)
-            self._range = torch.arange(len(order), device=device)
-            self.forget()
+        fresh = {n: torch.tensor(a, device=device) for n, a in given.items() if a is not None}
+        if {n: t.shape for n, t in self._plan.items()} == {n: t.shape for n, t in fresh.items()}:
+            for name, value in fresh.items():
+                self._plan[name].copy_(value)
             return
-        for place, value in zip(self._plan, fresh, strict=True):
-            place.copy_(value)
+        self._plan = fresh
+        self._position = torch.zeros((), dtype=torch.int64, device=device)
+        self._range = torch.arange(len(order), device=device)
+        self.forget()
 
     def run(self, offsets: list[int], first_step: int) -> None:
         """Take steps.
@@ -119,22 +120,22 @@ class Steps:
 
     def sums(self) -> tuple[Tensor, Tensor]:
         """Return the sums of the images' losses, float64, and right answers, int64."""
-        return self._loss, self._correct
+        return self._plan["loss"], self._plan["correct"]
 
     def _step(self, size: int) -> None:
         rows = self._position + self._range[self._ranks.part(size)]
-        indices = self._order[rows]
+        plan, indices = self._plan, self._plan["order"][rows]
         images = self._images[indices]
-        if self._moves is not None:
-            images = move_images(images, self._moves[rows])
+        if "moves" in plan:
+            images = move_images(images, plan["moves"][rows])
         self._optimizer.zero_grad(set_to_none=True)
         loss, correct = self._forward(images, self._labels[indices])
         (loss / size).backward()
         if self._ranks.world > 1:
             self._add_gradients()
         self._optimizer.step()
-        self._loss.add_(loss.detach())
-        self._correct.add_(correct)
+        plan["loss"].add_(loss.detach())
+        plan["correct"].add_(correct)
         self._position.add_(size)
 
     def _add_gradients(self) -> None:
@@ -150,13 +151,6 @@ class Steps:
         parts = vector.split([p.numel() for p in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
-
-    def _add_mirrored(self) -> None:
-        """Have each image a second time behind the last, left and right exchanged."""
-        if len(self._images) == self._count:
-            self._images = torch.cat([self._images, self._images.flip(-1)])
-            self._labels = self._labels.repeat(2)
-            self.forget()
 
     def _compute(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums of the batch's losses and right answers."""

@@ -13,13 +13,12 @@ import pytest
 
 from tests.backends.programs import run_on_cores
 from tests.support import compose, few_digits
-from training.backends import launch, numpy, shared_memory, workers
-from training.backends.launch import all_ranks
+from training.backends import numpy, workers
 from training.backends.numpy import NumpyBackend
-from training.backends.opening import open_backend
+from training.backends.opening import all_ranks, open_backend
 from training.backends.protocol import Backend
 from training.backends.ranks import ALONE, TEXT, Alone
-from training.backends.shared_memory import REASON, Shared
+from training.backends.shared_memory import REASON
 from training.errors import ConfigError, ProcessError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -57,18 +56,15 @@ def test_numpy_gets_the_processes_that_are_asked_for(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "given", "daemon"),
+    ("settings", "given"),
     [
-        (("backend=numpy", "backend.threads=1"), ALONE, False),
-        (("backend=torch", "backend.threads=2"), ALONE, False),
-        (("backend=numpy", "backend.threads=2"), OneOfTwo(), False),  # torchrun's
-        (("backend=numpy", "backend.threads=2"), ALONE, True),  # a daemon may have no children
+        (("backend=numpy", "backend.threads=1"), ALONE),
+        (("backend=torch", "backend.threads=2"), ALONE),
+        (("backend=numpy", "backend.threads=2"), OneOfTwo()),  # torchrun's
     ],
 )
-def test_all_others_keep_the_ranks_that_they_have(settings, given, daemon, monkeypatch) -> None:
+def test_all_others_keep_the_ranks_that_they_have(settings, given, monkeypatch) -> None:
     monkeypatch.setattr(workers, "_start", lambda *_: pytest.fail("a process was started"))
-    process = SimpleNamespace(daemon=daemon)
-    monkeypatch.setattr(launch.multiprocessing, "current_process", lambda: process)
     with all_ranks(print, compose(*settings), few_digits(), given) as ranks:
         assert ranks is given
 
@@ -108,30 +104,22 @@ def test_the_other_ranks_are_given_time_to_end_but_not_for_ever(tmp_path, monkey
 
 @pytest.mark.usefixtures("forked")
 @needs_fork
-def test_what_a_failed_rank_says_is_one_sentence() -> None:
-    """A known error's is its own, without the class that a defect's begins with."""
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("  no room: use less  ", "no room: use less"), ("é" * REASON, "é{1000,}\ufffd")],
+)
+def test_what_a_failed_rank_says_is_one_sentence(reason, told) -> None:
+    """A known error's is its own, cut to its room, without a class as that of a defect."""
 
     def program(dataset, ranks) -> None:
         ranks.barrier()
         if ranks.rank:
             assert multiprocessing.current_process().daemon  # it may start no ranks itself
-            raise ConfigError("  no room: use less  ")
+            raise ConfigError(reason)
         ranks.barrier()
 
-    with pytest.raises(ProcessError, match=r"^rank 1 of the 2 processes: no room: use less$"):
+    with pytest.raises(ProcessError, match=f"^rank 1 of the 2 processes: {told}$"):
         run_on_cores(program, few_digits(), 2)
-
-
-def test_a_reason_is_cut_to_its_room_and_may_hold_anything() -> None:
-    shared = Shared(multiprocessing.get_context(), 3)
-    assert [shared.reason(rank) for rank in range(3)] == ["", "", ""]
-    shared.give_reason(1, "\ud800" + "é" * REASON)
-    shared.give_reason(2, "x")
-    assert shared.reason(1) == "?" + "é" * ((REASON - 1) // 2) + "\N{REPLACEMENT CHARACTER}"
-    assert (shared.reason(0), shared.reason(2)) == ("", "x")
-    slots = [slot for turn in shared.slots() for slot in turn]
-    assert [slot.nbytes for slot in slots] == [shared_memory.SLOT] * 6
-    assert not any(slot.any() for slot in slots)
 
 
 def test_texts_that_ranks_exchange_are_cut_and_may_hold_anything() -> None:
