@@ -132,3 +132,135 @@ def test_masks_that_only_one_side_draws_are_told() -> None:
     network = Sequential(Flatten(), Linear(40, 30), Own(0.5))
     with pytest.raises(DisagreementError, match=r"culprit: 2 \(Dropout\)|random numbers"):
         assert_parity(module, network, images())
+
+
+class Line:
+    """y = W·x + b, for one who writes layers by hand."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        self.weight, self.bias = np.zeros((outputs, inputs)), np.zeros(outputs)
+        self.d_weight, self.d_bias = np.zeros_like(self.weight), np.zeros_like(self.bias)
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.weight.T + self.bias
+
+    def backward(self, dy):
+        self.d_weight[...], self.d_bias[...] = dy.T @ self.x, dy.sum(0)
+        return dy @ self.weight
+
+    def parameters(self):
+        return {"weight": self.weight, "bias": self.bias}
+
+    def gradients(self):
+        return {"weight": self.d_weight, "bias": self.d_bias}
+
+    def buffers(self):
+        return {}
+
+
+class Intruding(Line):
+    """A line whose forward or backward also changes an array that is not its own."""
+
+    method, array = "", np.zeros(0)
+
+    def forward(self, x):
+        if self.method == "forward":
+            self.array *= 1.01
+        return super().forward(x)
+
+    def backward(self, dy):
+        if self.method == "backward":
+            self.array += 1
+        return super().backward(dy)
+
+
+class Assembled:
+    """Two lines, put together with one fault."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault, self.last, self.first_x = fault, 0.0, None
+        self.layers = {"first": Intruding(4, 4), "second": Intruding(4, 3)}
+        first, second = self.layers.values()
+        if fault == "a forward that changes a weight":
+            second.method, second.array = "forward", first.weight
+        if fault == "a backward that changes a gradient":
+            first.method, first.array = "backward", second.d_bias
+
+    def forward(self, x):
+        first, second = self.layers.values()
+        if self.fault == "a constant":
+            self.first_x = x.copy() if self.first_x is None else self.first_x
+            x = self.first_x
+        h = first.forward(x)
+        if self.fault == "calls":
+            h, self.last = h + self.last, float(x[0, 0])
+        if self.fault == "noise":
+            h = h + np.random.default_rng().standard_normal(h.shape)
+        return second.forward(h)
+
+    def backward(self, dy):
+        first, second = self.layers.values()
+        dh = second.backward(dy)
+        if self.fault == "a backward that is not called":
+            return dh @ first.weight
+        return first.backward(dh)
+
+    def _named(self, kind):
+        return {
+            f"{layer}.{name}": array
+            for layer, member in self.layers.items()
+            for name, array in getattr(member, kind)().items()
+        }
+
+    def parameters(self):
+        return self._named("parameters")
+
+    def gradients(self):
+        found = self._named("gradients")
+        if self.fault == "a gradient of another":
+            found["second.weight"] = found["second.weight"] * 2
+        return found
+
+    def buffers(self):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "culprit", "words"),
+    [
+        (
+            "a forward that changes a weight",
+            "second",
+            "second, whose forward changes first's weight",
+        ),
+        (
+            "a backward that changes a gradient",
+            "first",
+            "first, whose backward changes second's gradient of bias",
+        ),
+        (
+            "a gradient of another",
+            "second.weight",
+            "second.weight, under which the network's gradients() shows other numbers than the",
+        ),
+        (
+            "a backward that is not called",
+            "first",
+            "first, whose backward the NumPy network never calls",
+        ),
+        ("calls", "calls", "calls, of which one changes the next one's output"),
+        ("a constant", "calls", "calls, which give the same output whatever the inputs"),
+        ("noise", "random numbers", "random numbers, which the NumPy network draws anew"),
+    ],
+)
+def test_what_is_put_together_wrongly_has_its_sentence(fault, culprit, words) -> None:
+    module = nn.Sequential()
+    module.add_module("first", nn.Linear(4, 4))
+    module.add_module("second", nn.Linear(4, 3))
+    inputs = np.random.default_rng(0).standard_normal((5, 4))
+    assert_parity(module, Assembled("none"), inputs)
+    with pytest.raises(DisagreementError) as caught:
+        assert_parity(module, Assembled(fault), inputs)
+    assert str(caught.value).startswith(f"culprit: {words}")
+    assert caught.value.culprits == [culprit]

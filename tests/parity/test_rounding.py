@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from parity import decisions, perturbation, precision
 from parity.decisions import Choice, Rounding, experiments
-from parity.finite_differences import derivatives
+from parity.finite_differences import assert_derivatives
 from parity.perturbation import Probe, nudge, nudge_gradient, nudge_logits, observed, perturbed
 from parity.task import Task
 from parity.tolerance import TensorCheck, floor, judge, largest, movement, vacuous
@@ -299,27 +299,26 @@ class Cubic:
 
 
 def test_a_difference_quotient_is_good_to_eight_places() -> None:
-    """The tolerance is 32·ε^(2/3) of what is summed and of the largest gradient."""
+    """The tolerance is 32·ε^(2/3) of what is summed and of the largest gradient, 30 times."""
     x = np.array([[1.0, 100.0], [0.25, -3.0]])
     network, before = Cubic(), x.copy()
     y = network.forward(x)
     upstream = np.random.default_rng(0).standard_normal(y.shape)
-    dx = network.backward(upstream)
-    found = {each.tensor: each for each in derivatives(network, x)}
-    assert found.keys() == {"input", "w"}
+    network.backward(upstream)
+    assert_derivatives(network, x)
     assert np.array_equal(x, before)
     assert network.w.tolist() == [2.0, 0.5]
-    unit = 32 * np.finfo(np.float64).eps ** (2 / 3)
-    for name, gradient in {"input": dx, "w": network.dw}.items():
-        tolerance = unit * (np.abs(upstream * y).sum() + np.abs(gradient).max())
-        assert found[name].tolerance in [pytest.approx(tolerance), pytest.approx(30 * tolerance)]
-        assert found[name].passed
-        assert found[name].backward == gradient[found[name].index]
-        assert found[name].error == abs(found[name].backward - found[name].numeric)
-    wrong = {each.tensor: each for each in derivatives(Cubic(1 + 1e-6), x)}
-    assert wrong["input"].passed
-    assert wrong["w"].share > 3
-    assert derivatives(Cubic(math.nan), x)[1].share == math.inf
+    scale = np.abs(upstream * y).sum() + np.abs(network.dw).max()
+    tolerance = 30 * 32 * np.finfo(np.float64).eps ** (2 / 3) * scale
+    share = tolerance / np.abs(network.dw).max()
+    assert_derivatives(Cubic(1 + 0.8 * share), x)
+    for factor in (1 + 1.2 * share, 1 - 1.2 * share, math.nan):
+        with pytest.raises(AssertionError) as caught:
+            assert_derivatives(Cubic(factor), x)
+        kind, *lines = str(caught.value).splitlines()
+        assert (kind, len(lines)) == ("Cubic", 1)
+        assert lines[0].startswith("  gradient of w at [")
+        assert math.isnan(factor) or f"tolerance {tolerance:.3g}" in lines[0]
 
 
 def test_no_more_elements_are_tried_than_asked_for() -> None:
@@ -331,7 +330,7 @@ def test_no_more_elements_are_tried_than_asked_for() -> None:
             return super().forward(x)
 
     network = Counting()
-    derivatives(network, np.ones((40, 2)), samples=7)
+    assert_derivatives(network, np.ones((40, 2)), samples=7)
     assert network.calls == 1 + 2 * (7 + 2)
 
 
