@@ -6,6 +6,7 @@ of files from elsewhere are the same.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from statistics import median
@@ -62,6 +63,8 @@ def comparison(
     columns = []
     for content in contents:
         found = dict(rows_of(content))
+        if not found:
+            continue
         others = [name for name in BESIDE if any(name in row for row in found.values())]
         head = [
             f"{processor(content['environment'])}: NumPy, {unit}",
@@ -78,7 +81,7 @@ def beside(
     header: Sequence[str], columns: Sequence[tuple[list[str], dict[Labels, list[str]]]]
 ) -> str:
     """Return a table of several files' columns, (header, cells by row); what one lacks is "–"."""
-    names = dict.fromkeys(labels for _, cells in columns for labels in cells)
+    names = sorted(dict.fromkeys(labels for _, cells in columns for labels in cells), key=_number)
     rows = [
         [
             *labels,
@@ -87,6 +90,12 @@ def beside(
         for labels in names
     ]
     return table([*header, *(name for head, _ in columns for name in head)], rows)
+
+
+def _number(labels: Labels) -> int:
+    """Return what a row's name begins with, so that numbers from several files are in order."""
+    found = re.match(r"\d+", labels[0])
+    return int(found[0]) if found else 0
 
 
 def _compared(found: dict[str, Any], unit: str, others: Sequence[str]) -> list[str]:
