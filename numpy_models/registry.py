@@ -8,6 +8,7 @@ import pkgutil
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from numpy_models.residual import Residual
 from numpy_models.sequential import Sequential
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def _networks_in(path: str) -> list[type[Sequential]]:
     return [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Sequential) and member is not Sequential and member.__module__ == path
+        if issubclass(member, Sequential)
+        and member not in (Sequential, Residual)
+        and member.__module__ == path
     ]
 
 

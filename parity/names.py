@@ -68,6 +68,9 @@ def split(*parts: Any, axis: int = 0, sizes: Sequence[int] | None = None) -> Rea
     def place(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
         (array,) = arrays
         cuts = len(parts) if sizes is None else list(np.cumsum(sizes)[:-1])
+        if sizes is not None and sum(sizes) != array.shape[axis]:
+            told = f"sizes={[*sizes]} add up to {sum(sizes)}, and the axis has {array.shape[axis]}"
+            raise ParityError(f"split: {told}")
         pieces = np.split(array, cuts, axis)
         named = [part if isinstance(part, tuple) else (part,) for part in parts]
         return {

@@ -169,7 +169,7 @@ def test_a_schedule_goes_on_in_its_phase() -> None:
 def test_networks_are_those_that_have_files() -> None:
     names = numpy_models.registry.names()
     assert {"deepcnn21", "lenet5_relu", "linear_baseline"} <= set(names)
-    assert not {"sequential", "conv", "registry"} & set(names)
+    assert not {"sequential", "residual", "conv", "registry"} & set(names)
     assert names == sorted(names)
     for name in ("lenet5-relu", "../lenet5_relu", ""):
         with pytest.raises(ValueError, match=f"no network named .*choose {', '.join(names)}"):

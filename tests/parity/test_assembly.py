@@ -107,6 +107,8 @@ def test_parts_of_unlike_sizes() -> None:
     np.testing.assert_array_equal(names.to_torch(parts)["weight"], weight)
     wide = resolve({"weight": split("a", "b", axis=1, sizes=(1, 2))}, module)
     np.testing.assert_array_equal(wide.to_other({"weight": weight})["b"], weight[:, 1:])
+    with pytest.raises(ParityError, match=r"sizes=\[2, 4\] add up to 6, and the axis has 9"):
+        resolve({"weight": split("a", "b", sizes=(2, 4))}, module).to_other({"weight": weight})
 
 
 def test_an_onnx_file_that_cannot_be_read_has_its_name(tmp_path) -> None:
