@@ -39,9 +39,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         **{name: schema.InitConfig(name=name) for name in ("torch", "he", "xavier")},
         "normal": schema.NormalInitConfig,
     },
-    # Instead of Hydra's plugin of that name: cli/sweeps.py takes the number of jobs, and what Hydra
-    # wants to be named is never instantiated.
-    "hydra/launcher": {"joblib": {"_target_": "training.cli.sweeps", "n_jobs": -1}},
+    # Instead of Hydra's plugin of that name: cli/sweeps.py takes the number of jobs. The target is
+    # never instantiated.
+    "hydra/launcher": {"joblib": {"_target_": "training.cli.sweeps.joblib", "n_jobs": -1}},
 }
 
 
