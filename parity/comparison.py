@@ -252,7 +252,10 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
             return [fault(name, "", "output", str(error))]
         checks = []
         for place, value in first.items():
-            now, tensor = result.get(place, value), place[1].removeprefix("gradient of ")
+            if place not in result:
+                checks.append(fault(name, *place, "it was there at first, and is missing now"))
+                continue
+            now, tensor = result[place], place[1].removeprefix("gradient of ")
             if tensor != place[1] and not tensor.startswith("output"):
                 now = now / now.dtype.type(scale)
             if scale > 1 and not np.isfinite(now[np.isfinite(value)]).all():

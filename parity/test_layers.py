@@ -8,8 +8,6 @@ import pytest
 from parity import compare
 from parity.layer_cases import BATCH_NORM, CONV, DROPOUT, LAYERS, NON_FINITE, LayerCase
 
-pytestmark = pytest.mark.kernels
-
 MODAL = BATCH_NORM + DROPOUT
 
 

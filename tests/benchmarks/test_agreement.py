@@ -9,8 +9,6 @@ from benchmarks.harness import BenchmarkError
 from benchmarks.project_tasks import ProjectStep
 from benchmarks.torch_tasks import TorchStep
 
-pytestmark = pytest.mark.kernels
-
 
 class Direct:
     """A worker's face on an object in this process."""

@@ -75,7 +75,10 @@ PACKAGES: dict[str, Package] = {
             *("parity/faults/*", "parity/exercises/*", "parity/grading/*", "parity/report/*"),
             *("parity/check.py", "parity/cuda.py", "parity/layer_cases.py"),
         ),
-        apart={"parity/kernel": ("tests/parity/test_kernels.py",)},
+        apart={
+            "parity/kernels.py": ("tests/parity/test_kernels.py",),
+            "parity/kernel_process.py": ("tests/parity/test_kernels.py",),
+        },
     ),
     "training": Package(
         mutated=(

@@ -7,8 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from numpy_models import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, Sequential
+from numpy_models import (
+    BatchNorm2d,
+    Conv2d,
+    CrossEntropyLoss,
+    Dropout,
+    Flatten,
+    Linear,
+    Sequential,
+)
 from parity import DisagreementError, ParityError, assert_parity, split
+from parity.assertions import compare_loss
+from parity.comparison import CHANGED
 from parity.names import resolve
 
 
@@ -266,3 +276,40 @@ def test_what_is_put_together_wrongly_has_its_sentence(fault, culprit, words) ->
         assert_parity(module, Assembled(fault), inputs)
     assert str(caught.value).startswith(f"culprit: {words}")
     assert caught.value.culprits == [culprit]
+
+
+def test_a_loss_that_changes_its_targets_is_told() -> None:
+    class Careless(CrossEntropyLoss):
+        def backward(self) -> np.ndarray:
+            dy = super().backward()
+            self._saved[1][:] = 0
+            return dy
+
+    logits = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    verdicts = [
+        compare_loss(nn.CrossEntropyLoss(), loss(), logits, np.array([1, 2, 3, 0, 1, 2]))
+        for loss in (CrossEntropyLoss, Careless)
+    ]
+    assert [verdict.passed for verdict in verdicts] == [True, False]
+    assert ("targets", CHANGED) in [(each.tensor, each.note) for each in verdicts[1].failures]
+
+
+def test_a_gradient_that_is_not_computed_again_is_told() -> None:
+    """The first backward computes all gradients, a later one no longer the bias's."""
+
+    class Tired(Sequential):
+        calls = 0
+
+        def backward(self, dy: np.ndarray) -> np.ndarray | None:
+            self.calls += 1
+            return super().backward(dy)
+
+        def gradients(self) -> dict[str, np.ndarray]:
+            found = super().gradients()
+            return found if self.calls < 3 else {k: v for k, v in found.items() if k != "0.bias"}
+
+    module = nn.Sequential(nn.Linear(5, 3))
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    assert_parity(module, Sequential(Linear(5, 3)), x)
+    with pytest.raises(DisagreementError, match="bias"):
+        assert_parity(module, Tired(Linear(5, 3)), x)
