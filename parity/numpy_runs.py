@@ -92,7 +92,7 @@ def other(task: Task) -> Task:
             return np.flip(array).copy()
         return array[::-1].copy() if array.dtype.kind in "iu" and array.ndim else array.copy()
 
-    changed = task.with_arrays(change, lambda dy: np.flip(dy) * dy.dtype.type(2))
+    changed = fresh(task).with_arrays(change, lambda dy: np.flip(dy) * dy.dtype.type(2))
     return replace(changed, seed=task.seed + 1)
 
 
