@@ -12,7 +12,7 @@ import pretrained
 from pretrained import Preprocessing, Weights
 from training.backends.protocol import pixel_scale
 from training.errors import ConfigError, did_you_mean
-from training.storage.checkpoint import CheckpointError, load_checkpoint, newest
+from training.storage.checkpoint import CheckpointError, newest
 from training.storage.weights import WeightsError, read_weights
 
 SCALINGS = ("unit", "standard", "raw")
@@ -58,7 +58,7 @@ def metadata(weights: Weights) -> dict[str, str]:
 
 
 def _of_run(folder: Path) -> Weights:
-    checkpoint, _ = newest(folder, load_checkpoint)
+    checkpoint, _ = newest(folder)
     state = {
         name.removeprefix("model."): array
         for name, array in checkpoint.state.items()

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 from training import environment
 from training.backends.protocol import Backend
 from training.backends.ranks import ALONE, Ranks
@@ -64,27 +66,8 @@ def open_backend(config: Config, ranks: Ranks = ALONE) -> Backend:
 
     Raises:
         ConfigError: if the network, an argument, the size of its images or the device cannot
-            be had, on this rank or another.
+            be had.
     """
-    try:
-        backend = _open(config, ranks)
-    except ConfigError as error:
-        ranks.all_gather_text(f"error {error}")
-        raise
-    found = ranks.all_gather_text(f"device {backend.device}")
-    for rank, text in enumerate(found):
-        kind, _, words = text.partition(" ")
-        if kind == "error":
-            raise ConfigError(f"rank {rank}: {words}")
-        if words != backend.device:
-            raise ConfigError(
-                f"device={config.device} means {words} for rank {rank} and {backend.device} for "
-                f"rank {ranks.rank}: use device=cpu, or machines that all have CUDA devices"
-            )
-    return backend
-
-
-def _open(config: Config, ranks: Ranks) -> Backend:
     backend: Backend
     if config.backend.name == "torch":
         from training.backends.torch import TorchBackend
@@ -103,4 +86,10 @@ def _open(config: Config, ranks: Ranks) -> Backend:
             f"model.image_size={size}: {config.model.name} cannot take {size}×{size} images "
             f"({reason})"
         ) from error
+    on_cuda = int(ranks.all_reduce(np.array([backend.device == "cuda"], np.int64))[0])
+    if 0 < on_cuda < ranks.world:
+        raise ConfigError(
+            f"device={config.device} means cuda for some ranks and cpu for others: use device=cpu, "
+            "or machines that all have CUDA devices"
+        )
     return backend

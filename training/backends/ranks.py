@@ -14,9 +14,6 @@ from typing import Any
 
 import numpy as np
 
-#: Bytes of a text that is exchanged.
-TEXT = 2000
-
 
 class Ranks(ABC):
     """One rank's view of all of them.
@@ -73,12 +70,6 @@ class Ranks(ABC):
             received[:] = np.frombuffer(content, np.uint8)
         self.broadcast(received)
         return received.tobytes()
-
-    def all_gather_text(self, text: str) -> list[str]:
-        """Return every rank's text, cut to TEXT bytes, in rank order."""
-        content = text.encode(errors="replace")[:TEXT].ljust(TEXT, b"\0")
-        gathered = self.all_gather(np.frombuffer(content, np.uint8).copy())
-        return [array.tobytes().rstrip(b"\0").decode(errors="replace") for array in gathered]
 
 
 class Alone(Ranks):

@@ -79,11 +79,6 @@ class Request:
         node = self.hydra.sweep if self.sweep else self.hydra.run
         return "${now:" in str(OmegaConf.to_container(node)["dir"])  # type: ignore[index, call-overload]
 
-    def introduces(self, job: Job) -> bool:
-        """Return whether a job is the first to be done that trains its network."""
-        network = job.config.model
-        return job is next(j for j in self.jobs if j.config.model == network and not j.done)
-
     @cached_property
     def _varied(self) -> list[str]:
         """The settings that all jobs have and that differ between them."""

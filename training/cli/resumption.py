@@ -13,7 +13,7 @@ from training.cli.request import Job, Request, check_schedule, is_inside, make_j
 from training.config.composition import Composer
 from training.config.settings import quote
 from training.errors import ConfigError
-from training.storage.checkpoint import NAME, PREVIOUS, Content
+from training.storage.checkpoint import NAME, PREVIOUS, Checkpoint
 from training.storage.files import read_bounded, write_atomically
 from training.storage.run_folder import JOBS
 from training.trainer import resume
@@ -84,7 +84,7 @@ def save_jobs(directory: Path, jobs: Sequence[Job]) -> None:
     write_atomically(directory / JOBS, content)
 
 
-def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
+def _listed(directory: Path) -> Iterator[tuple[Path, Checkpoint, list[str]]]:
     """Yield the folder of each of a sweep's jobs, its record, and the settings that choose files.
 
     The record is that of the job's checkpoint, or, where there is none, the list's own.
@@ -103,7 +103,7 @@ def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
                 raise ValueError("it names a folder that is not a job's")
             if not isinstance(entry["config"], dict):
                 raise ValueError("it lacks a job's settings")
-            content = Content(path, {}, {"config": entry["config"]})
+            content = Checkpoint(path, b"", {"config": entry["config"]})
             if any((directory / name / file).exists() for file in (NAME, NAME + PREVIOUS)):
                 content = resume.find_run(directory / name)
             chosen = [(key, recipes.get(key)) for key in RECIPES]
@@ -117,7 +117,7 @@ def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
 def _job(
     opened: Composer,
     given: list[Override],
-    content: Content,
+    content: Checkpoint,
     number: int | None = None,
     name: Path | None = None,
     recipes: Sequence[str] = (),

@@ -77,7 +77,7 @@ def _run_in_turn(request: Request, place: Path, stop: StopRequest) -> dict[Path,
         first, directory = number == 0 and not request.resumes, place / job.directory
         try:
             with job_folder(job, directory, "hydra.sweep.subdir", undo=first):
-                run(job.config, directory, introduce=request.introduces(job), stop=stop)
+                run(job.config, directory, stop)
         except Exception as error:
             if first and isinstance(error, ConfigError):
                 raise
@@ -116,7 +116,7 @@ def run_side_by_side(request: Request, place: Path) -> dict[Path, str]:
                 _announce(request, job)
                 label = f"job {1 + request.jobs.index(job)}: "
                 directory = place / job.directory
-                process = _start(job, directory, request.introduces(job), stop, label)
+                process = _start(job, directory, stop, label)
                 running[process] = directory
             ready = wait([process.sentinel for process in running])
             for process in [each for each in running if each.sentinel in ready]:
@@ -139,16 +139,14 @@ def _start(*arguments: Any) -> BaseProcess:
     return process
 
 
-def _work(
-    job: Job, directory: Path, introduce: bool, stop: StopRequest, label: str, parent: int
-) -> None:
+def _work(job: Job, directory: Path, stop: StopRequest, label: str, parent: int) -> None:
     """Run one job; end with status 1 if it fails, when its folder says why."""
     follow_parent(parent)
     from training.trainer.trainer import run
 
     try:
         with job_folder(job, directory, "hydra.sweep.subdir", undo=False):
-            run(job.config, directory, introduce, stop, label)
+            run(job.config, directory, stop, label)
     except (Exception, ProcessError) as error:
         note(directory, error)
         sys.exit(1)

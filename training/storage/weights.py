@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from training.storage.checkpoint import MAX_BYTES, metadata_of
 from training.storage.files import read_bounded, write_atomically
-
-#: Of a file that is read.
-MAX_BYTES = 256 * 2**20
 
 
 class WeightsError(ValueError):
@@ -37,8 +35,7 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     """
     try:
         content = read_bounded(path, MAX_BYTES)
-        length = int.from_bytes(content[:8], "little")
-        return load(content), json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+        return load(content), metadata_of(content)
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         reason = "".join(filter(str.isprintable, str(error)))[:200]
         raise WeightsError(f"it is damaged or not a safetensors file ({reason})") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from signal import SIGTERM
 from time import perf_counter
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from training import environment
@@ -33,7 +34,6 @@ from training.storage.checkpoint import (
     MAX_BYTES,
     MAX_HEADER_BYTES,
     NAME,
-    not_finite,
     save_checkpoint,
     set_aside,
 )
@@ -140,7 +140,7 @@ class RunRecord:
             OSError: if it cannot be written; the one before is then still there.
         """
         state = self.backend.state()
-        if not_finite(state):
+        if not all(np.isfinite(array).all() for array in state.values()):
             return False
         if self.writes:
             record = {

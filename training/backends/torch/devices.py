@@ -106,14 +106,14 @@ def _share(device: str, backend: TorchBackendConfig) -> None:
         if chosen:
             words = f"backend.{setting} cannot be used with several processes"
             raise ConfigError(f"{words}: leave it out")
-    number, count = environment.local_rank(), torch.cuda.device_count()
-    if device == "cuda" and number >= count:
+    count = torch.cuda.device_count()
+    if device == "cuda" and environment.local_processes() > count:
         raise ConfigError(
             f"device=cuda: there are more processes than CUDA devices on this machine ({count}): "
             f"use torchrun --nproc_per_node={count}, or device=cpu"
         )
     if device == "cuda":
-        torch.cuda.set_device(number)
+        torch.cuda.set_device(environment.local_rank())
 
 
 def _choose_device(wanted: str) -> str:
