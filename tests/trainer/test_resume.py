@@ -119,7 +119,7 @@ def test_a_finished_run_stays_as_it_is(call_main, tmp_path, capsys):
     capsys.readouterr()
     assert call_main("resume=run") == 0
     said = capsys.readouterr()
-    assert said.out.startswith(f"{folder} already has its 2 epochs, nothing is left to do: ")
+    assert said.out.startswith(f"{folder} has all its results, nothing is left to do: ")
     assert "trainer.epochs=4" in said.out
     assert (said.out.count("\n"), said.err) == (1, "")
     now = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("[!.]*")}

@@ -19,8 +19,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 def build_network(build: Callable[..., Network], package: str, config: ModelConfig) -> Network:
     """Return `build(config.name, **config.arguments)` of torch_models or numpy_models.
 
-    Raises:
-        ConfigError: if there is no such network or it does not take an argument or its value.
+    Raises ConfigError if there is no such network or it does not take an argument or its value.
     """
     try:
         network = import_module(f"{package}.registry").network_class(config.name)
@@ -38,11 +37,7 @@ def build_network(build: Callable[..., Network], package: str, config: ModelConf
 
 
 def check_arguments(network: type, config: ModelConfig) -> None:
-    """Hold the arguments against the signature of the network's class.
-
-    Raises:
-        ConfigError: naming the first that it does not take, or not with this value.
-    """
+    """Refuse, by ConfigError, what the signature of the network's class does not take."""
     accepted = list(inspect.signature(network).parameters)
     kinds = _annotations(network)
     for name, value in config.arguments.items():

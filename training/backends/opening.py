@@ -21,12 +21,7 @@ Program = Callable[[Config, Dataset, Ranks], Any]
 
 
 def process_ranks() -> Ranks:
-    """Return the ranks that torchrun has started, once all have come; without it, one.
-
-    Raises:
-        ConfigError: if it is not said where they are to meet.
-        ProcessError: if they do not come.
-    """
+    """Return the ranks that torchrun has started, once all have come; without it, one."""
     return ALONE if environment.processes() == 1 else _torchruns()
 
 
@@ -41,11 +36,8 @@ def _torchruns() -> Ranks:
 def all_ranks(program: Program, config: Config, dataset: Dataset, ranks: Ranks) -> Iterator[Ranks]:
     """Have the ranks that are not there yet call program(config, dataset, ranks) beside the block.
 
-    Where there is one rank, the NumPy backend starts a process for each core that pays off; the
-    program has to pickle.
-
-    Raises:
-        ProcessError: if another rank fails or is killed.
+    Where there is one rank, the NumPy backend starts a process for each core that pays off, as
+    `workers.other_cores` does; the program has to pickle.
     """
     if ranks.world == 1 and config.backend.name == "numpy":
         from training.backends.numpy import worthwhile_ranks

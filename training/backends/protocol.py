@@ -112,11 +112,7 @@ class Backend(Protocol):
         """Return the bytes of a state after the first step."""
 
     def load_state(self, state: State) -> None:
-        """Continue from a state of either backend.
-
-        Raises:
-            ValueError: if a name is missing or unknown, or a shape or dtype differs.
-        """
+        """Continue from a state of either backend, as `check_state` lets it pass."""
 
     def layer_table(self) -> list[LayerRow]:
         """Return the layers in order with their output shapes and parameter counts."""
@@ -144,17 +140,13 @@ def check_state(
     parameters: Iterable[str],
     kinds: Iterable[str],
 ) -> None:
-    """Hold a state against the network that is to take it.
+    """Refuse, by ValueError, a finite state that a network and its optimizer cannot take.
 
     Args:
-        state: in the format of `Backend.state`, finite.
+        state: what is missing, unknown, of another shape or dtype, or wrongly negative is named.
         weights: the network's parameters and buffers, for their names, shapes and dtypes.
         parameters: the names in weights that are parameters.
         kinds: the optimizer's arrays per parameter, for example exp_avg; none before step 1.
-
-    Raises:
-        ValueError: naming what is missing, unknown, of another shape or dtype, or negative where
-            it cannot be.
     """
     count: NDArray = np.zeros((), np.int64)
     scalars = {"optimizer.step": count, "optimizer.lr": np.zeros(()), "scheduler.last_epoch": count}

@@ -18,16 +18,13 @@ import numpy as np
 class Ranks(ABC):
     """One rank's view of all of them.
 
-    Every method but `part` is collective: all ranks call it at the same point. Shapes and dtypes
-    are the same on all ranks.
+    Every method but `part` is collective: all ranks call it at the same point, with arrays of the
+    same shapes and dtypes; it raises ProcessError if another rank is gone.
 
     Attributes:
         rank: this one's number; 0 alone prints and writes.
         world: how many there are.
         note: how many and how they came about, for the run's record; empty for one.
-
-    Raises:
-        ProcessError: by every collective method, if another rank is gone.
     """
 
     rank: int

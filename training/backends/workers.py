@@ -41,10 +41,7 @@ def other_cores(program: Program, dataset: Dataset, world: int) -> Iterator[Shar
     Args:
         program: must be one that pickles where processes are spawned.
         dataset: its images are not copied for each process.
-        world: at least 2.
-
-    Yields:
-        The ranks, of which this process is the first.
+        world: at least 2; this process is the first of them.
 
     Raises:
         ConfigError: if so many processes cannot be started.
@@ -129,11 +126,7 @@ def _leave_without(parent: int) -> None:
 
 
 def _check(workers: Sequence[BaseProcess], shared: Shared) -> None:
-    """Look whether the other ranks are still there.
-
-    Raises:
-        ProcessError: with the reason of the first that is not.
-    """
+    """Raise ProcessError, with its reason, if another rank is not there any more."""
     for rank, worker in enumerate(workers, 1):
         if worker.exitcode is not None:
             told = shared.reasons[rank].value.decode(errors="replace")

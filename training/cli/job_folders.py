@@ -15,8 +15,7 @@ from pathlib import Path
 from omegaconf import OmegaConf, read_write
 
 from training import environment
-from training.cli import resumption
-from training.cli.request import Job, Request
+from training.cli.request import Job
 from training.errors import ConfigError
 from training.storage.run_folder import JOBS, claim, hold
 
@@ -26,42 +25,28 @@ SWEEP = "multirun.yaml"
 def job_folder(
     job: Job, wanted: Path, setting: str, numbered: bool = False, undo: bool = True
 ) -> AbstractContextManager[Path]:
-    """Hold a job's folder; a new run's is made, and gets Hydra's record of the settings.
-
-    Args:
-        job: the job.
-        wanted: where it is, or is to be.
-        setting: which chooses it.
-        numbered: whether it may be another one where it cannot be had.
-        undo: whether to remove a new folder if the block refuses the settings.
-
-    Raises:
-        ConfigError: if it cannot be had.
-    """
+    """Hold a job's folder as `folder` does; a new one gets Hydra's record of the settings."""
     begin = partial(_record, job) if job.config.resume is None else None
-    return _folder(wanted, setting, numbered, undo, begin)
-
-
-def sweep_folder(request: Request) -> AbstractContextManager[Path]:
-    """Hold a sweep's folder; a new one's is made, and gets the list of its jobs.
-
-    Raises:
-        ConfigError: if it cannot be had.
-    """
-
-    def begin(place: Path) -> None:
-        OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
-        resumption.save_jobs(place, request.jobs)
-
-    new = None if request.resumes else begin
-    return _folder(request.directory, "hydra.sweep.dir", request.numbered, True, new)
+    return folder(wanted, setting, begin, numbered, undo)
 
 
 @contextmanager
-def _folder(
-    wanted: Path, setting: str, numbered: bool, undo: bool, begin: Callable[[Path], None] | None
+def folder(
+    wanted: Path,
+    setting: str,
+    begin: Callable[[Path], None] | None,
+    numbered: bool = False,
+    undo: bool = True,
 ) -> Iterator[Path]:
-    """Hold a folder, which is there already, or made and begun if `begin` says how."""
+    """Hold a folder, or a new one's substitute, within the block.
+
+    Args:
+        wanted: where it is, or is to be.
+        setting: which chooses it.
+        begin: writes a new folder's first files; None for one that is there already.
+        numbered: whether a new one may be another where this one cannot be had.
+        undo: whether to remove a new one if the block refuses the settings.
+    """
     wanted = wanted.absolute()
     if environment.rank() > 0:
         yield wanted
@@ -97,11 +82,9 @@ def _record(job: Job, directory: Path) -> None:
 def _discard(directory: Path, present: Path) -> None:
     """Remove a folder in which nothing was begun, and those around it up to one that was there."""
     if {path.name for path in directory.iterdir()} <= {".hydra", SWEEP, JOBS}:
-        shutil.rmtree(directory / ".hydra", ignore_errors=True)
-        for name in (SWEEP, JOBS):
-            (directory / name).unlink(missing_ok=True)
-    for folder in (directory, *directory.parents):
-        if folder == present:
+        shutil.rmtree(directory)
+    for path in (directory, *directory.parents):
+        if path == present:
             return
         with suppress(OSError):
-            folder.rmdir()
+            path.rmdir()

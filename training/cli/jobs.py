@@ -22,11 +22,7 @@ from training.errors import ConfigError
 
 
 def read(args: argparse.Namespace) -> Request:
-    """Compose and check every job of the command line.
-
-    Raises:
-        ConfigError: with the argument at fault and what it may be.
-    """
+    """Compose and check every job of the command line."""
     with composer() as opened:
         overrides = opened.parse(args.overrides)
         _check_keys(overrides)

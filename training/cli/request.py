@@ -103,11 +103,7 @@ def make_job(
     directory: Path | None = None,
     done: bool = False,
 ) -> Job:
-    """Check a composition; return it as a job, in a sweep with its number.
-
-    Raises:
-        ConfigError: with the setting at fault.
-    """
+    """Check a composition; return it as a job, in a sweep with its number."""
     with read_write(composed.hydra):
         composed.hydra.mode = RunMode.RUN if number is None else RunMode.MULTIRUN
         if number is not None:
@@ -121,11 +117,7 @@ def make_job(
 
 
 def folder(value: object, setting: str) -> Path:
-    """Return the folder that a setting names.
-
-    Raises:
-        ConfigError: if it names none, or one that cannot be written on a command line.
-    """
+    """Return the folder that a setting names, in characters that a command line can have."""
     text = str(value).strip()
     if not text:
         raise ConfigError(f"{setting} is empty: give a folder, or leave the setting out")

@@ -14,11 +14,7 @@ from training.errors import ConfigError, did_you_mean
 
 
 def check(composed: DictConfig) -> Config:
-    """Return the composed configuration as a `Config`, every value within its limits.
-
-    Raises:
-        ConfigError: with the key, its value, and what it may be.
-    """
+    """Return the composition as a `Config`, or raise ConfigError: key, value, what it may be."""
     missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigError(f"{missing[0]} has no value: set it, as in {missing[0]}=...")

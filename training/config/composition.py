@@ -1,4 +1,7 @@
-"""From settings on the command line (key=value) to a checked `Config`, by Hydra's compose API."""
+"""From settings on the command line (key=value) to a checked `Config`, by Hydra's compose API.
+
+Whatever goes wrong is a `ConfigError` that names the setting at fault and what it may be.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +59,7 @@ def register() -> None:
 
 @contextmanager
 def composer() -> Iterator[Composer]:
-    """Give what composes the configuration's files, until the block ends.
-
-    Raises:
-        ConfigError: for what goes wrong inside the block.
-    """
+    """Give what composes the configuration's files, until the block ends."""
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
         register()
         try:
@@ -72,11 +71,7 @@ def composer() -> Iterator[Composer]:
 
 
 def configuration(*settings: str) -> Config:
-    """Return the checked configuration of one run: `configuration("model=lenet5_bn", "seed=1")`.
-
-    Raises:
-        ConfigError: with the setting at fault and what it may be.
-    """
+    """Return the checked configuration of one run: `configuration("model=lenet5_bn", "seed=1")`."""
     with composer() as opened:
         return opened.check(opened.compose(settings))
 
@@ -107,11 +102,7 @@ class Composer:
         return found
 
     def compose(self, settings: Sequence[str]) -> DictConfig:
-        """Return the composition with its `hydra` node, which `${hydra:...}` then refers to.
-
-        Raises:
-            ConfigError: with the setting at fault.
-        """
+        """Return the composition with its `hydra` node, which `${hydra:...}` then refers to."""
         try:
             composed = self._attempt(settings)
         except ERRORS as error:
@@ -128,9 +119,6 @@ class Composer:
             saved: values by dotted names; of a group that is swapped, only the threads count.
             given: settings of the command line.
             recipes: settings that choose files, for the record.
-
-        Raises:
-            ConfigError: with the setting at fault.
         """
         keys = [override.key_or_group for override in given]
         names = {g: saved.get(f"{g}.name") for g in groups() if g not in keys}
@@ -152,11 +140,7 @@ class Composer:
         return composed
 
     def check(self, composed: DictConfig) -> Config:
-        """Remove the `hydra` node from a composition, and return what remains as a `Config`.
-
-        Raises:
-            ConfigError: as `checks.check`.
-        """
+        """Remove the `hydra` node from a composition, and return what remains as a `Config`."""
         with open_dict(composed):
             composed.pop("hydra", None)
         try:

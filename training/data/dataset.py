@@ -65,9 +65,7 @@ def load_dataset(
             where it is there or can be downloaded within seconds, otherwise digits. MNIST that is
             there but damaged or incomplete is an error under "auto" too: digits in its place
             would hide it.
-        root: folder of MNIST's files; by default a user cache directory. The environment variable
-            MNIST_ROOT overrides it and is never written into.
-        download: whether missing files of MNIST may be downloaded.
+        root, download: as `mnist.find_place` takes them.
         image_size: height and width of the images; other than 28, they are resized (bilinear).
         announce: is given one line that says which data are used, and before it, as it happens,
             one about a download and one about digits in MNIST's place.

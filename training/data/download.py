@@ -59,8 +59,7 @@ def fetch(
 ) -> list[Path]:
     """Download files into `folder`, trying the mirrors (addresses that end in a slash) in turn.
 
-    Raises:
-        DownloadError: a file could not be had from any mirror, or not be written.
+    Raises DownloadError if a file could not be had from any mirror, or not be written.
     """
     deadline = time.monotonic() + limits.total
     contents: dict[RemoteFile, bytes] = {}

@@ -45,10 +45,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 def decode(data: bytes) -> memoryview:
     """Return an IDX file's plain bytes, header included, from its compressed or plain ones.
 
-    As gzip itself does, zeros after the compressed data are passed over.
-
-    Raises:
-        IdxError: if they are not exactly as many as the header promises.
+    As gzip itself does, zeros after the compressed data are passed over. Raises IdxError if the
+    bytes are not exactly as many as the header promises.
     """
     if not data.startswith(GZIP_MAGIC):
         total = _total_bytes(data[:_LONGEST_HEADER])

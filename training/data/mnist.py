@@ -117,13 +117,10 @@ class Place:
 
 
 def find_place(root: str | os.PathLike[str] | None, download: bool = True) -> Place:
-    """Return where MNIST is to be found.
+    """Return where MNIST is to be found, and whether it may be downloaded to there.
 
     The environment variable MNIST_ROOT comes first and is never written into; then `root`; then
     `lenet-twins` in the user's cache directory ($XDG_CACHE_HOME or ~/.cache).
-
-    Raises:
-        DataError: the home directory in the path cannot be determined.
     """
     barred = "" if download else "downloading is switched off"
     named = os.environ.get(ROOT_VARIABLE)
@@ -148,15 +145,14 @@ def load_mnist(
 ) -> tuple[np.ndarray, ...]:
     """Find or download the four files, verify them and return their arrays.
 
+    They are read-only uint8: training images (60000, 28, 28), training labels (60000,), test images
+    (10000, 28, 28), test labels (10000,).
+
     Args:
         place: from `find_place`.
         patient: whether to wait for a slow mirror, or to give up within seconds.
         collection: names, sums and mirrors.
         announce: is told before a download starts.
-
-    Returns:
-        Read-only uint8 arrays: training images (60000, 28, 28), training labels (60000,), test
-        images (10000, 28, 28), test labels (10000,).
 
     Raises:
         MnistAbsentError: none of the files is there, and they cannot be had.

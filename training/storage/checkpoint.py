@@ -87,12 +87,7 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[st
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify a checkpoint.
-
-    Raises:
-        CheckpointError: if the file cannot be read, is damaged or not a checkpoint, or if a number
-            of its state is not finite.
-    """
+    """Read and verify a checkpoint, or raise CheckpointError as `parse` does."""
     try:
         data = read_bounded(path, MAX_BYTES)
     except ValueError as error:
@@ -103,8 +98,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def newest(directory: Path) -> tuple[Checkpoint, str | None]:
     """Return a run's newest good checkpoint, and why the file before it was passed over, if so.
 
-    Raises:
-        CheckpointError: if the folder holds no good checkpoint.
+    Raises CheckpointError if the folder holds none.
     """
     current = directory / NAME
     previous = current.with_name(NAME + PREVIOUS)
@@ -129,8 +123,8 @@ def set_aside(damaged: Path) -> None:
 def parse(data: bytes, path: Path) -> Checkpoint:
     """Return the checkpoint of which these are the bytes; path is what errors call it.
 
-    Raises:
-        CheckpointError: whenever the bytes are not exactly a checkpoint's.
+    Raises CheckpointError if they are not exactly a checkpoint's, or hold an infinite number or one
+    that is not a number.
     """
     try:
         metadata, tensors = _deserialize(data)

@@ -29,7 +29,7 @@ _LEFT |= {SUMMARY, FAILURE}
 
 @contextmanager
 def claim(wanted: Path, setting: str = "hydra.run.dir", numbered: bool = False) -> Iterator[Path]:
-    """Make a folder for a new run, and hold it.
+    """Make a folder for a new run, and hold it; raise ConfigError if it cannot be had.
 
     It may be there already if it is empty, or has nothing but what a run left that ended before
     its first save.
@@ -38,9 +38,6 @@ def claim(wanted: Path, setting: str = "hydra.run.dir", numbered: bool = False) 
         wanted: the folder.
         setting: which chooses it.
         numbered: take `wanted_2`, `wanted_3`, ... where it cannot be had.
-
-    Raises:
-        ConfigError: if the folder cannot be made, or is not empty.
     """
     remedy = f"choose another folder with {setting}=..."
     for number in itertools.count(1):
@@ -65,11 +62,7 @@ def claim(wanted: Path, setting: str = "hydra.run.dir", numbered: bool = False) 
 
 
 def _mark(directory: Path) -> None:
-    """Mark a folder as a run's.
-
-    Raises:
-        ConfigError: if it holds anything but what a run left that ended before its first save.
-    """
+    """Mark a folder as a run's; raise ConfigError if it holds more than a run's first files."""
     names = {path.name for path in directory.iterdir()}
     if (directory / NAME).exists() or (directory / JOBS).exists():
         raise ConfigError(f"{directory} already holds a run: resume=... continues it")
@@ -87,8 +80,7 @@ def _mark(directory: Path) -> None:
 def hold(directory: Path) -> Iterator[None]:
     """Keep other processes from training in directory; the system lets go when a process dies.
 
-    Raises:
-        ConfigError: if another process holds it.
+    Raises ConfigError if another process holds it.
     """
     try:
         import fcntl

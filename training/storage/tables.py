@@ -66,12 +66,7 @@ class Table:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
-    """Return a whole table's rows by column.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if it is damaged, with the line.
-    """
+    """Return a whole table's rows by column; raise ValueError, with the line, if it is damaged."""
     rows = []
     text = path.read_text("utf-8", errors="replace").removesuffix("\n")
     for number, line in enumerate(text.split("\n"), 1):

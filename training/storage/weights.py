@@ -19,19 +19,14 @@ class WeightsError(ValueError):
 
 
 def save_weights(path: Path, weights: Mapping[str, NDArray], metadata: Mapping[str, str]) -> None:
-    """Write weights, with metadata that says which network they belong to.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Write weights, with metadata that says which network they belong to."""
     write_atomically(path, serialize(weights, metadata))
 
 
 def read_weights(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     """Return the arrays and the metadata of a file that may be a stranger's.
 
-    Raises:
-        WeightsError: if it cannot be read, is no safetensors file, or too large for one of weights.
+    Raises WeightsError if it cannot be read, is no safetensors file, or too large for one.
     """
     try:
         content = read_bounded(path, MAX_BYTES)

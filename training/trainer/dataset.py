@@ -15,8 +15,7 @@ from training.errors import ConfigError
 def load(config: Config, ranks: Ranks) -> Dataset:
     """Return the configured data; rank 0 looks for them, and downloads them, before the others.
 
-    Raises:
-        ConfigError: if they cannot be had, or have too few images for a batch.
+    Raises ConfigError if they cannot be had, or have too few images for a batch.
     """
     if ranks.rank > 0:
         ranks.barrier()

@@ -91,8 +91,7 @@ class Progress:
     def from_record(cls, record: dict[str, Any], state: Mapping[str, NDArray]) -> Progress:
         """Return what gave a record of the right shape and, within a state, tables.
 
-        Raises:
-            ValueError: if they are no progress.
+        Raises ValueError if they are no progress.
         """
         rows: dict[str, list[Any]] = {}
         for name, columns in TABLES.items():

@@ -85,8 +85,7 @@ class RunRecord:
     def restore(self) -> None:
         """Go on from the folder's newest good checkpoint.
 
-        Raises:
-            ConfigError: if it does not fit this configuration; nothing has then been written.
+        Raises ConfigError if it does not fit this configuration; nothing has then been written.
         """
         saved, passed_over = newest_run(self.directory, self.ranks)
         words, anew = saved.load_into(self.config, self.dataset, self.backend)
@@ -111,8 +110,7 @@ class RunRecord:
     def begin(self) -> None:
         """Write the run's settings, without those of its resumption, into its folder.
 
-        Raises:
-            ConfigError: if its checkpoints would be too large to be read.
+        Raises ConfigError if its checkpoints would be too large to be read.
         """
         trainer, rows = self.config.trainer, {"metrics": self.epochs}
         if trainer.evaluation_samples:
@@ -134,11 +132,7 @@ class RunRecord:
             (self.directory / FAILURE).unlink(missing_ok=True)
 
     def save(self) -> bool:
-        """Write a checkpoint, unless a number of the state is not finite; return whether it is.
-
-        Raises:
-            OSError: if it cannot be written; the one before is then still there.
-        """
+        """Write a checkpoint, unless a number of the state is not finite; return whether it is."""
         state = self.backend.state()
         if not all(np.isfinite(array).all() for array in state.values()):
             return False

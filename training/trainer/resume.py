@@ -47,8 +47,7 @@ MAX_NAMED = 3
 def find_run(directory: Path) -> Checkpoint:
     """Return a run's newest good checkpoint without changing anything.
 
-    Raises:
-        ConfigError: if there is none.
+    Raises ConfigError if there is none.
     """
     try:
         if not directory.is_dir():
@@ -87,11 +86,7 @@ def summary_of(directory: Path) -> dict[str, Any]:
 
 
 def check_record(path: Path, record: dict[str, Any]) -> None:
-    """Refuse a checkpoint whose record is not that of a run of this version.
-
-    Raises:
-        ConfigError: naming the file.
-    """
+    """Refuse, by ConfigError, a checkpoint whose record is not that of a run of this version."""
     form = record.get("format")
     if isinstance(form, int) and form != FORMAT:
         raise ConfigError(
@@ -123,8 +118,7 @@ def _fits(value: Any, shape: Any) -> bool:
 def saved_settings(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Return a file's settings by their dotted names, as `settings.restorable` has them.
 
-    Raises:
-        ConfigError: naming the file and a setting that is none.
+    Raises ConfigError, naming the file, for a setting that is none.
     """
     known = {field.name for field in fields(Config)}
     try:
@@ -142,14 +136,9 @@ def check_unchanged(
 ) -> dict[str, str]:
     """Return in words, by name, the settings that decide the result and differ from a record's.
 
-    Args:
-        record: a run's.
-        config: that it is to go on with.
-        dataset: what the record is to say of the data; None before they are loaded.
-
-    Raises:
-        ConfigError: if there are any, unless `resume_override` allows them; or if the run already
-            has more epochs than are asked for.
+    They are those of the configuration and, once the data are loaded, what the record is to say of
+    them. Raises ConfigError if there are any, unless `resume_override` allows them; or if the run
+    already has more epochs than are asked for.
     """
     done, epochs = record.get("progress", {}).get("epoch", 0), config.trainer.epochs
     if epochs is not None and done > epochs:

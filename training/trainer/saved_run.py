@@ -57,13 +57,9 @@ class SavedRun(NamedTuple):
     record: dict[str, Any]
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
-        """Have the backend go on from here.
+        """Have the backend go on from here, or raise ConfigError if the run does not fit.
 
-        Returns:
-            The changed settings in words, and whether the epoch under way begins anew.
-
-        Raises:
-            ConfigError: if the run does not fit this configuration.
+        Returns the changed settings in words, and whether the epoch under way begins anew.
         """
         try:
             changes = resume.check_unchanged(self.record, config, describe(dataset))
@@ -98,10 +94,8 @@ class SavedRun(NamedTuple):
 def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
     """Return a folder's newest good run, and why the checkpoint before it was passed over, if so.
 
-    Rank 0 reads the file; the others, which may be on machines without it, get its bytes.
-
-    Raises:
-        ConfigError: if there is none.
+    Rank 0 reads the file; the others, which may be on machines without it, get its bytes. Raises
+    ConfigError if there is none.
     """
     try:
         passed_over, content = None, b""

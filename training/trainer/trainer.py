@@ -208,11 +208,6 @@ class Trainer:
             self.recorder.evaluation(step, epoch, train, float(right.mean()))
 
     def _save(self) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            DivergenceError: if a number is not finite; the checkpoint before is then kept.
-            OSError: if it cannot be written.
-        """
+        """Write a checkpoint, or raise DivergenceError if a number is not finite."""
         if not self.record.save():
             raise self.record.diverged(self.progress.step)

@@ -68,8 +68,7 @@ class Execution:
 def prepare(config: Config, processes: int = 1) -> Execution:
     """Choose the device and set torch up, where so many processes share the work.
 
-    Raises:
-        ConfigError: if the device, the mode, the precision or the compiler cannot be had.
+    Raises ConfigError if the device, the mode, the precision or the compiler cannot be had.
     """
     backend = config.backend
     assert isinstance(backend, TorchBackendConfig)
