@@ -21,22 +21,14 @@ State = dict[str, NDArray]
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """Which images each step of one epoch takes.
+    """Which images each step of one epoch takes."""
 
-    Attributes:
-        indices: int64 (images,), positions in the training set, step after step.
-        offsets: int64 (steps + 1,); step i takes indices[offsets[i]:offsets[i + 1]].
-        flips: bool (images,), which of them are mirrored left to right, or None for no image.
-        first_step: the run's steps before this epoch; with i it addresses the dropout masks.
-        moves: float32 (images, 2, 3), where each pixel of an image comes from, as
-            `training.data.inverse_affine` has it, mirroring included; flips is then None. None
-            where no image is rotated or shifted.
-    """
-
-    indices: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    flips: NDArray[np.bool_] | None
-    first_step: int
+    indices: NDArray[np.int64]  # (images,), positions in the training set, step after step
+    offsets: NDArray[np.int64]  # (steps + 1,); step i takes indices[offsets[i]:offsets[i + 1]]
+    flips: NDArray[np.bool_] | None  # (images,), which of them are mirrored left to right
+    first_step: int  # the run's steps before this epoch; with i it addresses the dropout masks
+    # float32 (images, 2, 3), where each pixel of an image comes from, as
+    # `training.data.inverse_affine` has it, mirroring included; flips is then None.
     moves: NDArray[np.float32] | None = None
 
     @property

@@ -20,38 +20,23 @@ from training.errors import ConfigError
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
-
-    Attributes:
-        config: its checked configuration.
-        composed: the composition itself, and Hydra's part of it, for the run's record.
-        hydra: the latter.
-        directory: where its results are wanted; in a sweep, inside the sweep's folder.
-        done: whether it has been run, and has all its results.
-    """
+    """One run."""
 
     config: Config
-    composed: DictConfig
+    composed: DictConfig  # for the run's record, as is Hydra's part of it
     hydra: DictConfig
-    directory: Path
-    done: bool = False
+    directory: Path  # where its results are wanted; in a sweep, inside the sweep's folder
+    done: bool = False  # whether it has been run, and has all its results
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks for.
-
-    Attributes:
-        jobs: in their order, at least one.
-        sweep: whether they are a sweep's.
-        directory: the folder of the run or the sweep.
-        resumes: whether the folder is that of a run or a sweep to go on with.
-    """
+    """What a command line asks for: at least one job."""
 
     jobs: list[Job]
     sweep: bool
-    directory: Path
-    resumes: bool = False
+    directory: Path  # of the run or the sweep
+    resumes: bool = False  # whether it is one to go on with
 
     @property
     def hydra(self) -> DictConfig:

@@ -19,23 +19,16 @@ WARNING = "accuracies on digits are not accuracies on MNIST"
 class Dataset:
     """Images and labels for training and testing; every array is C-contiguous and read-only.
 
-    Args:
-        name: "mnist" or "digits".
-        train_images: uint8 (N, H, W), 0 is background and 255 ink.
-        train_labels: int64 (N,), 0 to 9.
-        test_images: uint8 (M, H, W).
-        test_labels: int64 (M,).
-        source: where the images come from, in one line.
-        note: what a reader of results must know beside them, in one line; may be empty.
+    Images are uint8 (N, H, W), 0 is background and 255 ink; labels are int64 (N,), 0 to 9.
     """
 
-    name: str
+    name: str  # "mnist" or "digits"
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
-    source: str
-    note: str = ""
+    source: str  # where the images come from, in one line
+    note: str = ""  # what a reader of results must know beside them, in one line
 
     def __post_init__(self) -> None:
         pair = {"images": (np.uint8, 3), "labels": (np.int64, 1)}

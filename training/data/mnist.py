@@ -39,22 +39,13 @@ class MnistAbsentError(DataError):
 
 @dataclass(frozen=True)
 class Part:
-    """One of the four files.
+    """One of the four files."""
 
-    Args:
-        name: the raw file's name; the archive's has `.gz` behind it.
-        shape: of the array inside; one dimension for labels, three for images.
-        archive_bytes: size of the archive.
-        md5: of the archive.
-        sha256: of the decoded content, IDX header included (what `sha256sum` gives for the raw
-            file).
-    """
-
-    name: str
+    name: str  # the raw file's; the archive's has `.gz` behind it
     shape: tuple[int, ...]
     archive_bytes: int
-    md5: str
-    sha256: str
+    md5: str  # of the archive
+    sha256: str  # of the decoded content, IDX header included (`sha256sum` of the raw file)
 
 
 @dataclass(frozen=True)

@@ -21,23 +21,14 @@ _UNKNOWN = "it does not record how far its run had got"
 
 @dataclass
 class Progress:
-    """Where a run stands: with the backend's state, all that is needed to go on from here.
+    """Where a run stands: with the backend's state, all that is needed to go on from here."""
 
-    Attributes:
-        epoch: epochs completed.
-        step: steps done in the epoch under way.
-        totals: its sums so far.
-        recorded: what they were at its last row of steps.csv.
-        seconds: its training time so far.
-        metrics, steps, evaluations: the rows of these tables.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    totals: Totals = field(default_factory=Totals)
-    recorded: Totals = field(default_factory=Totals)
-    seconds: float = 0.0
-    metrics: list[Row] = field(default_factory=list)
+    epoch: int = 0  # epochs completed
+    step: int = 0  # steps done in the epoch under way
+    totals: Totals = field(default_factory=Totals)  # its sums so far
+    recorded: Totals = field(default_factory=Totals)  # what they were at its last row of steps.csv
+    seconds: float = 0.0  # its training time so far
+    metrics: list[Row] = field(default_factory=list)  # the rows of the tables of these names
     steps: list[Numbers] = field(default_factory=list)
     evaluations: list[Numbers] = field(default_factory=list)
 

@@ -23,21 +23,13 @@ COMPILERS = {
 
 @dataclass(frozen=True)
 class Execution:
-    """How the steps are carried out.
+    """How the steps are carried out."""
 
-    Attributes:
-        device: "cpu" or "cuda".
-        threads: of the CPU.
-        graph: whether the mode is that of CUDA graphs (on a CPU: the same steps, not recorded).
-        compile: whether torch.compile makes the kernels.
-        precision: "float32", "tf32" or "bf16".
-    """
-
-    device: str
+    device: str  # "cpu" or "cuda"
     threads: int
-    graph: bool
+    graph: bool  # whether in the mode of CUDA graphs (on a CPU: the same steps, not recorded)
     compile: bool
-    precision: str
+    precision: str  # "float32", "tf32" or "bf16"
 
     @property
     def captured(self) -> str | None:
