@@ -29,20 +29,12 @@ class BlankError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Ink:
-    """An image's ink, and how it was found; every array is (H, W).
+    """An image's ink, and how it was found; every array is (H, W)."""
 
-    Attributes:
-        grey: the grey levels, dark ink on light paper: inverted where the paper was dark.
-        paper: the grey level that the paper has by itself at each place, with its uneven light.
-        ink: 0 where there is none, 1 where it is darkest.
-        mask: bool, where there is ink.
-        inverted: whether the paper was dark.
-    """
-
-    grey: Array
-    paper: Array
-    ink: Array
-    mask: NDArray[np.bool_]
+    grey: Array  # dark ink on light paper: inverted where the paper was dark
+    paper: Array  # the grey level that it has by itself at each place, with its uneven light
+    ink: Array  # 0 where there is none, 1 where it is darkest
+    mask: NDArray[np.bool_]  # where there is ink
     inverted: bool
 
 

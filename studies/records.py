@@ -26,23 +26,14 @@ Table = list[dict[str, float]]
 
 @dataclass(frozen=True)
 class Record:
-    """One run.
+    """One run."""
 
-    Attributes:
-        directory: where it was read from.
-        experiment: the name of its recipe; "" for the defaults.
-        study: the name of the study it was a job of; "" for none.
-        changes: dotted names and values of the settings that differ from the recipe.
-        config: its whole configuration, nested.
-        summary: the content of summary.json; empty where the run failed before it had any.
-    """
-
-    directory: Path
-    experiment: str
-    study: str
-    changes: dict[str, Any]
-    config: dict[str, Any]
-    summary: dict[str, Any]
+    directory: Path  # where it was read from
+    experiment: str  # the name of its recipe; "" for the defaults
+    study: str  # the name of the study it was a job of; "" for none
+    changes: dict[str, Any]  # dotted names and values of the settings that differ from the recipe
+    config: dict[str, Any]  # the whole configuration, nested
+    summary: dict[str, Any]  # what summary.json holds; empty where the run failed before
 
     @property
     def seed(self) -> int:

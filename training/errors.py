@@ -50,13 +50,7 @@ class DivergenceError(RunError):
 
 
 class StoppedError(KeyboardInterrupt):
-    """A signal ended the run after a save; like Ctrl-C, it also ends a sweep.
-
-    Args:
-        what: has happened.
-        number: the signal's.
-        command: goes on with the run.
-    """
+    """A signal, by its number, ended the run after a save; like Ctrl-C, it also ends a sweep."""
 
     def __init__(self, what: str, number: int, command: str = "") -> None:
         super().__init__(f"{what}; resume with: {command}" if command else what)

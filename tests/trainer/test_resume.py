@@ -15,7 +15,7 @@ from training.backends.opening import open_backend
 from training.backends.ranks import ALONE
 from training.errors import StoppedError
 from training.storage.checkpoint import load_checkpoint
-from training.trainer.trainer import Trainer
+from training.trainer.record import RunRecord
 
 BACKENDS = ("numpy", "torch")
 pytestmark = pytest.mark.usefixtures("few_digits")
@@ -149,11 +149,11 @@ def test_across_backends(writer, reader, call_main, tmp_path, monkeypatch, capsy
 def test_when_it_is_saved(tmp_path, monkeypatch):
     saved = []
 
-    def note(self, original=Trainer._save):
+    def note(self, original=RunRecord.save):
         saved.append((self.progress.epoch, self.progress.step))
         original(self)
 
-    monkeypatch.setattr(Trainer, "_save", note)
+    monkeypatch.setattr(RunRecord, "save", note)
     for number, (every, expected) in enumerate(
         {
             "1 epoch": [(1, 0), (2, 0), (3, 0)],

@@ -39,7 +39,10 @@ def build_network(build: Callable[..., Network], package: str, config: ModelConf
 def check_arguments(network: type, config: ModelConfig) -> None:
     """Refuse, by ConfigError, what the signature of the network's class does not take."""
     accepted = list(inspect.signature(network).parameters)
-    kinds = _annotations(network)
+    try:
+        kinds = get_type_hints(network.__init__)  # type: ignore[misc]
+    except NameError:  # a name that is there for type checkers alone
+        kinds = {}
     for name, value in config.arguments.items():
         if name not in accepted:
             raise ConfigError(
@@ -53,14 +56,6 @@ def check_arguments(network: type, config: ModelConfig) -> None:
             raise ConfigError(
                 f"model.arguments.{name} must be {_wanted(kind)}, not {value!r}{hint}"
             )
-
-
-def _annotations(network: type) -> dict[str, Any]:
-    """Return the types that a class's arguments are annotated with, as far as they are known."""
-    try:
-        return get_type_hints(network.__init__)  # type: ignore[misc]
-    except NameError:  # a name that is there for type checkers alone
-        return {}
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -19,8 +19,6 @@ from training.cli.request import Job
 from training.errors import ConfigError
 from training.storage.run_folder import JOBS, claim, hold
 
-SWEEP = "multirun.yaml"
-
 
 def job_folder(
     job: Job, wanted: Path, setting: str, numbered: bool = False, undo: bool = True
@@ -38,14 +36,11 @@ def folder(
     numbered: bool = False,
     undo: bool = True,
 ) -> Iterator[Path]:
-    """Hold a folder, or a new one's substitute, within the block.
+    """Hold the folder that a setting chooses within the block.
 
-    Args:
-        wanted: where it is, or is to be.
-        setting: which chooses it.
-        begin: writes a new folder's first files; None for one that is there already.
-        numbered: whether a new one may be another where this one cannot be had.
-        undo: whether to remove a new one if the block refuses the settings.
+    A new one's first files are written by `begin`, which is None for one that is there already. A
+    new one may be another, numbered one where it cannot be had, and is removed again if the block
+    refuses the settings and `undo` is set.
     """
     wanted = wanted.absolute()
     if environment.rank() > 0:
@@ -81,7 +76,7 @@ def _record(job: Job, directory: Path) -> None:
 
 def _discard(directory: Path, present: Path) -> None:
     """Remove a folder in which nothing was begun, and those around it up to one that was there."""
-    if {path.name for path in directory.iterdir()} <= {".hydra", SWEEP, JOBS}:
+    if {path.name for path in directory.iterdir()} <= {".hydra", JOBS}:
         shutil.rmtree(directory)
     for path in (directory, *directory.parents):
         if path == present:

@@ -59,7 +59,7 @@ def request(opened: Composer, directory: Path, given: list[Override], multirun: 
     return Request(jobs, sweep, directory, resumes=True)
 
 
-def save_jobs(directory: Path, jobs: Sequence[Job]) -> None:
+def save_jobs(jobs: Sequence[Job], directory: Path) -> None:
     """Write the list of a sweep's jobs into its folder."""
     listed = [
         {

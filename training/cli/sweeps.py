@@ -18,17 +18,16 @@ import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from training import environment
 from training.child_processes import follow_parent, signals_held, start_method
 from training.cli import resumption
-from training.cli.job_folders import SWEEP, folder, job_folder
+from training.cli.job_folders import folder, job_folder
 from training.cli.request import Job, Request
 from training.errors import (
     ConfigError,
@@ -54,12 +53,7 @@ def run_sweep(request: Request) -> int:
     ends the sweep before there is any result. A signal ends it by StoppedError when the jobs under
     way have saved, and what was not started is said.
     """
-
-    def begin(place: Path) -> None:
-        OmegaConf.save({"hydra": request.hydra}, place / SWEEP)
-        resumption.save_jobs(place, request.jobs)
-
-    new = None if request.resumes else begin
+    new = None if request.resumes else partial(resumption.save_jobs, request.jobs)
     with folder(request.directory, "hydra.sweep.dir", new, request.numbered) as place:
         if request.launcher == "joblib":
             failed = run_side_by_side(request, place)

@@ -58,11 +58,10 @@ def load_dataset(
             where it is there or can be downloaded within seconds, otherwise digits. MNIST that is
             there but damaged or incomplete is an error under "auto" too: digits in its place
             would hide it.
-        root, download: as `mnist.find_place` takes them.
+        root, download, collection: as `training.data.mnist` takes them.
         image_size: height and width of the images; other than 28, they are resized (bilinear).
         announce: is given one line that says which data are used, and before it, as it happens,
             one about a download and one about digits in MNIST's place.
-        collection: names, sums and mirrors of the files.
 
     Raises:
         DataError: MNIST is damaged or incomplete, or asked for and not to be had.

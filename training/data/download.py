@@ -75,21 +75,16 @@ def fetch(
                     break
         if len(contents) == len(files):
             try:
-                return _publish({file: contents[file] for file in files}, folder)
+                folder.mkdir(parents=True, exist_ok=True)
+                for file in files:
+                    _remove_stale(file, folder)
+                    write_atomically(folder / file.name, contents[file])
+                return [folder / file.name for file in files]
             except OSError as error:
                 words = error.strerror or error
                 raise DownloadError(f"{folder} cannot be written: {words}") from error
     reasons = (f"{' and '.join(hosts)} {reason}" for reason, hosts in failures.items())
     raise DownloadError("; ".join(reasons) or "there is no mirror")
-
-
-def _publish(contents: dict[RemoteFile, bytes], folder: Path) -> list[Path]:
-    """Write verified files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, content in contents.items():
-        _remove_stale(file, folder)
-        write_atomically(folder / file.name, content)
-    return [folder / file.name for file in contents]
 
 
 def _remove_stale(file: RemoteFile, folder: Path) -> None:

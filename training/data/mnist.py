@@ -34,10 +34,7 @@ ROOT_VARIABLE = "MNIST_ROOT"
 
 
 class DataError(ConfigError):
-    """Data that cannot be used, told in one sentence: what is at fault, why, and what to do.
-
-    Args: the culprit (a file, a folder, a setting), the reason, and the remedy.
-    """
+    """Data that cannot be used, told in one sentence: what is at fault, why, and what to do."""
 
     def __init__(self, culprit: str | os.PathLike[str], reason: str, remedy: str) -> None:
         self.reason = reason
@@ -150,11 +147,8 @@ def load_mnist(
     They are read-only uint8: training images (60000, 28, 28), training labels (60000,), test images
     (10000, 28, 28), test labels (10000,).
 
-    Args:
-        place: from `find_place`.
-        patient: whether to wait for a slow mirror, or to give up within seconds.
-        collection: names, sums and mirrors.
-        announce: is told before a download starts.
+    `patient` waits for a slow mirror instead of giving up within seconds; `announce` is told before
+    a download starts.
 
     Raises:
         MnistAbsentError: none of the files is there, and they cannot be had.

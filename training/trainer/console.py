@@ -20,12 +20,7 @@ MAX_COLUMNS = 100
 
 
 class Console:
-    """A run's lines on the terminal.
-
-    Args:
-        silent: print nothing, as every rank but the first.
-        label: begins every line, where several runs share a terminal.
-    """
+    """A run's lines on the terminal, none if silent; a label begins each where runs share it."""
 
     def __init__(self, silent: bool = False, label: str = "") -> None:
         self._silent, self._label = silent, label

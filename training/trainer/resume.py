@@ -17,7 +17,7 @@ from training import environment
 from training.config.schema import Config
 from training.config.settings import RESUMABLE, covered, flatten, quote, restorable
 from training.errors import ConfigError
-from training.storage.checkpoint import NAME, Checkpoint, CheckpointError, newest
+from training.storage.checkpoint import Checkpoint, CheckpointError, newest
 from training.storage.run_folder import SUMMARY
 
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
@@ -40,8 +40,6 @@ RECORD: dict[str, Any] = {
 }
 #: What is installed beside the checkout's train.py.
 COMMAND = "lenet-twins-train"
-#: Of a folder's runs, in the sentence that it is no run's itself.
-MAX_NAMED = 3
 
 
 def find_run(directory: Path) -> Checkpoint:
@@ -54,19 +52,11 @@ def find_run(directory: Path) -> Checkpoint:
             raise CheckpointError(f"there is no folder {directory}")
         checkpoint = newest(directory)[0]
     except (CheckpointError, OSError) as error:
-        raise ConfigError(f"resume={directory}: {error}{_runs_inside(directory)}") from error
+        raise ConfigError(
+            f"resume={directory}: {error}; give the folder of a saved run, or start the run again"
+        ) from error
     check_record(checkpoint.path, checkpoint.record)
     return checkpoint
-
-
-def _runs_inside(directory: Path) -> str:
-    """Return in words which runs a sweep's or a day's folder holds, or what else can be done."""
-    found = [path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{NAME}")]
-    if not found:
-        return "; give the folder of a saved run, or start the run again"
-    named = [f"resume={quote(str(path))}" for path in sorted(found)[:MAX_NAMED]]
-    more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
-    return f"; there are runs inside, give one of them: {', '.join(named)}{more}"
 
 
 def is_finished(checkpoint: Checkpoint, config: Config) -> bool:

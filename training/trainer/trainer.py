@@ -127,9 +127,9 @@ class Trainer:
                 bar(progress.step)
                 self._record_steps(plan)
                 if progress.step < plan.steps and self._due(plan):
-                    self._save()
+                    self.record.save()
         if stopping:
-            self._save()
+            self.record.save()
             raise self.record.stopped(self.stop)
 
     def _take_steps(self, plan: EpochPlan) -> None:
@@ -160,7 +160,7 @@ class Trainer:
         self.backend.end_epoch()
         stopping = self._stopping()
         if stopping or progress.epoch == self.epochs or self._due(plan, ended=True):
-            self._save()
+            self.record.save()
         self.recorder.write("metrics", row)
         self.console.epoch(progress.metrics)
         if stopping:
@@ -206,8 +206,3 @@ class Trainer:
             right = scores.predictions[:samples] == self.dataset.test_labels[:samples]
             step = plan.first_step + self.progress.step
             self.recorder.evaluation(step, epoch, train, float(right.mean()))
-
-    def _save(self) -> None:
-        """Write a checkpoint, or raise DivergenceError if a number is not finite."""
-        if not self.record.save():
-            raise self.record.diverged(self.progress.step)

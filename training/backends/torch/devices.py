@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from training import environment
-from training.backends.torch.capture import RECORDERS, Recorder
+from training.backends.torch.capture import RECORDERS, GraphRecorder
 from training.config.schema import Config, TorchBackendConfig
 from training.errors import ConfigError
 
@@ -36,7 +36,7 @@ class Execution:
         """Return the device whose graphs hold the steps, or None."""
         return self.device if self.graph and self.device in RECORDERS else None
 
-    def recorder(self) -> Recorder | None:
+    def recorder(self) -> GraphRecorder | None:
         """Return what records the steps, or None where they are called one by one."""
         return RECORDERS[self.device]() if self.captured else None
 
