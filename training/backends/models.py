@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from training.config.schema import ModelConfig
-from training.errors import ConfigError, did_you_mean
+from training.errors import ConfigError, did_you_mean, first_line
 
 Network = TypeVar("Network")
 
@@ -28,10 +28,8 @@ def build_network(build: Callable[..., Network], package: str, config: ModelConf
     except ConfigError:
         raise
     except (MemoryError, RuntimeError) as error:
-        raise ConfigError(
-            f"model {config.name} cannot be built with {config.arguments}: "
-            f"{str(error).partition(chr(10))[0]}"
-        ) from error
+        words = f"model {config.name} cannot be built with {config.arguments}"
+        raise ConfigError(f"{words}: {first_line(error)}") from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"model {config.name}: {error}") from error
 
@@ -45,17 +43,14 @@ def check_arguments(network: type, config: ModelConfig) -> None:
         kinds = {}
     for name, value in config.arguments.items():
         if name not in accepted:
-            raise ConfigError(
-                f"model.arguments.{name}: {config.name} accepts {', '.join(accepted) or 'none'}"
-                f"{did_you_mean(name, accepted)}"
-            )
+            words = f"{config.name} accepts {', '.join(accepted) or 'none'}"
+            raise ConfigError(f"model.arguments.{name}: {words}{did_you_mean(name, accepted)}")
         kind = kinds.get(name, Any)
         if not _fits(value, kind):
             choices = [str(choice) for choice in get_args(kind)]
             hint = did_you_mean(str(value), choices) if get_origin(kind) is Literal else ""
-            raise ConfigError(
-                f"model.arguments.{name} must be {_wanted(kind)}, not {value!r}{hint}"
-            )
+            words = f"must be {_wanted(kind)}, not {value!r}{hint}"
+            raise ConfigError(f"model.arguments.{name} {words}")
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -14,7 +14,7 @@ from training.backends.protocol import Backend
 from training.backends.ranks import ALONE, Ranks
 from training.config.schema import Config
 from training.data import Dataset
-from training.errors import ConfigError
+from training.errors import ConfigError, first_line
 
 #: What every rank runs; of those that are started, the result is dropped.
 Program = Callable[[Config, Dataset, Ranks], Any]
@@ -69,19 +69,15 @@ def open_backend(config: Config, ranks: Ranks = ALONE) -> Backend:
         from training.backends.numpy import NumpyBackend
 
         backend = NumpyBackend(config, ranks)
-    size = config.model.image_size
+    model, size = config.model.name, config.model.image_size
     try:
         backend.layer_table()
     except (ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"model.image_size={size}: {config.model.name} cannot take {size}×{size} images "
-            f"({reason})"
-        ) from error
+        words = f"{model} cannot take {size}×{size} images"
+        raise ConfigError(f"model.image_size={size}: {words} ({first_line(error)})") from error
     on_cuda = int(ranks.all_reduce(np.array([backend.device == "cuda"], np.int64))[0])
     if 0 < on_cuda < ranks.world:
         raise ConfigError(
-            f"device={config.device} means cuda for some ranks and cpu for others: use device=cpu, "
-            "or machines that all have CUDA devices"
+            "device=auto means cuda for some ranks and cpu for others: use device=cpu"
         )
     return backend

@@ -149,17 +149,13 @@ def check_state(
     missing = sorted(expected.keys() - state.keys())
     unknown = sorted(state.keys() - expected.keys())
     if missing or unknown:
-        raise ValueError(
-            f"this state is not of this network and optimizer: missing {missing or 'nothing'}, "
-            f"unknown {unknown or 'nothing'}"
-        )
+        names = f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
+        raise ValueError(f"this state is not of this network and optimizer: {names}")
     for name, array in expected.items():
         given = state[name]
         if given.shape != array.shape or given.dtype != array.dtype:
-            raise ValueError(
-                f"{name} has shape {given.shape} and dtype {given.dtype}, "
-                f"expected {array.shape} and {array.dtype}"
-            )
+            wanted = f"{array.shape} and {array.dtype}"
+            raise ValueError(f"{name} has {given.shape} and {given.dtype}, and not {wanted}")
         squares = name.startswith(_SQUARES) or name.endswith("running_var")
         if (squares or name in scalars) and not (given >= 0).all():
             raise ValueError(f"{name} must not be negative")

@@ -53,10 +53,8 @@ def other_cores(program: Program, dataset: Dataset, world: int) -> Iterator[Shar
         try:
             shared = _start(workers, program, dataset, world)
         except (OSError, ImportError) as error:  # no memory, no processes, no semaphores
-            raise ConfigError(
-                f"backend.threads={world}: that many processes cannot be started ({error}): use "
-                "fewer, or backend.threads=1"
-            ) from error
+            words = f"that many processes cannot be started ({error}): use fewer"
+            raise ConfigError(f"backend.threads={world}: {words}") from error
         ranks = SharedMemoryRanks(0, shared, partial(_check, workers, shared))
         ranks.barrier()
         ranks.note = f"{world} processes, started in {perf_counter() - started:.2f} s"

@@ -64,10 +64,8 @@ def _check_sweeps(overrides: Iterable[Override]) -> None:
     """Refuse what gives no list of values: an interval, and Hydra's own settings."""
     for override in overrides:
         if override.is_interval_sweep():
-            raise ConfigError(
-                f"{override.input_line} gives an interval, but a sweep takes single values: "
-                f"write {override.get_key_element()}=a,b,c"
-            )
+            key = override.get_key_element()
+            raise ConfigError(f"{override.input_line} gives an interval: write {key}=a,b,c")
         if override.is_sweep_override() and override.is_hydra_override():
             raise ConfigError(f"{override.input_line}: Hydra's own settings cannot be swept over")
         if not _values(override):
@@ -93,10 +91,8 @@ def _check_folders(jobs: Iterable[Job]) -> None:
         if not is_inside(name):
             raise ConfigError(f"hydra.sweep.subdir must be inside the sweep's folder, not {name}")
         if names.count(name) > 1:
-            raise ConfigError(
-                f"hydra.sweep.subdir gives several jobs the folder {name}: leave it out, or have "
-                "it contain ${hydra:job.num}"
-            )
+            words = f"hydra.sweep.subdir gives several jobs the folder {name}"
+            raise ConfigError(f"{words}: leave it out, or have it contain ${{hydra:job.num}}")
 
 
 def told(request: Request) -> bytes:
@@ -119,10 +115,8 @@ def follow(content: bytes) -> Request:
 def _check_keys(overrides: Iterable[Override]) -> None:
     """Refuse a group's name as a setting: it would be recorded, and not be what runs."""
     for override in overrides:
-        group, _, name = override.key_or_group.rpartition(".")
-        if (name == "name" and group in groups()) or override.key_or_group == "hydra.launcher":
-            option = str(override.input_line).partition("=")[2]
-            raise ConfigError(
-                f"{override.key_or_group} is not a setting: write "
-                f"{group if name == 'name' else 'hydra/launcher'}={option}"
-            )
+        key, option = override.key_or_group, str(override.input_line).partition("=")[2]
+        group, _, name = key.rpartition(".")
+        if (name == "name" and group in groups()) or key == "hydra.launcher":
+            group = group if name == "name" else "hydra/launcher"
+            raise ConfigError(f"{key} is not a setting: write {group}={option}")

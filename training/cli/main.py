@@ -114,37 +114,26 @@ def _check_resources(request: Request) -> None:
     processes, launcher, job = environment.processes(), request.launcher, request.hydra.job
     if processes > 1 and any(job.config.backend.name == "numpy" for job in request.jobs):
         raise ConfigError(
-            f"backend=numpy trains in one process, not in {processes}: leave torchrun out, or use "
-            "backend=torch"
+            f"backend=numpy trains in one process, not in {processes}: leave torchrun out"
         )
     if request.here and any((request.hydra.callbacks, job.chdir, job.env_set, job.env_copy)):
-        raise ConfigError(
-            "hydra.callbacks, hydra.job.chdir, env_set and env_copy are not supported: leave them "
-            "out"
-        )
+        settings = "hydra.callbacks, hydra.job.chdir, env_set and env_copy"
+        raise ConfigError(f"{settings} are not supported: leave them out")
     if not request.sweep:
         return
     if processes > 1 and launcher != "basic":
-        raise ConfigError(
-            f"hydra/launcher={launcher} cannot use the {processes} processes that torchrun has "
-            "started: leave one of them out"
-        )
+        raise ConfigError(f"hydra/launcher={launcher} cannot be used with torchrun: leave one out")
     if launcher == "joblib":
         count = request.hydra.launcher.n_jobs
         if not isinstance(count, int) or count == 0:
-            raise ConfigError(
-                "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
-                f"cores, not {count}"
-            )
+            wanted = "a number of jobs, or -1 for as many as there are cores"
+            raise ConfigError(f"hydra.launcher.n_jobs must be {wanted}, not {count}")
     elif request.resumes and not request.here:
-        raise ConfigError(
-            f"hydra/launcher={launcher} cannot resume a sweep: leave it out, or use "
-            "hydra/launcher=joblib"
-        )
+        raise ConfigError(f"hydra/launcher={launcher} cannot resume a sweep: leave it out")
     elif launcher == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
-            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
-            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
+            "hydra/launcher=slurm needs the command srun, which is not found: "
+            "use hydra/launcher=submitit_local on this machine"
         )
 
 

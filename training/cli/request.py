@@ -120,7 +120,4 @@ def check_schedule(given: Iterable[Override], jobs: Iterable[Job]) -> None:
     """Refuse a factor that no job's learning rate is ever multiplied by."""
     keys = [override.key_or_group for override in given]
     if "scheduler.gamma" in keys and all(job.config.scheduler.step_size is None for job in jobs):
-        raise ConfigError(
-            "scheduler.gamma needs scheduler=step, or scheduler.step_size=...: without it the "
-            "learning rate never falls"
-        )
+        raise ConfigError("scheduler.gamma needs scheduler=step, or scheduler.step_size=...")

@@ -60,15 +60,8 @@ def _check_together(config: Config) -> None:
         and optimizer.nesterov
         and (optimizer.momentum == 0 or optimizer.dampening != 0)
     ):
-        raise ConfigError(
-            "optimizer.nesterov needs optimizer.momentum above 0 and optimizer.dampening=0"
-        )
+        raise ConfigError("optimizer.nesterov needs a momentum above 0 and dampening=0")
     if trainer.steps_per_epoch and data.sampling != "replacement":
-        raise ConfigError(
-            "trainer.steps_per_epoch needs data.sampling=replacement: with "
-            f"data.sampling={data.sampling} an epoch is one pass over the images"
-        )
+        raise ConfigError("trainer.steps_per_epoch needs data.sampling=replacement")
     if config.backend.name == "numpy" and config.device == "cuda":
-        raise ConfigError(
-            "device=cuda needs backend=torch: the NumPy twin runs on the CPU (device=cpu)"
-        )
+        raise ConfigError("device=cuda needs backend=torch: the NumPy twin runs on the CPU")

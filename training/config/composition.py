@@ -21,9 +21,9 @@ from training.config import schema
 from training.config.checks import check
 from training.config.schema import Config
 from training.config.settings import covered
-from training.config.suggestions import ERRORS, explain, first_line, groups, options
+from training.config.suggestions import ERRORS, explain, groups, options
 from training.environment import CONF
-from training.errors import ConfigError
+from training.errors import ConfigError, first_line
 
 NAME = "config"
 #: Characters of a setting's name: Hydra looks for a file of that name.

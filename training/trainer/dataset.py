@@ -24,20 +24,17 @@ def load(config: Config, ranks: Ranks) -> Dataset:
     dataset = _load_once(data.name, data.root, data.download, config.model.image_size, silent)
     if ranks.rank == 0:
         ranks.barrier()
-    if data.validation:
-        if data.validation >= len(dataset.train_labels):
-            raise ConfigError(
-                f"data.validation={data.validation} leaves none of the {len(dataset.train_labels)} "
-                "training images to train on"
-            )
-        dataset = held_out(dataset, data.validation)
+    count, held, size = len(dataset.train_labels), data.validation, config.trainer.batch_size
+    if held:
+        if held >= count:
+            raise ConfigError(f"data.validation={held} leaves none of the {count} training images")
+        dataset = held_out(dataset, held)
         if ranks.rank == 0:
             print(dataset.note)
-    count = len(dataset.train_labels)
-    if data.sampling == "replacement" and config.trainer.batch_size > count:
+    if data.sampling == "replacement" and size > count - held:
         raise ConfigError(
-            f"trainer.batch_size={config.trainer.batch_size} is more than the {count} training "
-            "images: data.sampling=replacement takes full batches only"
+            f"trainer.batch_size={size} is more than the {count - held} training images: "
+            "data.sampling=replacement takes full batches only"
         )
     return dataset
 

@@ -79,10 +79,8 @@ def check_record(path: Path, record: dict[str, Any]) -> None:
     """Refuse, by ConfigError, a checkpoint whose record is not that of a run of this version."""
     form = record.get("format")
     if isinstance(form, int) and form != FORMAT:
-        raise ConfigError(
-            f"{path}: it was written by a version of this program that saves runs in another "
-            f"format ({form}, here {FORMAT}): resume it with that version"
-        )
+        words = "it was written by a version that saves runs in another format"
+        raise ConfigError(f"{path}: {words} ({form}, here {FORMAT}): resume it with that version")
     sound = _fits(record, RECORD)
     if sound:
         progress, dataset, maker = record["progress"], record["dataset"], record["maker"]

@@ -90,19 +90,14 @@ def prepare(config: Config, processes: int = 1) -> Execution:
 
 def _share(device: str, backend: TorchBackendConfig) -> None:
     """Give this process a CUDA device of its own, and refuse what several cannot do."""
-    for setting, chosen in (
-        ("compile=true", backend.compile),
-        ("mode=graph", backend.mode == "graph"),
-    ):
+    refused = {"compile=true": backend.compile, "mode=graph": backend.mode == "graph"}
+    for setting, chosen in refused.items():
         if chosen:
-            words = f"backend.{setting} cannot be used with several processes"
-            raise ConfigError(f"{words}: leave it out")
+            raise ConfigError(f"backend.{setting} cannot be used with several processes")
     count = torch.cuda.device_count()
     if device == "cuda" and environment.local_processes() > count:
-        raise ConfigError(
-            f"device=cuda: there are more processes than CUDA devices on this machine ({count}): "
-            f"use torchrun --nproc_per_node={count}, or device=cpu"
-        )
+        words = f"there are more processes than CUDA devices on this machine ({count})"
+        raise ConfigError(f"device=cuda: {words}: use --nproc_per_node={count}, or device=cpu")
     if device == "cuda":
         torch.cuda.set_device(environment.local_rank())
 
@@ -118,10 +113,8 @@ def _check_compiler(device: str) -> None:
     language, variable, names = COMPILERS[device]
     named = os.environ.get(variable)
     if not any(shutil.which(name) for name in ([named] if named else names)):
-        raise ConfigError(
-            f"backend.compile=true needs a {language} compiler on {device}: install "
-            f"{' or '.join(names[:2])}, or leave the setting out"
-        )
+        words = f"needs a {language} compiler on {device}: install {' or '.join(names[:2])}"
+        raise ConfigError(f"backend.compile=true {words}, or leave the setting out")
     # What was compiled for other runs of this process counts towards a limit, beyond which torch
     # compiles no more.
     torch.compiler.reset()
