@@ -26,11 +26,11 @@ from typing import NoReturn
 from training import environment
 from training.cli import jobs
 from training.cli.arguments import parse
-from training.cli.job_folders import job_folder
 from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
 from training.cli.sweeps import run_sweep
 from training.errors import ConfigError, RunError, StoppedError, cannot_write, in_one_line
+from training.storage.run_folder import folder
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
@@ -90,7 +90,7 @@ def _main() -> int:
     from training.trainer.trainer import run  # NumPy's BLAS is prepared
 
     (job,) = request.jobs
-    with job_folder(job, job.directory, "hydra.run.dir", request.numbered) as directory:
+    with folder(job.directory, "hydra.run.dir", job.begin, request.numbered) as directory:
         run(job.config, directory)
     return 0
 

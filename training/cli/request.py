@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,22 @@ class Job:
     hydra: DictConfig
     directory: Path  # where its results are wanted; in a sweep, inside the sweep's folder
     done: bool = False  # whether it has been run, and has all its results
+
+    @property
+    def begin(self) -> Callable[[Path], None] | None:
+        """Return what writes Hydra's record of a new run's settings to its folder."""
+        return self._record if self.config.resume is None else None
+
+    def _record(self, directory: Path) -> None:
+        hydra = self.hydra.hydra
+        with read_write(hydra):
+            hydra.runtime.output_dir = str(directory)
+        if hydra.output_subdir is not None:
+            record = directory / str(hydra.output_subdir)
+            record.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(self.composed, record / "config.yaml")
+            OmegaConf.save(self.hydra, record / "hydra.yaml")
+            OmegaConf.save(hydra.overrides.task, record / "overrides.yaml")
 
 
 @dataclass(frozen=True)

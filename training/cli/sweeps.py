@@ -27,7 +27,6 @@ from typing import Any
 from training import environment
 from training.child_processes import follow_parent, signals_held, start_method
 from training.cli import resumption
-from training.cli.job_folders import folder, job_folder
 from training.cli.request import Job, Request
 from training.errors import (
     ConfigError,
@@ -38,7 +37,7 @@ from training.errors import (
     in_one_line,
     is_expected,
 )
-from training.storage.run_folder import FAILURE
+from training.storage.run_folder import FAILURE, folder
 from training.trainer import resume
 from training.trainer.signals import StopRequest, listen
 
@@ -76,7 +75,7 @@ def _run_in_turn(request: Request, place: Path, stop: StopRequest) -> dict[Path,
             _announce(request, job)
         first, directory = number == 0 and not request.resumes, place / job.directory
         try:
-            with job_folder(job, directory, "hydra.sweep.subdir", undo=first):
+            with folder(directory, "hydra.sweep.subdir", job.begin, undo=first):
                 run(job.config, directory, stop)
         except Exception as error:
             if first and isinstance(error, ConfigError):
@@ -135,7 +134,7 @@ def _work(job: Job, directory: Path, stop: StopRequest, label: str, parent: int)
     from training.trainer.trainer import run
 
     try:
-        with job_folder(job, directory, "hydra.sweep.subdir", undo=False):
+        with folder(directory, "hydra.sweep.subdir", job.begin, undo=False):
             run(job.config, directory, stop, label)
     except (Exception, ProcessError) as error:
         note(directory, error)

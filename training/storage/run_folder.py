@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from training import environment
 from training.errors import ConfigError
 from training.storage.checkpoint import NAME
 from training.storage.files import is_leftover
@@ -25,6 +27,51 @@ MARK = Path(".hydra", "lenet-twins")
 #: What a run leaves that ends before its first save.
 _LEFT = {".hydra", "config.yaml", "metrics.csv", "steps.csv", "evaluations.csv"}
 _LEFT |= {SUMMARY, FAILURE}
+
+
+@contextmanager
+def folder(
+    wanted: Path,
+    setting: str,
+    begin: Callable[[Path], None] | None,
+    numbered: bool = False,
+    undo: bool = True,
+) -> Iterator[Path]:
+    """Hold the folder of a run or a sweep, which a setting chooses, within the block.
+
+    A new one is claimed, and its first files are written by `begin`, which is None for one that is
+    there already; if the block refuses the settings and `undo` is set, it is removed again. Rank 0
+    alone does this.
+    """
+    wanted = wanted.absolute()
+    if environment.rank() > 0:
+        yield wanted
+    elif begin is None:
+        if not os.access(wanted, os.W_OK):
+            raise ConfigError(f"cannot write results to {wanted}: copy the folder to where you can")
+        with hold(wanted):
+            yield wanted
+    else:
+        there = next(path for path in (wanted, *wanted.parents) if path.exists())
+        with claim(wanted, setting, numbered) as directory:
+            begin(directory)
+            try:
+                yield directory
+            except ConfigError:
+                if undo:
+                    _discard(directory, there)
+                raise
+
+
+def _discard(directory: Path, present: Path) -> None:
+    """Remove a folder in which nothing was begun, and those around it up to one that was there."""
+    if {path.name for path in directory.iterdir()} <= {".hydra", JOBS}:
+        shutil.rmtree(directory)
+    for path in (directory, *directory.parents):
+        if path == present:
+            return
+        with suppress(OSError):
+            path.rmdir()
 
 
 @contextmanager
