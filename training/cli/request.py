@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
@@ -130,10 +129,3 @@ def folder(value: object, setting: str) -> Path:
 def is_inside(directory: Path) -> bool:
     """Return whether a job's folder lies inside its sweep's."""
     return not directory.is_absolute() and ".." not in directory.parts
-
-
-def check_schedule(given: Iterable[Override], jobs: Iterable[Job]) -> None:
-    """Refuse a factor that no job's learning rate is ever multiplied by."""
-    keys = [override.key_or_group for override in given]
-    if "scheduler.gamma" in keys and all(job.config.scheduler.step_size is None for job in jobs):
-        raise ConfigError("scheduler.gamma needs scheduler=step, or scheduler.step_size=...")

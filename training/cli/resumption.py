@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from training.cli.request import Job, Request, check_schedule, is_inside, make_job
+from training.cli.request import Job, Request, is_inside, make_job
 from training.config.composition import Composer
 from training.config.settings import quote
 from training.errors import ConfigError
@@ -55,7 +55,6 @@ def request(opened: Composer, directory: Path, given: list[Override], multirun: 
         jobs = [_job(opened, given, *listed) for listed in _listed(directory)]
     else:
         jobs = [_job(opened, given, resume.find_run(directory), directory)]
-    check_schedule(given, jobs)
     return Request(jobs, sweep, directory, resumes=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 from training.backends.ranks import Ranks
 from training.config.schema import Config
@@ -54,5 +53,4 @@ def held_out(dataset: Dataset, count: int) -> Dataset:
 
 @lru_cache(maxsize=4)
 def _load_once(name: str, root: str | None, download: bool, size: int, silent: bool) -> Dataset:
-    folder = None if root is None else Path(root)
-    return load_dataset(name, folder, download, size, (lambda _: None) if silent else print)
+    return load_dataset(name, root, download, size, (lambda _: None) if silent else print)
