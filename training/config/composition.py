@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -18,12 +19,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from training.config import schema
-from training.config.checks import check
-from training.config.schema import Config
-from training.config.settings import covered
+from training.config.limits import check_limits
+from training.config.schema import Config, SGDConfig
+from training.config.settings import covered, flatten, restorable
 from training.config.suggestions import ERRORS, explain, groups, options
 from training.environment import CONF
-from training.errors import ConfigError, first_line
+from training.errors import ConfigError, did_you_mean, first_line
 
 NAME = "config"
 #: Characters of a setting's name: Hydra looks for a file of that name.
@@ -144,7 +145,7 @@ class Composer:
         with open_dict(composed):
             composed.pop("hydra", None)
         try:
-            return check(composed)
+            return _checked(composed)
         except ConfigError:
             raise
         except ERRORS as error:
@@ -156,3 +157,33 @@ class Composer:
     def _attempt(self, settings: Sequence[str]) -> DictConfig:
         """Compose; errors are Hydra's own."""
         return compose(NAME, list(settings), return_hydra_config=True)
+
+
+def _checked(composed: DictConfig) -> Config:
+    """Return a composition, of which every value is within its limits, as a `Config`."""
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value: set it, as in {missing[0]}=...")
+    config, given = OmegaConf.to_object(composed), OmegaConf.to_container(composed)
+    assert isinstance(config, Config)
+    assert isinstance(given, dict)
+    known = flatten(asdict(config))
+    for name in sorted(flatten(given).keys() - known):  # what `+key=value` adds and nothing reads
+        raise ConfigError(f"there is no setting {name}{did_you_mean(name, known)}")
+    check_limits(config)
+    _check_together(config)
+    try:
+        restorable(asdict(config))
+    except ValueError as error:  # the run could not be resumed
+        raise ConfigError(str(error)) from error
+    return config
+
+
+def _check_together(config: Config) -> None:
+    sgd = config.optimizer
+    if isinstance(sgd, SGDConfig) and sgd.nesterov and (not sgd.momentum or sgd.dampening):
+        raise ConfigError("optimizer.nesterov needs a momentum above 0 and dampening=0")
+    if config.trainer.steps_per_epoch and config.data.sampling != "replacement":
+        raise ConfigError("trainer.steps_per_epoch needs data.sampling=replacement")
+    if config.backend.name == "numpy" and config.device == "cuda":
+        raise ConfigError("device=cuda needs backend=torch: the NumPy twin runs on the CPU")

@@ -1,8 +1,8 @@
-"""The configuration's types and limits; `training.config.checks` holds a configuration to them.
+"""The configuration's types and limits; `composition` holds a configuration to them.
 
 Each dataclass that fills a Hydra group is registered as an option of that group, so its defaults
 are the option's values; conf/config.yaml picks one option per group. OmegaConf sees the plain
-types, `checks` what `Annotated` adds. This module imports neither NumPy nor torch: the
+types, `limits` what `Annotated` adds. This module imports neither NumPy nor torch: the
 configuration decides how they start.
 """
 

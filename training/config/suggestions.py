@@ -19,8 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from training.config.checks import limit_of
-from training.config.limits import two_fractions
+from training.config.limits import limit_of, two_fractions
 from training.config.settings import flatten
 from training.errors import ConfigError, did_you_mean, first_line
 
