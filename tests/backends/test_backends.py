@@ -184,7 +184,7 @@ def test_resuming_inside_an_epoch_changes_nothing(name):
         (lambda s: s.pop("model.c1.bias"), r"missing \['model\.c1\.bias'\]"),
         (lambda s: s.update({"model.c9.bias": np.zeros(1)}), r"unknown \['model\.c9\.bias'\]"),
         (lambda s: s.pop("optimizer.exp_avg.out.bias"), r"exp_avg\.out\.bias"),
-        (lambda s: s.update({"model.c1.bias": np.zeros(5, np.float32)}), r"c1\.bias has \(5,\)"),
+        (lambda s: s.update({"model.c1.bias": np.zeros(5, np.float32)}), r"c1\.bias has shape"),
         (lambda s: s.update({"model.c1.bias": np.zeros(6)}), r"dtype float64"),
     ],
 )

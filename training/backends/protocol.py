@@ -154,8 +154,8 @@ def check_state(
     for name, array in expected.items():
         given = state[name]
         if given.shape != array.shape or given.dtype != array.dtype:
-            wanted = f"{array.shape} and {array.dtype}"
-            raise ValueError(f"{name} has {given.shape} and {given.dtype}, and not {wanted}")
+            words = f"shape {given.shape} and dtype {given.dtype}"
+            raise ValueError(f"{name} has {words}, expected {array.shape} and {array.dtype}")
         squares = name.startswith(_SQUARES) or name.endswith("running_var")
         if (squares or name in scalars) and not (given >= 0).all():
             raise ValueError(f"{name} must not be negative")

@@ -72,8 +72,6 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[st
     """
     import numpy as np
 
-    from training.storage.weights import serialize
-
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
     text = json.dumps(record, sort_keys=True, allow_nan=False)
     tensors = {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
@@ -156,6 +154,22 @@ def checksum(tensors: Mapping[str, Tensor], record: str) -> str:
         digest.update(f"\0{name} {dtype} {shape}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> bytes:
+    """Return arrays and metadata as safetensors, equal bytes for equal content.
+
+    The library alone would write the metadata in an order that changes from process to process.
+    """
+    from safetensors.numpy import save
+
+    content = save(dict(arrays), dict(metadata))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _deserialize(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
-from training.storage.checkpoint import MAX_BYTES, metadata_of
+from training.storage.checkpoint import MAX_BYTES, metadata_of, serialize
 from training.storage.files import read_bounded, write_atomically
 
 
@@ -34,17 +33,3 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         reason = "".join(filter(str.isprintable, str(error)))[:200]
         raise WeightsError(f"it is damaged or not a safetensors file ({reason})") from error
-
-
-def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> bytes:
-    """Return arrays and metadata as safetensors, equal bytes for equal content.
-
-    The library alone would write the metadata in an order that changes from process to process.
-    """
-    content = save(dict(arrays), dict(metadata))
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header["__metadata__"] = dict(sorted(metadata.items()))
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight bytes
-    return len(text).to_bytes(8, "little") + text + content[start:]

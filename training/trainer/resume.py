@@ -52,9 +52,8 @@ def find_run(directory: Path) -> Checkpoint:
             raise CheckpointError(f"there is no folder {directory}")
         checkpoint = newest(directory)[0]
     except (CheckpointError, OSError) as error:
-        raise ConfigError(
-            f"resume={directory}: {error}; give the folder of a saved run, or start the run again"
-        ) from error
+        remedy = "give the folder of a saved run, or start the run again"
+        raise ConfigError(f"resume={directory}: {error}; {remedy}") from error
     check_record(checkpoint.path, checkpoint.record)
     return checkpoint
 
@@ -164,26 +163,15 @@ def command(directory: Path, config: Config, *more: str) -> str:
     settings = [f"resume={quote(str(directory))}", *more]
     if config.data.root is not None:
         settings.append(f"data.root={quote(config.data.root)}")
-    return " ".join(map(_shell_word, [*_program(), *settings]))
-
-
-def _shell_word(word: str) -> str:
-    """Return a word for a POSIX shell; what has apostrophes is easier to read in double quotes."""
-    quoted = shlex.quote(word)
-    return quoted if quoted == word or set(word) & set('"$`\\!') else f'"{word}"'
+    return shlex.join([*_program(), *settings])
 
 
 def _program() -> list[str]:
     """Return what starts this program, in as many processes as this one was started in."""
-    script, processes = sys.argv[0], environment.processes()
-    if processes == 1 and Path(script).name == COMMAND:
-        return [COMMAND]
-    program = script if script.endswith(".py") else "train.py"
+    installed = Path(sys.argv[0]).name == COMMAND
+    program = sys.argv[0] if installed or sys.argv[0].endswith(".py") else "train.py"
+    processes, here = environment.processes(), environment.local_processes()
     if processes == 1:
-        return ["python", program]
-    if Path(script).name == COMMAND:
-        program = script
-    here = environment.local_processes()
-    machines = processes // here
-    nodes = [f"--nnodes={machines}", "..."] if machines > 1 else []
+        return [COMMAND] if installed else ["python", program]
+    nodes = [f"--nnodes={processes // here}", "..."] if processes > here else []
     return ["torchrun", *nodes, f"--nproc_per_node={here}", program]
