@@ -39,16 +39,11 @@ class Ink:
 
 
 def find_ink(grey: Array) -> Ink:
-    """Separate ink from paper.
+    """Separate ink from paper in grey levels (H, W), 0 black to 1 white.
 
     The paper's own grey level, light and shadow included, is what is left when everything dark that
     is narrower than a stroke may be is filled with what surrounds it (a morphological closing).
-
-    Args:
-        grey: (H, W), 0 black to 1 white.
-
-    Raises:
-        BlankError: if nothing stands out from the paper.
+    Raises BlankError if nothing stands out from it.
     """
     inverted = _paper_is_dark(grey)
     grey = _smooth(1 - grey if inverted else grey)

@@ -41,8 +41,7 @@ def read_number(
 ) -> Reading:
     """Return the number that an image's grey levels, (H, W) from 0 black to 1 white, show.
 
-    Raises:
-        BlankError: if they show nothing.
+    Raises BlankError if they show nothing.
     """
     ink, digits = find_digits(grey)
     seen = np.stack([to_mnist(digit.ink) for digit in digits])

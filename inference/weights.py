@@ -21,12 +21,8 @@ SCALINGS = ("unit", "standard", "raw")
 def find(place: str) -> Weights:
     """Return the weights that a word on the command line means.
 
-    Args:
-        place: a network of `pretrained`, the folder of a run of either backend, finished or not,
-            or a weights.safetensors that a run or `export` has written.
-
-    Raises:
-        ConfigError: if there are none, or they do not say what network they belong to.
+    It is a network of `pretrained`, the folder of a run of either backend, finished or not, or a
+    weights.safetensors that a run or `export` has written. Raises ConfigError for anything else.
     """
     if place in pretrained.names():
         return pretrained.load(place)
