@@ -27,7 +27,7 @@ def convert_batchnorm(net: nn.Module, total: Sum) -> None:
             assert layer.affine
             assert layer.momentum is not None
             layer.__class__ = SyncBatchNorm2d
-            layer.__dict__["total"] = total
+            layer.total = total  # type: ignore[assignment]
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
