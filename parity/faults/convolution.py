@@ -18,13 +18,14 @@ fault(
 fault(
     "padding on one side",
     GENERAL,
-    "padded[«ph : ph + height→2 * ph :», :, «pw : pw + width→2 * pw :»] = x",
+    "offsets(«self.windows.frame(x, 0)"
+    "→np.roll(self.windows.frame(x, 0), self.windows.padding, axis=(0, 2))»)",
     culprit="c1",
 )
 fault(
     "edges repeated instead of zeros",
     GENERAL,
-    "return «padded→np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0)), mode='edge')»",
+    "offsets(«self.windows.frame(x, 0)→np.pad(x, ((2, 2), (0, 0), (2, 2), (0, 0)), mode='edge')»)",
     culprit="c1",
 )
 fault(
@@ -36,7 +37,7 @@ fault(
 # `=` for `+=` in the loop over samples.
 fault(
     "weight gradient of the last sample alone",
-    "row_windows.weight_gradient(x«→[..., -1:]», dy«→[..., -1:]», (ph, pw), gradient)",
+    "row_windows.weight_gradient(x«→[..., -1:]», dy«→[..., -1:]», padding, gradient)",
 )
 ASSIGNED = GENERAL, "window« +=→[...] =» np.einsum"
 fault("overlapping windows assigned, not added", *ASSIGNED, scene="lenet5_tanh")
@@ -44,27 +45,27 @@ fault("overlapping windows assigned, stride 2", *ASSIGNED, scene="overlapping")
 fault(
     "padding left on the input gradient",
     GENERAL,
-    "d_padded[«ph : ph + x.shape[0], :, pw : pw + x.shape[2]→: x.shape[0], :, : x.shape[2]»]",
+    "«self.windows.inside(d_framed, x.shape)→d_framed[: len(x), :, : x.shape[2]]»",
     culprit="c1",
     scene="overlapping",
 )
 # No zeros between the upstream gradient's elements for a stride above 1.
 fault(
     "stride forgotten in the input gradient",
-    "«window→d_padded[i : i + oh, :, j : j + ow]» += np.einsum",
+    "«window→d_framed[i : i + oh, :, j : j + ow]» += np.einsum",
     culprit="c1",
     scene="strided",
 )
 fault("convolution keeps its first input", 'self._saved = «x→self.__dict__.setdefault("first", x)»')
 fault(
     "weight gradients accumulate",
-    "«→before = gradient.copy(); »row_windows.weight_gradient(x, dy, (ph, pw), gradient)"
+    "«→before = gradient.copy(); »row_windows.weight_gradient(x, dy, padding, gradient)"
     "«→; gradient += before»",
     scene="lenet5_avgpool",
 )
 fault(
     "weights updated in backward",
-    "«return→dx =» row_windows.input_gradient(dy, weight, (ph, pw), x.shape)"
+    "«return→dx =» row_windows.input_gradient(dy, weight, padding, x.shape)"
     "«→; weight -= 1e-4 * gradient; return dx»",
 )
 for name, change in (
@@ -77,7 +78,7 @@ for name, change in (
     fault(name, f"row_windows.forward(x, weight«→{change}», bias")
 fault(
     "input gradient with the kernel unflipped",
-    "row_windows.input_gradient(dy, weight«→[:, :, ::-1, ::-1]», (ph, pw)",
+    "row_windows.input_gradient(dy, weight«→[:, :, ::-1, ::-1]», padding",
 )
 fault("convolution forgets its bias", "weight, «bias→None», self.windows.padding")
 fault("input gradient of the wrong sign", "return «→-»row_windows.input_gradient(")
@@ -88,11 +89,11 @@ fault(
     "«return→y =» row_windows.forward(x, weight, bias, self.windows.padding)"
     "«→; y[:, -1] = 0; return y»",
 )
-WRITTEN = "row_windows.weight_gradient(x, dy, (ph, pw), gradient)"
+WRITTEN = "row_windows.weight_gradient(x, dy, padding, gradient)"
 fault("weight gradient misses its last row", f"{WRITTEN}«→; gradient[:, :, -1] = 0»")
 fault(
     "weight gradient flipped",
-    "row_windows.weight_gradient(x, dy, (ph, pw), gradient«→[:, :, ::-1, ::-1]»)",
+    "row_windows.weight_gradient(x, dy, padding, gradient«→[:, :, ::-1, ::-1]»)",
 )
 fault("weight gradient clipped", f"{WRITTEN}«→; gradient.clip(-1e-3, 1e-3, out=gradient)»")
 fault("convolution's input gradient 0.1 % off", "return «→1.001 * »row_windows.input_gradient(")

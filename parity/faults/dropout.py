@@ -10,7 +10,7 @@ fault = Ledger("dropout", "drop1", "dropout")
 FAULTS = fault.faults
 
 DEEP: dict[str, Any] = {"scene": "deepcnn21"}
-NOT_SCALED = "dy * «self._saved→np.sign(self._saved)» if input_gradient"
+NOT_SCALED = "return dy * «self._saved→np.sign(self._saved)»"
 
 fault("kept elements not scaled up", "self._saved /= «1 - self.p→1»")
 fault("scaled by 1/p", "self._saved /= «1 - self.p→self.p»")
@@ -21,7 +21,7 @@ fault(
     culprit="drop2",
 )
 fault("still dropping in evaluation", "if «self.training→True»:")
-fault("another mask in backward", "dy * «self._saved→np.roll(self._saved, 1)» if input_gradient")
+fault("another mask in backward", "return dy * «self._saved→np.roll(self._saved, 1)»")
 fault(
     "one mask for the whole batch",
     "self.uniforms(batch_first(x).shape)«→[:1]»",
@@ -33,7 +33,7 @@ fault(
     "inverted dropout scaled in evaluation too",
     'x.dtype.type(1 - self.p« if self.kind == "original" else 1→»)',
 )
-fault("gradient not masked", "dy« * self._saved→» if input_gradient", culprit="dropout1", **DEEP)
+fault("gradient not masked", "return dy« * self._saved→»", culprit="dropout1", **DEEP)
 fault("inverted dropout for original", culprit="dropout1", kind="inverted", **DEEP)
 fault("original dropout for inverted", kind="original")
 fault("p of 0.31 for 0.3", p=0.31)

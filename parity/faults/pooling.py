@@ -89,7 +89,7 @@ fault(
     scene="odd pooling",
 )
 # Zeros beat every negative value.
-fault("max pooling padded with zeros", "self._framed(x, «-np.inf→0»)", scene="padded maxima")
+fault("max pooling padded with zeros", "self.windows.frame(x, «-np.inf→0»)", scene="padded maxima")
 fault(
     "divided by the kernel's side, not its area",
     "return «→2 * »tiles.forward_mean(",

@@ -40,8 +40,8 @@ class Columns(Conv2d):
 
     def forward_batch_last(self, x):
         y = super().forward_batch_last(x)
-        padded, (oh, _, ow, n) = self._padded(x), y.shape
-        windows = [window for _, _, window in self.windows.offsets(padded, oh, ow)]
+        oh, _, ow, n = y.shape
+        windows = [view for _, _, view in self.windows.offsets(self.windows.frame(x, 0))]
         columns = np.stack(windows, axis=2).transpose(1, 2, 0, 3, 4).reshape(-1, oh * ow * n)
         weight = self._parameters["weight"].reshape(len(self._parameters["weight"]), -1)
         product = weight[:, ::-1] @ columns[::-1]

@@ -45,7 +45,7 @@ fault(
 )
 fault(
     "no gradient for the input",
-    "return None« if dx is None else batch_first(dx).copy()→»",
+    "return «batch_first(dx).copy() if input_gradient and dx is not None else →»None",
     culprit="gradient of input",
     scene="perceptron",
 )
