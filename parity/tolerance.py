@@ -32,13 +32,6 @@ run in which that happens, torch's own or one with changed operands, says nothin
 gradients behind it and is not counted for them. Tensors that fail by this rule are judged once more
 by `parity.decisions`.
 
-On a CUDA device with TF32 a convolution or matrix product rounds both operands to 11 significant
-bits (a 10-bit mantissa: unit roundoff 2⁻¹¹) and adds up in float32. Torch's own error |t − r| is
-then replaced by the movement of the reference when the inputs, weights and upstream gradients of
-every layer with weights are rounded in just this way, in float64, or moved by a factor 1 ± 2⁻¹¹
-(`parity.cuda`); the factor and the floor stay. Only torch on the device is judged by this: NumPy
-never gains from it.
-
 Values that are not finite must be so on both sides, in the same places and of the same kind.
 
 A budget can be so large that it would let anything pass: if the computation is chaotic, or

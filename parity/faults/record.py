@@ -17,12 +17,7 @@ from parity.steps import Batch, Recipe
 class Scene:
     """A right pair, its loss and its training; planting changes the NumPy side alone.
 
-    Attributes:
-        module: torch's side.
-        network: NumPy's side, in float32.
-        batches: (inputs, targets) of each training step; the first is what is compared.
-        recipe: how both sides train, and their losses.
-        vary: whether the pair is held on variations of its inputs too.
+    The first batch is what is compared, with `vary` on variations of its inputs too.
     """
 
     module: nn.Module
