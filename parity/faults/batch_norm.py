@@ -6,15 +6,12 @@ from parity.faults.record import Ledger
 
 fault = Ledger("batch norm", "bn2", "lenet5_bn")
 FAULTS = fault.faults
+faint = fault.on("lenet5_bn, faint")
 
 fault("running variance biased", "self._track(mean, squares / «(count - 1)→count»)")
 fault("normalised by the unbiased variance", "variance = squares / «count→(count - 1)»")
-fault(
-    "ε outside the root",
-    "«np.sqrt(variance + self.eps)→(np.sqrt(variance) + self.eps)»",
-    scene="lenet5_bn, faint",
-)
-fault("no ε", "np.sqrt(variance« + self.eps→»)", scene="lenet5_bn, faint")
+faint("ε outside the root", "«np.sqrt(variance + self.eps)→(np.sqrt(variance) + self.eps)»")
+faint("no ε", "np.sqrt(variance« + self.eps→»)")
 # Each image by itself, which is another normalisation.
 fault(
     "statistics of each sample",

@@ -6,13 +6,17 @@ from parity.faults.record import Ledger
 
 fault = Ledger("convolution", "c3")
 FAULTS = fault.faults
+bn = fault.on("lenet5_bn")
+tanh = fault.on("lenet5_tanh")
+overlapping = fault.on("overlapping")
+strided = fault.on("strided")
+avgpool = fault.on("lenet5_avgpool")
 
 #: Loop over kernel offsets instead of taking the fast path.
 GENERAL = "return «w.stride == (1, 1) and→False and» w.padding[0]"
 
 fault(
-    "window shifted by one",
-    "row_windows.forward(«x→np.roll(x, (1, 1), axis=(0, 2))», weight, bias",
+    "window shifted by one", "row_windows.forward(«x→np.roll(x, (1, 1), axis=(0, 2))», weight, bias"
 )
 # As if padded once, above and to the left, and cut to size.
 fault(
@@ -28,11 +32,10 @@ fault(
     "offsets(«self.windows.frame(x, 0)→np.pad(x, ((2, 2), (0, 0), (2, 2), (0, 0)), mode='edge')»)",
     culprit="c1",
 )
-fault(
+bn(
     "every filter has the first one's bias",
     "weight, «bias→bias[:1].repeat(self.out_channels)», self.windows.padding",
     culprit="c1",
-    scene="lenet5_bn",
 )
 # `=` for `+=` in the loop over samples.
 fault(
@@ -40,28 +43,25 @@ fault(
     "row_windows.weight_gradient(x«→[..., -1:]», dy«→[..., -1:]», padding, gradient)",
 )
 ASSIGNED = GENERAL, "window« +=→[...] =» np.einsum"
-fault("overlapping windows assigned, not added", *ASSIGNED, scene="lenet5_tanh")
-fault("overlapping windows assigned, stride 2", *ASSIGNED, scene="overlapping")
-fault(
+tanh("overlapping windows assigned, not added", *ASSIGNED)
+overlapping("overlapping windows assigned, stride 2", *ASSIGNED)
+overlapping(
     "padding left on the input gradient",
     GENERAL,
     "«self.windows.inside(d_framed, x.shape)→d_framed[: len(x), :, : x.shape[2]]»",
     culprit="c1",
-    scene="overlapping",
 )
 # No zeros between the upstream gradient's elements for a stride above 1.
-fault(
+strided(
     "stride forgotten in the input gradient",
     "«window→d_framed[i : i + oh, :, j : j + ow]» += np.einsum",
     culprit="c1",
-    scene="strided",
 )
 fault("convolution keeps its first input", 'self._saved = «x→self.__dict__.setdefault("first", x)»')
-fault(
+avgpool(
     "weight gradients accumulate",
     "«→before = gradient.copy(); »row_windows.weight_gradient(x, dy, padding, gradient)"
     "«→; gradient += before»",
-    scene="lenet5_avgpool",
 )
 fault(
     "weights updated in backward",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from parity.faults.record import Ledger
 
 fault = Ledger("dropout", "drop1", "dropout")
 FAULTS = fault.faults
+deep = fault.on("deepcnn21")
 
-DEEP: dict[str, Any] = {"scene": "deepcnn21"}
 NOT_SCALED = "return dy * «self._saved→np.sign(self._saved)»"
 
 fault("kept elements not scaled up", "self._saved /= «1 - self.p→1»")
@@ -22,24 +20,16 @@ fault(
 )
 fault("still dropping in evaluation", "if «self.training→True»:")
 fault("another mask in backward", "return dy * «self._saved→np.roll(self._saved, 1)»")
-fault(
-    "one mask for the whole batch",
-    "self.uniforms(batch_first(x).shape)«→[:1]»",
-    culprit="dropout2",
-    **DEEP,
+deep(
+    "one mask for the whole batch", "self.uniforms(batch_first(x).shape)«→[:1]»", culprit="dropout2"
 )
 fault("gradient not scaled up", NOT_SCALED)
 fault(
     "inverted dropout scaled in evaluation too",
     'x.dtype.type(1 - self.p« if self.kind == "original" else 1→»)',
 )
-fault("gradient not masked", "return dy« * self._saved→»", culprit="dropout1", **DEEP)
-fault("inverted dropout for original", culprit="dropout1", kind="inverted", **DEEP)
+deep("gradient not masked", "return dy« * self._saved→»", culprit="dropout1")
+deep("inverted dropout for original", culprit="dropout1", kind="inverted")
 fault("original dropout for inverted", kind="original")
 fault("p of 0.31 for 0.3", p=0.31)
-fault(
-    "dropout's gradient 0.1 % off",
-    "return «→1.001 * »dy * self._saved",
-    culprit="dropout2",
-    **DEEP,
-)
+deep("dropout's gradient 0.1 % off", "return «→1.001 * »dy * self._saved", culprit="dropout2")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from parity.faults.record import Ledger
 
 fault = Ledger("linear", "f6")
 FAULTS = fault.faults
+overlapping = fault.on("overlapping")
+deep = fault.on("deepcnn21")
+tanh = fault.on("lenet5_tanh")
 
-SQUARE: dict[str, Any] = {"scene": "overlapping"}  # its weight can be transposed unnoticed
 WRITTEN = 'np.matmul(dy, x.T, out=self._gradients["weight"])'
 
 fault(
@@ -20,25 +20,20 @@ fault(
 )
 # Backward's input is kept as a view of memory that is used again.
 fault("saved samples in another order", "self._saved = x«→[:, ::-1]»")
-fault("square weight transposed", 'y = self._parameters["weight"]«→.T» @ x', **SQUARE)
-fault("square weight transposed in backward", 'self._parameters["weight"]«.T→» @ dy if', **SQUARE)
-fault("square weight gradient transposed", 'out=self._gradients["weight"]«→.T»)', **SQUARE)
+overlapping("square weight transposed", 'y = self._parameters["weight"]«→.T» @ x')
+overlapping("square weight transposed in backward", 'self._parameters["weight"]«.T→» @ dy if')
+overlapping("square weight gradient transposed", 'out=self._gradients["weight"]«→.T»)')
 fault("bias added twice", 'y += «→2 * »self._parameters["bias"]')
 # The loss has already done so.
 fault("weight gradient divided by the batch size again", "np.matmul(dy«→ / dy.shape[1]», x.T")
-fault(
-    "bias gradient is a mean over the batch",
-    "dy.«sum→mean»(axis=1",
-    culprit="fc2",
-    scene="deepcnn21",
-)
+deep("bias gradient is a mean over the batch", "dy.«sum→mean»(axis=1", culprit="fc2")
 fault("bias gradient of the last sample", "dy«→[:, -1:]».sum(axis=1")
 fault(
     "weight decay hidden in the gradient",
     f'{WRITTEN}«→; self._gradients["weight"] += 1e-4 * self._parameters["weight"]»',
     culprit="c5",
 )
-fault("bias gradient forgotten", "«dy→(0 * dy)».sum(axis=1", culprit="out", scene="lenet5_tanh")
+tanh("bias gradient forgotten", "«dy→(0 * dy)».sum(axis=1", culprit="out")
 for tensor, edit in (
     ("input", 'return «→0.999 * »self._parameters["weight"].T'),
     ("weight", "np.matmul(«→0.999 * »dy, x.T"),

@@ -6,6 +6,14 @@ from parity.faults.record import Ledger
 
 fault = Ledger("optimizers", "optimizer", part="optimizer")
 FAULTS = fault.faults
+momentum = fault.on("momentum")
+nesterov = fault.on("nesterov")
+perceptron = fault.on("perceptron")
+adagrad = fault.on("Adagrad")
+adam = fault.on("Adam")
+dampening = fault.on("dampening")
+uncorrected = fault.on("Adam uncorrected")
+inside_root = fault.on("Adam inside root")
 
 DECOUPLED = (
     "«gradients = gradients + self.weight_decay * parameters"
@@ -13,83 +21,66 @@ DECOUPLED = (
 )
 
 # b ← μ·b + lr·g: the same path until the rate changes.
-fault(
+momentum(
     "rate inside the momentum buffer",
     "velocity[...] = «→self.lr * »gradients",
     "velocity += «→self.lr * »(1 - self.dampening)",
     "np.multiply(gradients, «self.lr→1», out",
-    scene="momentum",
 )
-fault(
+nesterov(
     "Nesterov from the old buffer",
     'velocity = self._state["momentum_buffer"]«→; before = velocity.copy()»',
     "self.momentum * «velocity→before» if self.nesterov",
-    scene="nesterov",
 )
-fault(
-    "weight decay of the wrong sign",
-    "gradients = gradients «+→-» self.weight_decay * parameters",
-    scene="momentum",
+momentum(
+    "weight decay of the wrong sign", "gradients = gradients «+→-» self.weight_decay * parameters"
 )
-fault("ascent for descent", "parameters «-=→+=» np.multiply(gradients", scene="perceptron")
-fault(
+perceptron("ascent for descent", "parameters «-=→+=» np.multiply(gradients")
+perceptron(
     "last parameter forgotten",
     "parameters«→[:-10]» -= np.multiply(gradients, self.lr, out=self._scratch[0])«→[:-10]»",
-    scene="perceptron",
 )
-fault("stepping twice", "parameters -= «→2 * »np.multiply(gradients", scene="perceptron")
-fault(
+perceptron("stepping twice", "parameters -= «→2 * »np.multiply(gradients")
+perceptron(
     "stepping along the previous gradients",
     'np.multiply(«gradients→self.__dict__.pop("before", gradients)», self.lr, '
     "out=self._scratch[0])«→; self.before = gradients.copy()»",
-    scene="perceptron",
 )
 # Whatever the schedule does.
-fault(
+perceptron(
     "rate kept from the beginning",
     'np.multiply(gradients, «self.lr→self.__dict__.setdefault("first", self.lr)», out',
-    scene="perceptron",
 )
-fault("AdaGrad forgets", "total« +=→[...] =» np.multiply(gradients", scene="Adagrad")
+adagrad("AdaGrad forgets", "total« +=→[...] =» np.multiply(gradients")
 # A decaying average: RMSprop under AdaGrad's name.
-fault("AdaGrad leaks", "«→total *= 0.9; »total += np.multiply(gradients", scene="Adagrad")
-fault(
-    "AdaGrad's ε inside the root",
-    "np.sqrt(total«→ + self.eps», out",
-    "a += «self.eps→0»",
-    scene="Adagrad",
-)
-fault("AdaGrad without its root", "«np.sqrt(total, out=a)→a[...] = total»", scene="Adagrad")
-fault(
+adagrad("AdaGrad leaks", "«→total *= 0.9; »total += np.multiply(gradients")
+adagrad("AdaGrad's ε inside the root", "np.sqrt(total«→ + self.eps», out", "a += «self.eps→0»")
+adagrad("AdaGrad without its root", "«np.sqrt(total, out=a)→a[...] = total»")
+adam(
     "one bias correction for both moments",
     "first, second = 1 - b1**self.steps, 1 - «b2→b1»**self.steps",
-    scene="Adam",
 )
 # The state is not written back.
-fault("second moment never moves", "v« *=→ = v *» b2", scene="Adam")
-fault(
-    "second moment of |g|",
-    "«np.multiply(gradients, gradients, out=a)→np.abs(gradients, out=a)»",
-    scene="Adam",
-)
-fault("update 0.1 % too large", "b *= «→1.001 * »rate", scene="Adam")
-fault("dampened at the first step", "if «self.steps == 1→False»:", scene="dampening")
-fault("AdaGrad's decay one step early", "(1 + «(self.steps - 1)→self.steps» *", scene="Adagrad")
+adam("second moment never moves", "v« *=→ = v *» b2")
+adam("second moment of |g|", "«np.multiply(gradients, gradients, out=a)→np.abs(gradients, out=a)»")
+adam("update 0.1 % too large", "b *= «→1.001 * »rate")
+dampening("dampened at the first step", "if «self.steps == 1→False»:")
+adagrad("AdaGrad's decay one step early", "(1 + «(self.steps - 1)→self.steps» *")
 for name, correction in (
     ("Adam's correction a step late", "1 - b1 ** (self.steps + 1), 1 - b2 ** (self.steps + 1)"),
     ("Adam without bias correction", "1, 1"),
     ("Adam's step never counted", "1 - b1, 1 - b2"),
 ):
     edit = f"first, second = «1 - b1**self.steps, 1 - b2**self.steps→{correction}»"
-    fault(name, edit, scene="Adam")
-fault("weight decay decoupled", DECOUPLED, scene="momentum")
-fault("AdamW for Adam", DECOUPLED, scene="Adam")
+    adam(name, edit)
+momentum("weight decay decoupled", DECOUPLED)
+adam("AdamW for Adam", DECOUPLED)
 # b ← (1 − μ)·b + μ·g, and b ← μ·b + (1 − μ)·g.
-fault("momentum reversed in SGD", scene="momentum", momentum=0.1)
-fault("momentum as an average", scene="momentum", dampening=0.9)
-fault("Nesterov forgotten", scene="nesterov", nesterov=False)
-fault("Adam's β exchanged", scene="Adam", betas=(0.999, 0.9))
+momentum("momentum reversed in SGD", momentum=0.1)
+momentum("momentum as an average", dampening=0.9)
+nesterov("Nesterov forgotten", nesterov=False)
+adam("Adam's β exchanged", betas=(0.999, 0.9))
 MISPLACED = "Adam's ε misplaced: "
-fault(f"{MISPLACED}uncorrected for torch's", scene="Adam", eps_mode="uncorrected")
-fault(f"{MISPLACED}torch's for uncorrected", scene="Adam uncorrected", eps_mode="torch")
-fault(f"{MISPLACED}outside the root", scene="Adam inside root", eps_mode="torch")
+adam(f"{MISPLACED}uncorrected for torch's", eps_mode="uncorrected")
+uncorrected(f"{MISPLACED}torch's for uncorrected", eps_mode="torch")
+inside_root(f"{MISPLACED}outside the root", eps_mode="torch")

@@ -76,7 +76,7 @@ class Ledger:
     Attributes:
         area: the kind of code the mistakes are made in.
         culprit: what the harness must name, unless a fault says otherwise.
-        scene: where a fault is planted, unless it says otherwise.
+        scene: where the faults are planted.
         part: what is mistaken: the layer that is the culprit, the whole network, or a part of the
             recipe.
         faults: what was entered.
@@ -88,24 +88,21 @@ class Ledger:
     part: Literal["layer", "network", "criterion", "optimizer", "schedule"] = "layer"
     faults: list[Fault] = field(default_factory=list)
 
-    def __call__(
-        self, name: str, *edits: str, culprit: str = "", scene: str = "", **options: Any
-    ) -> None:
+    def on(self, scene: str) -> Ledger:
+        """Return the ledger for faults that are planted in another scene."""
+        return replace(self, scene=scene)
+
+    def __call__(self, name: str, *edits: str, culprit: str = "", **options: Any) -> None:
         """Enter edits of the source (`parity.faults.edits`), or options that are wrong."""
-        culprit = culprit or self.culprit
+        blamed = culprit or self.culprit
 
         def plant(scene: Scene) -> None:
             if self.part == "layer":
-                mistaken(scene.network.layers[culprit], edits, options)
+                mistaken(scene.network.layers[blamed], edits, options)
             elif self.part == "network":
                 mistaken(scene.network, edits, options)
             else:
                 right = getattr(scene.recipe, f"numpy_{self.part}")
                 scene.replace(**{f"numpy_{self.part}": mistaken(right, edits, options)})
 
-        self.plant(name, plant, culprit, scene)
-
-    def plant(self, name: str, plant: Plant, culprit: str = "", scene: str = "") -> None:
-        """Enter a fault that is planted in its own way."""
-        place = culprit or self.culprit, scene or self.scene
-        self.faults.append(Fault(name, self.area, *place, plant))
+        self.faults.append(Fault(name, self.area, blamed, self.scene, plant))

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from parity.faults.record import Ledger
 
 fault = Ledger("training", part="network")
 FAULTS = fault.faults
+deep = fault.on("deepcnn21")
+bn = fault.on("lenet5_bn")
+avgpool = fault.on("lenet5_avgpool")
+perceptron = fault.on("perceptron")
+tanh = fault.on("lenet5_tanh")
 
-TANH: dict[str, Any] = {"scene": "lenet5_tanh"}
 
-fault(
-    "evaluation mode ignored",
-    "return self.train(«False→self.training»)",
-    culprit="eval",
-    scene="deepcnn21",
-)
-fault(
+deep("evaluation mode ignored", "return self.train(«False→self.training»)", culprit="eval")
+bn(
     "training mode ignored",
     "self.training = «mode→False»",
     "layer.train(«mode→False»)",
     culprit="train",
-    scene="lenet5_bn",
 )
-fault(
-    "caller's array used again",
-    "self._shapes = shapes«→; x[...] = 0»",
-    culprit="inputs",
-    scene="lenet5_avgpool",
-)
+avgpool("caller's array used again", "self._shapes = shapes«→; x[...] = 0»", culprit="inputs")
 # No zero_grad: every backward adds to the gradients before it.
 fault(
     "gradients accumulate over calls",
@@ -43,27 +34,24 @@ fault(
     'x = «np.asarray(x)→self.__dict__.setdefault("first", np.array(x))»',
     culprit="calls",
 )
-fault(
+perceptron(
     "no gradient for the input",
     "return «batch_first(dx).copy() if input_gradient and dx is not None else →»None",
     culprit="gradient of input",
-    scene="perceptron",
 )
-fault("output in double precision", "return y«→.astype(np.float64)»", culprit="dtype", **TANH)
+tanh("output in double precision", "return y«→.astype(np.float64)»", culprit="dtype")
 fault(
     "a layer left out",
     "«list(self.layers.values())→[x for name, x in self.layers.items() if name != 'relu5']»",
     culprit="relu5",
 )
-fault(
+tanh(
     "a layer left out in backward",
     "*others = «self._order()→[x for x in self._order() if x is not self.layers['tanh4']]»",
     culprit="tanh4",
-    **TANH,
 )
-fault(
+tanh(
     "pooling before activation",
     "layers = list(self.layers.values())«→; layers[5:7] = layers[6], layers[5]»",  # tanh3 and s4
     culprit="tanh3",
-    **TANH,
 )

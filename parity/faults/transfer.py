@@ -6,6 +6,7 @@ from parity.faults.record import Ledger
 
 fault = Ledger("transfer", part="network")
 FAULTS = fault.faults
+bn = fault.on("lenet5_bn")
 
 
 def shown(change: str, *kinds: str) -> list[str]:
@@ -33,42 +34,25 @@ for name, culprit, transposed, scene, kinds in (
     ("weight flattened", "c1.weight", ".ravel()", "lenet5_relu", BOTH[:1]),
 ):
     edits = shown(f'arrays["{culprit}"] = arrays["{culprit}"]{transposed}', *kinds)
-    fault(name, *edits, culprit=culprit, scene=scene)
-fault(
-    "γ and β exchanged",
-    *exchanged("bn2.weight", "bn2.bias", *BOTH),
-    culprit="bn2.weight",
-    scene="lenet5_bn",
-)
-fault(
+    fault.on(scene)(name, *edits, culprit=culprit)
+bn("γ and β exchanged", *exchanged("bn2.weight", "bn2.bias", *BOTH), culprit="bn2.weight")
+bn(
     "running mean and variance exchanged",
     *exchanged("bn4.running_mean", "bn4.running_var", "buffers"),
     culprit="bn4.running_mean",
-    scene="lenet5_bn",
 )
-fault(
+bn(
     "gradients of two biases exchanged",
     *exchanged("bn2.bias", "c1.bias", "gradients"),
     culprit="c1.bias",
-    scene="lenet5_bn",
 )
 fault("bias missing", *shown('del arrays["out.bias"]', "parameters"), culprit="out.bias")
 fault("gradient missing", *shown('del arrays["out.bias"]', "gradients"), culprit="out")
-fault(
-    "buffer missing",
-    *shown('del arrays["bn2.running_var"]', "buffers"),
-    culprit="bn2.running_var",
-    scene="lenet5_bn",
-)
+bn("buffer missing", *shown('del arrays["bn2.running_var"]', "buffers"), culprit="bn2.running_var")
 fault(
     "parameter too many",
     *shown('arrays["out.scale"] = arrays["out.bias"]', "parameters"),
     culprit="out.scale",
 )
 fault("copies shown for parameters", *shown(COPIES, "parameters"), culprit="c1.weight")
-fault(
-    "copies shown for buffers",
-    *shown(COPIES, "buffers"),
-    culprit="bn2.running_mean",
-    scene="lenet5_bn",
-)
+bn("copies shown for buffers", *shown(COPIES, "buffers"), culprit="bn2.running_mean")
