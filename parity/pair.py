@@ -41,8 +41,7 @@ class Pair:
             of the NumPy parameters' dtype, float32 or float64; integers and masks are taken as they
             are. Tensors, here and as targets, may be on any device.
         targets: class indices (N,) or values; needed with a loss.
-        torch_criterion: loss on torch's side, mean reduction.
-        numpy_criterion: the same loss on NumPy's side.
+        torch_criterion, numpy_criterion: the loss, mean reduction.
         layers: NumPy layer by torch's attribute name, where the network has neither a mapping
             ``layers`` nor attributes under those names. Each is an object of
             `parity.protocol.Network`, or a layer of `numpy_models`.

@@ -42,15 +42,10 @@ Plant = Callable[[Scene], None]
 
 @dataclass(frozen=True)
 class Fault:
-    """One mistake that people make.
+    """One mistake that people make in an area of the code, planted in a scene by its name.
 
-    Attributes:
-        name: what the mistake is, unique.
-        area: the kind of code it is made in.
-        culprit: what the harness must name: a layer, "loss", "optimizer", "schedule", a tensor or
-            method where the fault belongs to no layer.
-        scene: name of the pair it is planted in (`parity.faults.scenes`).
-        plant: puts it there.
+    The culprit is what the harness must name: a layer, "loss", "optimizer", "schedule", a tensor or
+    method where the fault belongs to no layer.
     """
 
     name: str

@@ -65,17 +65,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Network:
-    """Everything measured of one network, in every dtype and mode.
+    """Everything measured of one network: its class, its number of parameters, every run.
 
-    Attributes:
-        name: file stem and arguments.
-        seconds: time the measuring took.
-        kind: class on the torch side.
-        parameters: number of trained parameters.
-        runs: float32 and float64, training and evaluation.
-        trainings: float32 and float64.
-        problem: why it could not be measured; empty if it could.
-        reproduction: file that shows the failure again; empty without one.
+    `problem` says why it could not be measured, `reproduction` names the file that shows its
+    failure again; either may be empty.
     """
 
     name: str
@@ -126,12 +119,7 @@ class Report:
 
 
 def measure(case: NetworkCase, factory: Callable[..., Pair] = networks.pair) -> Network:
-    """Measure one network; a pair that cannot be made or compared is a finding too.
-
-    Args:
-        case: the network.
-        factory: makes the pair from `arguments_of`.
-    """
+    """Measure one network; a pair that cannot be made or compared is a finding too."""
     start, runs, trainings = time.perf_counter(), list[Run](), list[Training]()
 
     def made(dtype: str) -> Pair:
