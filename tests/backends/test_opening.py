@@ -202,3 +202,13 @@ def test_two_ranks_of_torch_look_up_less_often_and_say_what_they_are() -> None:
 
     assert (opened(1).notes, opened(1).steps_per_call) == ((), 1)
     assert (opened(2).notes, opened(2).steps_per_call) == (("2 processes, gloo",), 16)
+
+
+def test_spawned_ranks_share_their_images() -> None:
+    dataset = few_digits()
+    shared = workers.SharedDataset(multiprocessing.get_context("spawn"), dataset)
+    one, other = shared.open(), shared.open()
+    for name, array in vars(dataset).items():
+        np.testing.assert_array_equal(getattr(one, name), array, strict=True)
+    assert np.shares_memory(one.train_images, other.train_images)
+    assert not one.train_images.flags.writeable

@@ -2,19 +2,21 @@
 
 Nothing outlives rank 0, whatever ends it: multiprocessing's shared memory has no name, and a child
 that waits sees that its parent is gone, or, on Linux, is ended with it by the kernel. There the
-children are forked and the images are their parent's own pages; elsewhere they are spawned, and
-each has a copy of the images.
+children are forked and the images are their parent's own pages; elsewhere they are spawned, and the
+images are copied to shared memory once.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ctypes import c_ubyte
 from functools import partial
 from multiprocessing.process import BaseProcess
 from time import perf_counter
@@ -38,7 +40,7 @@ def other_cores(program: Program, dataset: Dataset, world: int) -> Iterator[Shar
 
     Args:
         program: must be one that pickles where processes are spawned.
-        dataset: its images are not copied where processes are forked.
+        dataset: its images are not copied for each process.
         world: at least 2; this process is the first of them.
 
     Raises:
@@ -69,22 +71,45 @@ def _start(workers: list[BaseProcess], program: Program, dataset: Dataset, world
     """Start the processes of all ranks but 0, append each to workers, return what they share."""
     context: Any = multiprocessing.get_context(start_method())
     shared = Shared(context, world)
+    images: Any = dataset
+    if context.get_start_method() != "fork":
+        images = SharedDataset(context, dataset)
     with signals_held():
         for rank in range(1, world):
-            arguments = rank, shared, os.getpid(), program, dataset
+            arguments = rank, shared, os.getpid(), program, images
             worker = context.Process(target=_work, args=arguments, daemon=True)
             worker.start()
             workers.append(worker)
     return shared
 
 
-def _work(rank: int, shared: Shared, parent: int, program: Program, dataset: Dataset) -> None:
+class SharedDataset:
+    """A data set whose arrays lie in shared memory, once for all processes that open it."""
+
+    def __init__(self, context: Any, dataset: Dataset) -> None:
+        arrays: list[pickle.PickleBuffer] = []
+        self._rest = pickle.dumps(dataset, protocol=5, buffer_callback=arrays.append)
+        self._arrays = []
+        for array in arrays:
+            content = array.raw()
+            self._arrays.append(context.RawArray(c_ubyte, content.nbytes))
+            memoryview(self._arrays[-1]).cast("B")[:] = content
+
+    def open(self) -> Dataset:
+        """Return the data set."""
+        arrays = [memoryview(array).toreadonly() for array in self._arrays]
+        return pickle.loads(self._rest, buffers=arrays)
+
+
+def _work(
+    rank: int, shared: Shared, parent: int, program: Program, dataset: Dataset | SharedDataset
+) -> None:
     """Be a rank other than 0, in a process of its own."""
     follow_parent(parent)
     ranks = SharedMemoryRanks(rank, shared, partial(_leave_without, parent))
     try:
         ranks.barrier()
-        program(dataset, ranks)
+        program(dataset.open() if isinstance(dataset, SharedDataset) else dataset, ranks)
     except BaseException as error:
         told = f"{in_one_line(error)}\n{traceback.format_exc()}".encode(errors="replace")
         shared.reasons[rank].value = told[: REASON - 1]

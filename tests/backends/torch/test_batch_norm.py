@@ -50,12 +50,13 @@ class Team:
             raise errors[0]
 
 
-def network() -> nn.Sequential:
-    norm = nn.BatchNorm2d(3, eps=1e-3, momentum=0.2).double()
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        norm.weight.copy_(torch.randn(3, generator=generator))
-        norm.bias.copy_(torch.randn(3, generator=generator))
+def network(momentum: float | None = 0.1, affine: bool = True) -> nn.Sequential:
+    norm = nn.BatchNorm2d(3, eps=1e-3, momentum=momentum, affine=affine).double()
+    if affine:
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            norm.weight.copy_(torch.randn(3, generator=generator))
+            norm.bias.copy_(torch.randn(3, generator=generator))
     return nn.Sequential(norm, nn.Tanh())
 
 
@@ -76,13 +77,15 @@ def batches(sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
     ]
 
 
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("sizes", PARTS.values(), ids=PARTS)
-def test_synchronised_is_the_whole_batch(sizes):
-    whole = network()
+def test_synchronised_is_the_whole_batch(sizes, affine, momentum):
+    whole = network(momentum, affine)
     expected = [step(whole, x, upstream) for x, upstream in batches(sizes)]
     team, nets, found = Team(len(sizes)), [], {}
     for _ in sizes:
-        net = network()
+        net = network(momentum, affine)
         convert_batchnorm(net, team.total)
         assert type(net[0]) is SyncBatchNorm2d
         nets.append(net)
@@ -116,7 +119,7 @@ def test_a_conversion_keeps_names_and_objects():
     assert list(before) == list(after)
     assert all(after[name] is tensor for name, tensor in before.items())
     norm = net["inner"][0]
-    assert (norm.eps, norm.momentum, norm.training) == (1e-3, 0.2, False)
+    assert (norm.eps, norm.momentum, norm.training) == (1e-3, 0.1, False)
 
 
 def test_half_precision_keeps_statistics_in_single():

@@ -24,8 +24,6 @@ def convert_batchnorm(net: nn.Module, total: Sum) -> None:
     """
     for layer in net.modules():
         if type(layer) is nn.BatchNorm2d:
-            assert layer.affine
-            assert layer.momentum is not None
             layer.__class__ = SyncBatchNorm2d
             layer.total = total  # type: ignore[assignment]
 
@@ -38,10 +36,6 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     """
 
     total: Sum
-    momentum: float
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, (N, C, H, W), normalised; in evaluation mode as nn.BatchNorm2d does."""
@@ -56,13 +50,21 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         variance = _Sum.apply(centred.square().sum((0, 2, 3)), self.total) / count
         self._track(mean.detach(), variance.detach() * (count / (count - 1).clamp(min=1)))
         scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
-        return (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        if self.affine:
+            scaled = scaled * self.weight[:, None, None] + self.bias[:, None, None]
+        return scaled.to(x.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+        weight = self.momentum
+        if weight is None:  # torch's cumulative average
+            weight = 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
 
 
 class _Sum(torch.autograd.Function):
