@@ -31,6 +31,7 @@ from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
 from training.cli.sweeps import run_sweep
 from training.errors import ConfigError, RunError, StoppedError, cannot_write, in_one_line
+from training.storage.run_folder import MARK
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
@@ -119,6 +120,8 @@ def _check_resources(request: Request) -> None:
             "hydra.callbacks, hydra.job.chdir, env_set and env_copy are not supported: leave them "
             "out"
         )
+    if request.hydra.output_subdir not in (None, str(MARK.parent)):
+        raise ConfigError(f"hydra.output_subdir is {MARK.parent} or null here: leave it out")
     if request.sweep and request.launcher == "joblib":
         count = request.hydra.launcher.n_jobs
         if not isinstance(count, int) or count == 0:

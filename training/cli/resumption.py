@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,7 @@ def request(opened: Composer, directory: Path, given: list[Override], multirun: 
             raise ConfigError(f"resume and {key} exclude each other: a run keeps its own")
     if multirun or any(override.is_sweep_override() for override in given):
         raise ConfigError(ONE_FOLDER)
-    sweep = (directory / JOBS).exists()
+    sweep = os.path.exists(directory / JOBS)
     if sweep:
         jobs = [
             _job(opened, given, content, number, name, recipes)

@@ -7,6 +7,7 @@ like the user's own, and never a path or an interpolation.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from dataclasses import asdict, fields
@@ -51,7 +52,7 @@ def find_run(directory: Path) -> Content:
         ConfigError: if there is none.
     """
     try:
-        if not directory.is_dir():
+        if not os.path.isdir(directory):
             raise CheckpointError(f"there is no folder {directory}")
         content = newest(directory, read)[0]
     except (CheckpointError, OSError) as error:
@@ -62,7 +63,8 @@ def find_run(directory: Path) -> Content:
 
 def _runs_inside(directory: Path) -> str:
     """Return in words which runs a sweep's or a day's folder holds, or what else can be done."""
-    found = [path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{NAME}")]
+    depths = ("*", "*/*") if os.path.isdir(directory) else ()  # a name may be too long for glob
+    found = [path.parent for depth in depths for path in directory.glob(f"{depth}/{NAME}")]
     if not found:
         return "; give the folder of a saved run, or start the run again"
     named = [f"resume={quote(str(path))}" for path in sorted(found)[:MAX_NAMED]]
