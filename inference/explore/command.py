@@ -138,7 +138,7 @@ def _layer(name: str, layer: Layer) -> dict[str, Any]:
     kind = type(layer)
     if kind not in _OPTIONS:
         raise ConfigError(
-            f"the page cannot compute layer {name} ({layer.describe()}): add {kind.__name__} to "
+            f"the page cannot compute layer {name} ({layer}): add {kind.__name__} to "
             "_OPTIONS in inference/explore/command.py and to LAYERS in network.js"
         )
     arrays = {} if layer.layers else layer.parameters() | layer.buffers()
@@ -162,7 +162,7 @@ def _conv(layer: Conv2d) -> dict[str, Any]:
 def _pool(layer: MaxPool2d | AvgPool2d) -> dict[str, Any]:
     if layer.windows.padding != (0, 0) or layer.windows.ceil_mode:
         raise ConfigError(
-            f"the page cannot compute {layer.describe()}: its poolings have no padding or ceil_mode"
+            f"the page cannot compute {layer}: its poolings have no padding or ceil_mode"
         )
     return {"kernel": layer.windows.kernel, "stride": layer.windows.stride}
 

@@ -53,7 +53,7 @@ def _(layer, x, y):
     framed = np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0)), mode="edge")
     inner = framed.copy()
     inner[ph : ph + height, :, pw : pw + width] = 0
-    for i, j, window in layer.windows.offsets(inner, y.shape[0], y.shape[2]):
+    for i, j, window in layer.windows.offsets(inner):
         y += np.einsum("fc,hcwn->hfwn", layer._parameters["weight"][:, :, i, j], window)
 
 
@@ -79,11 +79,10 @@ class LastSampleOnly(Conv2d):
 @fault.backward("overlapping windows assigned, stride 2", "c3", "overlapping")
 def _(layer, dy, dx):
     """`=` for `+=` where windows overlap in the input gradient."""
-    (ph, pw), (height, channels, width, n) = layer.windows.padding, dx.shape
-    frame = np.zeros((height + 2 * ph, channels, width + 2 * pw, n), dx.dtype)
-    for i, j, window in layer.windows.offsets(frame, dy.shape[0], dy.shape[2]):
+    frame = np.zeros(layer.windows.framed_shape(dx.shape), dx.dtype)
+    for i, j, window in layer.windows.offsets(frame):
         window[...] = np.einsum("fc,hfwn->hcwn", layer._parameters["weight"][:, :, i, j], dy)
-    return frame[ph : ph + height, :, pw : pw + width]
+    return layer.windows.inside(frame, dx.shape)
 
 
 @fault.backward("padding left on the input gradient", "c1", "overlapping")

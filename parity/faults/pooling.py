@@ -16,8 +16,7 @@ FAULTS = fault.faults
 
 def _views(layer: MaxPool2d | AvgPool2d, image: np.ndarray, fill: float) -> list[np.ndarray]:
     """Return one view of the padded image per kernel offset."""
-    oh, ow = layer.windows.output_size(image.shape[0], image.shape[2], "pool")
-    return [view for _, _, view in layer.windows.offsets(layer._framed(image, fill), oh, ow)]
+    return [view for _, _, view in layer.windows.offsets(layer.windows.frame(image, fill))]
 
 
 NEARLY = 2e-6
@@ -41,12 +40,12 @@ def routing(
             return super().forward_batch_last(x)
 
         def backward_batch_last(self, dy, input_gradient=True):
-            frame = self._gradient_frame(self.seen.shape, dy)
-            gradients = self.windows.offsets(frame, dy.shape[0], dy.shape[2])
+            frame = np.zeros(self.windows.framed_shape(self.seen.shape), dy.dtype)
+            gradients = self.windows.offsets(frame)
             shares = receives(np.array(_views(self, self.seen, fill)))
             for share, (_, _, gradient) in zip(shares, gradients, strict=True):
                 gradient[...] = gradient * add + dy * share
-            return self._unframed(frame, self.seen.shape)
+            return self.windows.inside(frame, self.seen.shape)
 
     return Routing
 
@@ -111,10 +110,10 @@ def _(layer, dy, dx):
 @fault.backward("overlapping averages assigned, not added", "s4", "overlapping")
 def _(layer, dy, dx):
     """`=` for `+=` where windows overlap."""
-    frame = layer._gradient_frame(dx.shape, dy)
-    for _, _, gradient in layer.windows.offsets(frame, dy.shape[0], dy.shape[2]):
+    frame = np.zeros(layer.windows.framed_shape(dx.shape), dy.dtype)
+    for _, _, gradient in layer.windows.offsets(frame):
         gradient[...] = dy / dy.dtype.type(np.prod(layer.windows.kernel))
-    return layer._unframed(frame, dx.shape)
+    return layer.windows.inside(frame, dx.shape)
 
 
 @fault("windows of the gradient transposed", "s2", "lenet5_tanh")

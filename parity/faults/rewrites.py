@@ -45,8 +45,8 @@ class Columns(Conv2d):
 
     def forward_batch_last(self, x):
         y = super().forward_batch_last(x)
-        padded, (oh, _, ow, n) = self._padded(x), y.shape
-        windows = [window for _, _, window in self.windows.offsets(padded, oh, ow)]
+        oh, _, ow, n = y.shape
+        windows = [view for _, _, view in self.windows.offsets(self.windows.frame(x, 0))]
         columns = np.stack(windows, axis=2).transpose(1, 2, 0, 3, 4).reshape(-1, oh * ow * n)
         weight = self._parameters["weight"].reshape(len(self._parameters["weight"]), -1)
         product = weight[:, ::-1] @ columns[::-1]
@@ -115,9 +115,8 @@ class ByArgmax(MaxPool2d):
 
     def forward_batch_last(self, x):
         y = super().forward_batch_last(x)
-        oh, _, ow, _ = y.shape
-        framed = self._framed(x, -np.inf)
-        views = [view for _, _, view in self.windows.offsets(framed, oh, ow)]
+        framed = self.windows.frame(x, -np.inf)
+        views = [view for _, _, view in self.windows.offsets(framed)]
         y[...] = np.stack(views).max(axis=0)
         return y
 
@@ -129,10 +128,9 @@ class ByMean(AvgPool2d):
         y = super().forward_batch_last(x)
         if not self._tiles():
             return y
-        oh, _, ow, _ = y.shape
         factor = x.dtype.type(1 / np.prod(self.windows.kernel))
         y[...] = 0
-        for _, _, view in reversed(list(self.windows.offsets(x, oh, ow))):
+        for _, _, view in reversed(list(self.windows.offsets(x))):
             y += view * factor
         return y
 
