@@ -77,7 +77,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
         OSError: if the file cannot be read.
         ValueError: if it is damaged, with the line.
     """
-    rows = []
+    rows: list[dict[str, float]] = []
+    order = [name for name in columns if name in ("step", "epoch")]
     text = path.read_text("utf-8", errors="replace").removesuffix("\n")
     for number, line in enumerate(text.split("\n"), 1):
         cells = line.split(",")
@@ -87,7 +88,10 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
             if len(cells) != len(columns):
                 raise ValueError(f"{len(cells)} values for {len(columns)} columns")
             if number > 1:
-                rows.append({name: _finite(c) for name, c in zip(columns, cells, strict=True)})
+                row = {name: _finite(c) for name, c in zip(columns, cells, strict=True)}
+                if rows and [row[name] for name in order] <= [rows[-1][name] for name in order]:
+                    raise ValueError("it does not follow the line before")
+                rows.append(row)
         except ValueError as error:
             raise ValueError(f"{path} is damaged at line {number}: {error}") from error
     return rows
