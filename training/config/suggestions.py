@@ -147,5 +147,5 @@ def _clash(chosen: list[str], error: Exception) -> str:
         return f"{chosen[-1]}: {first_line(error)}"
     return (
         f"{' and '.join(chosen)} exclude each other: {found[2]} is set, which {found[1]} does not "
-        "have"
+        "have; leave one of them out"
     )

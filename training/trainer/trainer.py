@@ -121,7 +121,8 @@ class Trainer:
         """Take the epoch's remaining steps; record and save what is due on the way."""
         progress = self.progress
         self.backend.begin_epoch(plan, progress.totals)
-        with self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress) as bar:
+        drawn = self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress)
+        with drawn as bar:
             while not (stopping := self._stopping()) and progress.step < plan.steps:
                 self._take_steps(plan)
                 bar(progress.step)
