@@ -19,6 +19,7 @@ from training.backends.ranks import Alone
 from training.config.schema import Config
 from training.errors import ConfigError, DivergenceError, StoppedError
 from training.storage.checkpoint import NAME
+from training.storage.tables import TABLES, read_table
 from training.trainer import dataset, record, trainer
 from training.trainer.progress import Progress, Recorder
 from training.trainer.signals import StopRequest
@@ -99,6 +100,33 @@ def test_what_is_drawn_is_the_run(tmp_path, monkeypatch):
     assert (folder, len(rows), rows[-1].test_accuracy) == (tmp_path, 1, scores.accuracy)
     assert (scores.accuracy, len(data.test_labels)) == (accuracy, 30)
     assert label == "linear_baseline on numpy, digits, seed 5"
+
+
+@pytest.mark.usefixtures("few_digits", "no_pictures")
+def test_each_row_says_after_which_step_and_epoch_it_is(tmp_path, monkeypatch):
+    """Of two epochs of five steps; of the test set the sample is the whole."""
+    backends = []
+
+    def opened(*given, original=trainer.open_backend):
+        backends.append(original(*given))
+        return backends[-1]
+
+    monkeypatch.setattr(trainer, "open_backend", opened)
+    settings = ("trainer.log_every=2", "trainer.evaluation_samples=30", "trainer.epochs=2")
+    accuracy = run(short(*settings), tmp_path)
+    rows = read_table(tmp_path / "metrics.csv", TABLES["metrics"])
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[-1]["test_accuracy"] == accuracy
+    assert [row["step"] for row in read_table(tmp_path / "steps.csv", TABLES["steps"])] == [
+        *(2, 4, 5, 6, 8, 10)
+    ]
+    first, *others = read_table(tmp_path / "evaluations.csv", TABLES["evaluations"])
+    assert [(row["step"], row["epoch"]) for row in (first, *others)] == [(1, 0), (5, 1), (10, 2)]
+    for row, other in zip(rows, others, strict=True):
+        assert other["test_accuracy"] == pytest.approx(row["test_accuracy"], rel=1e-5)
+    right = backends[0].evaluate(30).argmax(1) == few_digits().train_labels[:30]
+    assert others[-1]["train_accuracy"] == pytest.approx(right.mean(), rel=1e-5)
+    assert backends[0].evaluate().shape == (30, 10)
 
 
 # Data

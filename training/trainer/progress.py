@@ -59,6 +59,16 @@ class Progress:
         self.steps = [row for row in self.steps if row[0] <= step]
         self.evaluations = [row for row in self.evaluations if row[0] <= step]
 
+    def check_images(self, seen: int) -> None:
+        """Refuse sums that are not those of so many images of the epoch under way.
+
+        Raises:
+            ValueError: if they are not.
+        """
+        timed = self.seconds > 0 or not seen
+        if not (self.totals.images == seen >= self.recorded.images >= 0 and timed):
+            raise ValueError("its sums are not those of the images that it has seen")
+
     def where(self, epochs: int) -> str:
         """Return in words where a run of so many epochs stands."""
         if self.step:
