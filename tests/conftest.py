@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,6 +80,14 @@ def mnist_of_digits(monkeypatch: pytest.MonkeyPatch, no_pictures: None) -> None:
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let runs make empty files for pictures, which take longer than a short training."""
-    for name in ("curves", "confusion", "worst"):
-        monkeypatch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())
+    support.draw_nothing(monkeypatch)
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let benchmarks fork their workers."""
+    from benchmarks import harness
+    from tests.forked import ForkedWorker
+
+    names = {"PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired}
+    monkeypatch.setattr(harness, "subprocess", SimpleNamespace(Popen=ForkedWorker, **names))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -45,8 +46,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def register() -> None:
-    """Make the types known to Hydra; harmless when repeated."""
+    """Make the types known to Hydra, once."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for group, choices in _OPTIONS.items():

@@ -52,19 +52,23 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 
 def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -> ConfigError:
-    """Add the overrides one by one, groups first, and describe the first that fails."""
+    """Add the overrides one by one, groups first, and describe the first that fails.
+
+    All of them together fail with the error that is given.
+    """
     ordered = sorted(overrides, key=lambda o: not options(o.key_or_group))
     lines = [str(override.input_line) for override in ordered]
     once = cache(lambda *settings: compose(settings))
-    for count in range(len(lines) + 1):
+    for count in range(len(lines)):
         try:
             once(*lines[:count])
-        except ERRORS as culprit:
-            if not count:
-                return ConfigError(first_line(culprit))
-            *accepted, _ = lines[:count]
-            return _describe(lambda s: once(*s), ordered[count - 1], culprit, accepted)
-    return ConfigError(first_line(error))
+        except ERRORS as found:
+            lines, error = lines[:count], found
+            break
+    if not lines:
+        return ConfigError(first_line(error))
+    *accepted, _ = lines
+    return _describe(lambda s: once(*s), ordered[len(accepted)], error, accepted)
 
 
 def groups() -> list[str]:
