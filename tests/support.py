@@ -40,7 +40,9 @@ def _compose(overrides: tuple[str, ...]) -> Config:
 @lru_cache
 def few_digits(image_size: int = 28, train: int = 96, test: int = 30) -> Dataset:
     """So few real digits that a run over them takes a moment."""
-    return first(load_dataset("digits", image_size=image_size, announce=lambda _: None), train, test)
+    return first(
+        load_dataset("digits", image_size=image_size, announce=lambda _: None), train, test
+    )
 
 
 def first(whole: Dataset, train: int, test: int) -> Dataset:

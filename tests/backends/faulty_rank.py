@@ -34,11 +34,11 @@ def fail(kind: str) -> None:
 def arrange() -> None:
     """Have this process do as the environment says."""
     if few := os.environ.get("FEW"):
-        from pytest import MonkeyPatch
+        import pytest
 
         from tests.support import shorten
 
-        shorten(MonkeyPatch(), *map(int, few.split(":")))
+        shorten(pytest.MonkeyPatch(), *map(int, few.split(":")))
     if fault := os.environ.get("FAULT"):
         _plant(*fault.split(":"))
 

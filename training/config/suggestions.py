@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cache
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -79,7 +80,8 @@ def groups() -> list[str]:
 
 def options(group: str) -> list[str]:
     """Return the files of a group."""
-    return GlobalHydra.instance().config_loader().get_group_options(group)
+    loader: Any = GlobalHydra.instance().config_loader()
+    return loader.repository.get_group_options(group)  # the loader itself would copy all of them
 
 
 def first_line(error: BaseException) -> str:

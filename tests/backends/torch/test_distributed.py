@@ -185,9 +185,7 @@ def test_one_process_speaks_and_writes(shared, place):
     assert notes == [["2 processes, gloo"]] * len(NETWORKS)
 
 
-def test_a_killed_process_ends_the_job_and_one_goes_on(
-    alone, place, monkeypatch, capsys
-):
+def test_a_killed_process_ends_the_job_and_one_goes_on(alone, place, monkeypatch, capsys):
     folder = place / "killed"
     model = ("model=lenet5_bn", *SETTINGS)
     assert call(monkeypatch, place, *model, "trainer.epochs=1", f"hydra.run.dir={folder}") == 0
