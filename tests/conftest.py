@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -22,12 +21,6 @@ from tests import support
 
 # Threads that wait by spinning take the cores from tests that run beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector what has been imported by now, a million objects."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
