@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from parity import kernels
+from parity import kernel_process, kernels
 from parity.__main__ import main
 from parity.kernel_process import refused
 from parity.kernels import SETS, KernelSet
+from tests.forked import run
 
 PLAIN = KernelSet("plain", variables={"ATEN_CPU_CAPABILITY": "default"})
 ABSENT = KernelSet("absent", variables={"OPENBLAS_CORETYPE": "Vax"})
@@ -38,7 +44,26 @@ def test_each_set_has_its_row_and_what_is_not_offered_is_named(monkeypatch, caps
         "  factories:wrong_with_plain_kernels under plain: culprit: 0 (Linear)"
     )
     assert len(out) == 10
-    assert main(["kernels", *pairs, "--set", "native"]) == 0
+
+
+def forked(command: list[str], **options) -> subprocess.CompletedProcess[str]:
+    """Do as subprocess.run with the program of a set; its kernels are those that are loaded."""
+    work = partial(answer, command[-1], options["input"], sys.path)
+    return run(Path.cwd(), work)
+
+
+def answer(work: str, job: str, path: list[str]) -> None:
+    sys.path[:], sys.stdin = path, io.StringIO(job)
+    kernel_process.main(work)
+
+
+def test_the_sets_asked_for_are_those_that_run(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(kernels, "subprocess", SimpleNamespace(run=forked))
+    assert main(["kernels", "factories:right", "factories:several", "--set", "native"]) == 1
+    assert main(["kernels", "factories:right", "--set", "native"]) == 0
+    out, error = capsys.readouterr()
+    assert out.count("\nnative ") == 2
+    assert error.splitlines() == ["computing with native kernels"] * 2
 
 
 @pytest.mark.parametrize(
@@ -53,7 +78,8 @@ def test_each_set_has_its_row_and_what_is_not_offered_is_named(monkeypatch, caps
         ),
     ],
 )
-def test_a_mistake_is_status_2_and_one_sentence(words, sentence, capsys) -> None:
+def test_a_mistake_is_status_2_and_one_sentence(words, sentence, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(kernels, "subprocess", SimpleNamespace(run=forked))
     assert main(["kernels", *words]) == 2
     out, error = capsys.readouterr()
     assert out == ""

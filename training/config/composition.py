@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -49,8 +50,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def register() -> None:
-    """Make the types known to Hydra; harmless when repeated."""
+    """Make the types known to Hydra, once."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for group, choices in _OPTIONS.items():
