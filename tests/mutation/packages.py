@@ -42,7 +42,8 @@ _OF_THE_TOOL = (
     *("names_of_an_lstm", "onnx", "optimizers", "own_code", "precision", "replay", "rounding"),
     *("sides", "strangers", "two_culprits", "unusual_pairs", "command_line", "assembly"),
     *("correspondence", "layers_of_a_pair", "networks_under_test", "numpy_runs", "runs", "trees"),
-    *("differences", "examination", "reproductions", "steps", "variation", "verdicts_in_full"),
+    *("differences", "examination", "reproductions", "searches", "steps"),
+    *("variation", "verdicts_in_full"),
 )
 _IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
