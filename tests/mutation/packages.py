@@ -43,7 +43,7 @@ _OF_THE_TOOL = (
     *("sides", "strangers", "two_culprits", "unusual_pairs", "command_line", "assembly"),
     *("correspondence", "layers_of_a_pair", "networks_under_test", "numpy_runs", "runs", "trees"),
     *("differences", "examination", "reproductions", "searches", "steps"),
-    *("variation", "verdicts_in_full"),
+    *("figures", "sides_alone", "variation", "verdicts_in_full"),
 )
 _IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
