@@ -161,7 +161,7 @@ def signs(x: Tensor, probe: int) -> np.ndarray:
 
 
 def _numbers(x: Tensor) -> np.ndarray:
-    return np.asarray(x.detach().to(torch.float64).numpy(), order="C")
+    return x.detach().to(torch.float64).numpy()
 
 
 def _inner_dimensions(layer: nn.Module, arguments: Any, outputs: Any) -> InnerDimensions:

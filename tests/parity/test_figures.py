@@ -375,6 +375,17 @@ def test_what_few_bits_are_granted_is_four_times_what_they_move() -> None:
     assert precision.granted(generous).budgets == {OUTPUT: 7.0}
 
 
+def test_an_infinite_input_moves_no_finite_one() -> None:
+    task = Task(np.array([[np.inf, 0.0], [1.0, 2.0]]), {"": np.ones((2, 2))})
+    module = nn.Linear(2, 2, bias=False).double()
+    weight = module.weight.detach()
+    exact = torch.tensor([[1.0, 2.0]], dtype=DOUBLE) @ weight.T
+    # By half a step of the weights' grid where they are kept, and again in the product.
+    most = 2 * float(weight.abs().max()) / 127 / 2 * 3
+    for run in precision.rounded_runs(module, task, precision.FORMATS["int8"])[1:]:
+        assert np.abs(run[OUTPUT][1] - exact.numpy()).max() <= 1.01 * most
+
+
 def test_departures_that_cannot_be_meant() -> None:
     module = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2, momentum=None), nn.Linear(2, 2))
     check(module, {"0.running_var": "biased", "gradient of input[0]": "absent"})

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from numpy_models import BatchNorm2d, Linear, Sequential
+from numpy_models import BatchNorm2d, Dropout, Linear, Sequential
 from parity import DisagreementError, ParityError, assert_parity, files
 from parity.numpy_runs import fresh, run_numpy
 from parity.pair import Pair, as_pair, load_factory, load_pair
@@ -152,6 +152,57 @@ def test_what_no_longer_fits_is_one_sentence() -> None:
         with pytest.raises(ParityError) as caught:
             replay(wrong)
         assert str(caught.value).startswith(sentence)
+
+
+class Crowded(Linear):
+    """Wrong for three samples and more."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return super().forward(x) + np.float32(len(x) > 2)
+
+
+def crowded() -> Pair:
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).standard_normal((13, 2)).astype(np.float32)
+    return Pair(nn.Linear(2, 2), Crowded(2, 2), x, vary=False)
+
+
+def test_no_sample_is_left_out_without_which_it_agrees() -> None:
+    made = made_of(crowded(), "crowded")
+    np.testing.assert_array_equal(made.task.arrays[""], crowded().inputs[:3])
+    with pytest.raises(DisagreementError) as caught:
+        assert_parity(crowded())
+    finding = caught.value.finding
+    assert record(finding.setting, caught.value.culprits, "nowhere:pair") is None
+
+
+class Dropping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.line = nn.Dropout(0.5), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.line(self.drop(x))
+
+
+def dropping() -> Pair:
+    torch.manual_seed(0)
+    network = Sequential(drop=Dropout(0.5), line=Crowded(2, 2))
+    network.forward = lambda x: network.layers["line"].forward(network.layers["drop"].forward(x))
+    return replace(crowded(), torch_module=Dropping(), numpy_network=network, seed=4)
+
+
+def test_masks_are_drawn_again_by_the_recorded_seed() -> None:
+    task = dropping().setting(True).task
+    tensors = run_torch(dropping().torch_module, replace(task, seed=9), torch.float32)
+    weights = {n: x.numpy() for n, x in dropping().torch_module.state_dict().items()}
+    made = Reproduction(
+        f"{HERE}:dropping", {}, "", "", replace(task, seed=9), weights, tensors, {}, {}
+    )
+    comparison, change = replay(made)
+    assert change == 0
+    assert [check.tensor for check in comparison.failures] == ["output"]
+    assert replay(replace(made, task=task))[1] > 0
 
 
 def test_a_failure_that_nobody_can_repeat_is_not_recorded() -> None:
@@ -330,6 +381,14 @@ def test_what_is_no_factory_is_told(spec, sentence) -> None:
     assert callable(load_factory(f"{HERE}:marked"))
 
 
+class Mixed(Linear):
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        return {"w": np.ones(1), "n": np.ones(1, int), "b": np.ones(1, np.float32)}
+
+
 X32, X64 = np.ones((2, 1), np.float32), np.ones((2, 1))
 
 
@@ -338,6 +397,11 @@ X32, X64 = np.ones((2, 1), np.float32), np.ones((2, 1))
     [
         (Linear(1, 1), X64, "inputs are float64 but NumPy's weight is float32: give inputs and "),
         (Linear(1, 1), (X32, X64), "inputs[0] are float32 but inputs[1] is float64: give inputs "),
+        (
+            Mixed(),
+            np.array([[1]]),
+            "NumPy's w is float64 but NumPy's b is float32: give inputs and",
+        ),
         (Linear(1, 1), X32[:0], "inputs of shape (0, 1) hold no sample: give at least one"),
         (Linear(1, 1), (X32, X32[:0]), "inputs[1] of shape (0, 1) hold no sample: give at least"),
         (Linear(1, 1), np.array(1, np.float32), "inputs of shape () hold no sample"),

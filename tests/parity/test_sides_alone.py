@@ -322,6 +322,13 @@ def test_masks_are_drawn_by_seed_and_call_on_both_sides() -> None:
     assert functional.dropout(x, 0.5, True).shape == x.shape  # torch's own again
 
 
+class Slots:
+    __slots__ = ("layers",)
+
+    def __init__(self) -> None:
+        self.layers = None
+
+
 def test_whoever_has_a_draw_is_given_one() -> None:
     class Drawing:
         def draw(self, shape):
@@ -352,6 +359,8 @@ def test_whoever_has_a_draw_is_given_one() -> None:
             assert all(not isinstance(each.draw((1,)), str) for each in drawing)
             assert unseen.draw((1,)) == "own"
         assert all(each.draw((1,)) == "own" for each in drawing)
+    with shared_masks.on_numpy(slots := Slots(), 2):
+        assert slots.layers is None
     module = TorchModule(nn.Dropout(0.5))
     with shared_masks.on_numpy(module, 2):
         y = module.forward(np.ones((4, 4), np.float32))

@@ -191,6 +191,17 @@ def test_a_trajectory_in_full() -> None:
     assert str(caught.value).splitlines()[0] == f"{told}: {rate}"
 
 
+def test_what_is_granted_without_twins_grows_with_the_steps_and_never_shrinks() -> None:
+    """In float64, where torch is its own reference, only the rounding of sums is left."""
+    held = follow(Times(), Scale(), BATCHES, RECIPE, probes=0)
+    eps, most = float(np.finfo(np.float64).eps), np.zeros(5)
+    for number, (checks, expected) in enumerate(zip(held.steps, by_hand(), strict=True), start=1):
+        sizes = [float(np.abs(value).max()) for value in (*expected, np.array(number))]
+        roots = [(8 * number + 2) ** 0.5, 4, *[(8 * number) ** 0.5] * 3]
+        most = np.maximum(most, np.array(roots) * eps * np.array(sizes))
+        np.testing.assert_allclose([check.budget for check in checks], most, rtol=1e-9)
+
+
 def test_a_wrong_update_and_a_wrong_layer_are_told_apart() -> None:
     wrong = Recipe(**{**vars(RECIPE), "numpy_optimizer": partial(Momentum, beta=0.51)})
     with pytest.raises(DisagreementError) as caught:
@@ -209,11 +220,17 @@ def test_a_wrong_update_and_a_wrong_layer_are_told_apart() -> None:
             self.dw = self.dw * (1 + 0.01 * (self.x[0, 0] == 3))
             return dx
 
+    single = [(x, targets.astype(np.float32)) for x, targets in BATCHES[2:3]]
+    with pytest.raises(DisagreementError, match="step 1 is the first to leave the envelope"):
+        assert_trajectory(Times(), Late(), single, RECIPE)
     with pytest.raises(DisagreementError) as caught:
         assert_trajectory(Times(), Late(), BATCHES, RECIPE)
     assert caught.value.culprits == ["inner"]
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("culprit: inner, the only place that is wrong: Times, layer inner, ")
+    x, targets = BATCHES[2]
+    dw = ((by_hand()[1][2] * x - targets) * x)[0]  # on the weights of step 2, to the last digit
+    assert any(f"torch {value:.9g}, NumPy {1.01 * value:.9g}," in lines[0] for value in dw)
     assert "Times: step 3 is the first to leave the envelope" in lines
 
 
