@@ -116,6 +116,13 @@ def test_signs_are_a_coin_for_each_value_sample_and_probe() -> None:
     assert 400 < (small[0, 1:] == small[0, :-1]).sum() < 600
 
 
+def test_signs_are_the_same_from_one_version_to_the_next() -> None:
+    """Else every budget would be another, and figures of one version no measure for the next."""
+    x = torch.arange(1.0, 65.0, dtype=DOUBLE).reshape(4, 4, 4) / 8
+    bits = [np.packbits(signs(x, probe).ravel() > 0).tobytes().hex() for probe in range(3)]
+    assert "".join(bits) == "2438202174eab75bd5c19e10e1dee8073e406fffa9169caf"
+
+
 def test_patterns_have_the_dtype_of_what_they_move() -> None:
     y = torch.zeros(2, 3, 4, 5, dtype=DOUBLE)
     made = _chequered(y, 1, -1)
@@ -173,6 +180,8 @@ def test_what_is_exact_stays_and_what_rounds_moves_by_its_error_or_units() -> No
     largest = 4 * EPS * float(still.abs().max())  # four units in the last place of the largest
     assert float(change.max()) == pytest.approx(largest, rel=1e-3)
     assert float(change.min()) >= 0
+    floored, moved = run(lambda x: torch.div(x, 0.3, rounding_mode="floor"), x)
+    assert torch.equal(floored, moved)
     with Rounding(EPS / 8, lambda y: torch.ones_like(y)):
         finer = torch.exp(x) - still
     assert float(finer.max()) == pytest.approx(largest / 8, rel=1e-3)

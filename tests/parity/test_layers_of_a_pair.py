@@ -229,7 +229,11 @@ def test_the_protocol_in_words() -> None:
     for kind, missing in (
         (Flat, ""),
         (ReLU, ""),
-        (type("Bare", (), {}), "Bare cannot be compared: it needs the methods forward, "),
+        (
+            type("Bare", (), {"backward": 3}),
+            "Bare cannot be compared: it needs the methods forward, backward, gradients, "
+            "parameters, buffers",
+        ),
         (type("No", (Flat,), {"buffers": 3}), "No cannot be compared: it needs the method buffers"),
         (
             type("Half", (Flat,), {"backward": 3}),

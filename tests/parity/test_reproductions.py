@@ -176,6 +176,24 @@ def test_no_sample_is_left_out_without_which_it_agrees() -> None:
     assert record(finding.setting, caught.value.culprits, "nowhere:pair") is None
 
 
+class Worn(Linear):
+    """Wrong until it has run a while: what is tried must not wear out what is recorded."""
+
+    calls = 0
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return super().forward(x) + np.float32(self.calls < 5)
+
+
+def worn() -> Pair:
+    return replace(crowded(), numpy_network=Worn(2, 2))
+
+
+def test_every_trial_is_made_on_a_copy() -> None:
+    assert len(made_of(worn(), "worn").task.arrays[""]) == 1
+
+
 class Dropping(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -158,6 +158,40 @@ def test_what_a_call_leaves_to_the_next_has_its_tensors_name() -> None:
     )
 
 
+class Fork(nn.Module):
+    """Two branches of one input, and a layer behind them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x):
+        return self.c(self.a(x) + self.b(x))
+
+
+class NumpyFork(Stack):
+    """Takes the second branch first, and does the last layer's work itself."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        b, a = (self.layers[name].forward(x) for name in "ba")
+        return a + b + 1
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        return self.layers["b"].backward(dy) + self.layers["a"].backward(dy)
+
+
+def test_branches_in_another_order_do_not_end_the_search() -> None:
+    module = Fork().double()
+    found = _calls(module, network := NumpyFork(), network.layers, Task(X, {"": X}))
+    assert found == ("c", "c, whose forward the NumPy network never calls")
+
+
+def test_layers_that_torch_has_not_are_left_out() -> None:
+    network = Stack("b", "a", "c")
+    network.layers["more"] = Tanh()
+    assert told(network)[1] == ["a"]
+
+
 def test_whose_arrays_a_call_changes() -> None:
     task = Pair(lines(), Stack(), X).setting().task
     network = Stack()

@@ -279,6 +279,8 @@ def test_a_jax_function_of_two_inputs_with_buffers(jax) -> None:
     np.testing.assert_array_equal(layers["other"].forward(X), X)
     single = JaxFunction(lambda p, x: x * p["w"], {"w": jax.numpy.ones(2, "float32")})
     assert single.forward(X.astype(np.float32)).dtype == np.float32
+    dx = single.backward(X.astype(np.float32))
+    assert isinstance(dx, np.ndarray)
     assert not jax.config.jax_enable_x64
 
 
