@@ -257,6 +257,10 @@ def test_common_layouts_are_proposed_first(ours, other, expected) -> None:
             "the axis has 3",
         ),
         (
+            {"0.weight": split("a", "b", sizes=(1, 1, 1))},
+            "names= does not fit 0.weight of shape (3, 2): zip() argument 2 is shorter than argu",
+        ),
+        (
             {"0.weight": ("W", "OI-IO")},
             "names= does not fit 0.weight of shape (3, 2): 'OI-IO' is no order: write the same "
             "letters on both sides, as in 'OIHW->HWIO'",

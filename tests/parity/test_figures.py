@@ -28,6 +28,7 @@ from parity.names import resolve, summed
 from parity.perturbation import Probe, nudge, nudge_gradient, nudge_logits, signs
 from parity.protocol import ParityError
 from parity.references import References
+from parity.runs import arithmetic
 from parity.task import Setting, Task
 from parity.tolerance import TensorCheck, fault, judge, movement, promoted, vacuous
 from parity.transfer import _same
@@ -138,7 +139,10 @@ def test_patterns_have_the_dtype_of_what_they_move() -> None:
 def test_operands_in_single_and_double_precision() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.full((1000,), 3.0, dtype=DOUBLE)
-    single = _single(x, generator)
+    with arithmetic(DOUBLE):  # as it is while a reference runs
+        single = _single(x, generator)
+    again = torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+    assert torch.equal(single, (x * (1 + 2.0**-12 * again)).float())
     assert single.dtype == torch.float32
     share = single.double() / 3 - 1
     assert 0 <= float(share.min()) < 1e-5
@@ -192,6 +196,11 @@ def test_what_is_exact_stays_and_what_rounds_moves_by_its_error_or_units() -> No
     assert torch.equal(views, moved)
     whole, again = run(lambda x: x * 3, torch.arange(5))
     assert torch.equal(whole, again)
+    masked, again = run(lambda mask: mask * x[:5], torch.arange(5))
+    assert torch.equal(masked, again)
+    some, moved = run(torch.exp, torch.tensor([0.0, 1.0, torch.inf], dtype=DOUBLE))
+    assert moved[0] == 1  # which is exact, whatever its neighbours are
+    assert float(moved[1] - some[1]) == pytest.approx(4 * EPS * float(some[1]), rel=1e-3)
 
 
 class Rounded(nn.Module):

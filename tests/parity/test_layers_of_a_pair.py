@@ -156,6 +156,22 @@ def test_which_layers_a_network_shows() -> None:
     assert members_of(module, Attributes(), None, blocks=True) == {}
 
 
+def test_a_loss_is_held_alone_where_no_layer_is_shown() -> None:
+    class Bare:
+        def __init__(self) -> None:
+            self.inner = Sequential(Linear(2, 3), ReLU())
+            self.parameters, self.gradients = self.inner.parameters, self.inner.gradients
+            self.buffers, self.forward = self.inner.buffers, self.inner.forward
+            self.backward = self.inner.backward
+
+    module = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    x, losses = X.astype(np.float32), (nn.CrossEntropyLoss(), CrossEntropyLoss())
+    (probe,) = localise(module, Bare(), x, np.array([0, 2]), *losses)
+    assert (probe.layer, probe.comparison.passed) == ("loss", True)
+    with pytest.raises(ParityError, match="Bare has neither a mapping"):
+        localise(module, Bare(), x)
+
+
 class Options:
     backward = None
 

@@ -61,6 +61,11 @@ def test_a_pair_is_the_same_numbers_in_both_dtypes(dtype) -> None:
     assert pair("linear_baseline").inputs.shape == (8, 1, 28, 28)
 
 
+def test_a_network_that_nothing_is_said_of_is_given_small_images(monkeypatch) -> None:
+    monkeypatch.setattr(networks, "network_cases", list)
+    assert pair("lenet5_relu").inputs.shape == (8, 1, 28, 28)
+
+
 def test_both_sides_train_by_one_recipe() -> None:
     assert optimizer_of(NetworkCase("lenet5_tanh", {}, (1,))) == ("Adam", {"lr": 1e-3})
     assert optimizer_of(NetworkCase("of_nobody", {}, (1,))) == ("Adam", {"lr": 1e-3})

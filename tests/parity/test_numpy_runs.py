@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_models import CrossEntropyLoss, MSELoss
+from numpy_models import CrossEntropyLoss, Dropout, MSELoss
 from parity.numpy_runs import fresh, other, run_numpy, run_numpy_forward, snapshot
 from parity.protocol import NoBackwardError, NumpyError, ParityError
 from parity.task import Task
@@ -70,6 +70,14 @@ def test_a_run_gives_copies_by_name() -> None:
     np.testing.assert_array_equal(scaled["", "gradient of input"], 28 * DY)
 
 
+def test_masks_are_drawn_by_the_tasks_seed() -> None:
+    layer, ones = Dropout(0.5), np.ones((3, 4), np.float32)
+    kept = np.random.default_rng((8, 1)).random((3, 4), np.float32) > 0.5
+    for _ in range(2):
+        found = run_numpy(layer, Task(ones, {"": ones}, seed=8))
+        np.testing.assert_array_equal(found["", "output"], 2.0 * kept)
+
+
 def test_the_gradients_dtype_is_kept_when_it_is_scaled() -> None:
     side = Recorder()
     run_numpy(side, Task(X.astype(np.float32), {"": DY.astype(np.float32)}), 1024.0)
@@ -104,6 +112,13 @@ def test_forward_only_there_is_no_gradient() -> None:
     assert side.given[-2] == "eval"
     loss = Task(X, targets=X + 1, numpy_criterion=MSELoss(), forward_only="no backward")
     assert list(run_numpy(side, loss)) == [("", "output"), ("", "loss"), ("a", "count")]
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_numbers_too_large_nobody_is_warned() -> None:
+    task = Task(np.array([[1.5e308, -1.0]]), {"": np.array([[1e306, 1e306]])})
+    assert np.isinf(run_numpy(Recorder(), task, 1024.0)["", "gradient of input"]).all()
+    run_numpy_forward(Recorder(), task)
 
 
 def test_a_loss_gives_the_upstream_gradient() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import zipfile
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,23 @@ def test_every_trial_is_made_on_a_copy() -> None:
     assert len(made_of(worn(), "worn").task.arrays[""]) == 1
 
 
+class Fleeting(Linear):
+    """Wrong for the first calls of all, whichever network makes them."""
+
+    calls = 0
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        Fleeting.calls += 1
+        return super().forward(x) + np.float32(Fleeting.calls < 4)
+
+
+def test_a_failure_that_does_not_come_back_is_not_recorded() -> None:
+    whole = replace(crowded(), numpy_network=Fleeting(2, 2))
+    pair = replace(whole, inputs=whole.inputs[:1])
+    assert record(pair.setting(), [], f"{HERE}:crowded") is None
+    assert Fleeting.calls > 3
+
+
 class Dropping(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -275,6 +293,14 @@ def refusal(path: Path, words: str | None) -> None:
         return
     with pytest.raises(ValueError, match=words):
         files.read_arrays(path)
+
+
+def test_arrays_of_the_formats_second_version_are_read(tmp_path) -> None:
+    path, content = tmp_path / "file.npz", BytesIO()
+    np.lib.format.write_array(content, np.arange(3.0), version=(2, 0))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", content.getvalue())
+    np.testing.assert_array_equal(files.read_arrays(path)["x"], np.arange(3.0))
 
 
 @pytest.mark.parametrize(

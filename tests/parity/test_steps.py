@@ -146,6 +146,13 @@ def test_both_sides_are_read_under_torchs_names_after_each_step() -> None:
     assert single["", "loss"].dtype == np.float32
 
 
+@pytest.mark.filterwarnings("error")
+def test_of_numbers_too_large_nobody_is_warned() -> None:
+    large = [(x * 1e200, targets) for x, targets in BATCHES]
+    *_, last = numpy_steps(Scale(), large, RECIPE, 0, np.dtype(np.float64))
+    assert np.isnan(last["inner", "w"]).all()
+
+
 def test_what_is_not_shown_is_not_read() -> None:
     blind = Recipe(**{**vars(RECIPE), "states": {"momentum_buffer": None, "learning rate": None}})
     theirs = next(iter(torch_steps(Times(), BATCHES, blind, 0, DOUBLE)))
@@ -153,8 +160,20 @@ def test_what_is_not_shown_is_not_read() -> None:
     ours = next(iter(numpy_steps(Scale(), BATCHES, blind, 0, np.dtype(np.float64))))
     assert ("", "learning rate") not in ours
     assert ("inner", "v of w") in ours  # under its own name, which torch does not know
+    _, line = str(follow(Times(), Scale(), BATCHES, blind)).splitlines()
+    assert line == "  Times, step 1, layer inner, v of w: only NumPy has it"
     assert [RECIPE.shows(name) for name in ("momentum_buffer", "other")] == [True, True]
     assert [blind.shows(name) for name in ("momentum_buffer", "other")] == [False, True]
+
+
+def test_a_buffer_that_numpy_lacks_is_not_followed() -> None:
+    class Uncounted(Scale):
+        def buffers(self) -> dict[str, np.ndarray]:
+            return {}
+
+    held = follow(Times(), Uncounted(), BATCHES, RECIPE, names={"calls": None})
+    assert [[(c.layer, c.tensor) for c in step] for step in held.steps] == [PLACES[:4]] * 5
+    assert held.passed
 
 
 def test_twins_move_their_weights_at_the_start_and_after_every_step() -> None:

@@ -34,6 +34,7 @@ class Scale:
         self.fault, self.w = fault, np.zeros(2, np.float32)
         self.dw = np.zeros_like(self.w)
         self.x: Any = None
+        self.first: Any = None
         self.pending = self.backwards = 0
 
     def forward(self, x: np.ndarray) -> Any:
@@ -42,7 +43,9 @@ class Scale:
             raise ValueError("out of order")
         if self.fault != "keeps the first input" or self.x is None:
             self.x = x.copy()
-        y = x * self.w
+        if self.first is None:
+            self.first = self.w.copy()
+        y = x * (self.first if self.fault == "keeps its first weights" else self.w)
         if self.fault == "changes its input":
             x += 1
         if self.fault == "NaN":
@@ -84,7 +87,7 @@ class Scale:
 
 
 X = np.array([[2.0, 0.5]], np.float32)
-RAISED = "raised ValueError at test_verdicts_in_full.py:42: out of order"
+RAISED = "raised ValueError at test_verdicts_in_full.py:43: out of order"
 MISSING = "it was there at first, and is missing now"
 SCALED, STALE = "upstream gradient × 1024", "after two calls of forward, on other weights"
 CLIPPED = (
@@ -120,6 +123,14 @@ def test_agreement_in_full() -> None:
             [
                 f"{STALE}, gradient of weight: worst at [1]: torch -0.490263581, NumPy -1.96105433,"
                 " error 1.47, tolerance 1.08e-07 (1.37e+07 of it used)"
+            ],
+        ),
+        (
+            "keeps its first weights",
+            3,
+            [
+                "output: worst at [0, 0]: torch 6, NumPy 10, error 4, tolerance 2.15e-06 (1.86e+06 "
+                "of it used)"
             ],
         ),
         ("changes its input", 4, ["inputs: changed by NumPy's forward or backward"]),
