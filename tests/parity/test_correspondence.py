@@ -30,15 +30,15 @@ class Tied(nn.Module):
 def test_tied_tensors_are_read_under_the_first_name() -> None:
     assert tied(Tied()) == [["x", "y"], ["a.weight", "b.weight"]]
     assert tied(nn.Linear(2, 2)) == []
-    one, two, grad = np.array([1.0]), np.array([2.0]), "gradient of weight"
+    one, two, grad = np.array([1.0, 4.0]), np.array([2.0, 5.0]), "gradient of weight"
     found = untied({("b", grad): one, ("c", grad): two}, Tied())
     assert found == {("a", grad): one, ("c", grad): two}
     found = untied({("a", grad): one, ("b", grad): two, ("", "y"): two, ("", "x"): one}, Tied())
     assert found.keys() == {("a", grad), ("", "x")}
-    np.testing.assert_array_equal(found["a", grad], [3.0])  # shares of it
+    np.testing.assert_array_equal(found["a", grad], one + two, strict=True)  # shares of it
     assert found["", "x"] is one
     same = untied({("a", grad): one, ("b", grad): one.copy()}, Tied())
-    np.testing.assert_array_equal(same["a", grad], [1.0])
+    np.testing.assert_array_equal(same["a", grad], one, strict=True)
 
 
 def test_what_a_side_says_it_lacks_is_not_compared() -> None:
@@ -167,6 +167,24 @@ def test_a_sum_gives_its_summands_back_and_moves_as_the_first() -> None:
     assert set(side.states({"b": np.ones(4)})) == {"bias_ih_l0", "bias_hh_l0"}
     assert renamed(module, bag, None) is bag
     assert renamed(module, bag, {}) is bag
+
+
+def test_joined_and_added_along_the_first_axis_unless_another_is_said() -> None:
+    module = nn.ModuleDict({"l": nn.LSTM(4, 4)})
+    entries = {
+        ("l.weight_ih_l0", "l.weight_hh_l0"): fused("W"),
+        ("l.bias_ih_l0", "l.bias_hh_l0"): summed("b"),
+    }
+    names = resolve(entries, module)
+    assert {n: order.shape for rule in names.rules for n, order in rule.order.items()} == {
+        "W": (32, 4),
+        "b": (16,),
+    }
+    inner = names.part("l", {"W": "W", "b": "c"})
+    assert [(list(rule.order), rule.adds) for rule in inner.rules] == [
+        (["W"], False),
+        (["c"], True),
+    ]
 
 
 def test_a_layer_is_known_by_its_arrays_or_by_the_ends_of_their_names() -> None:

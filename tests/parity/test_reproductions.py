@@ -415,6 +415,7 @@ def refusing() -> None:
         (f"{HERE}:HERE", f"HERE is not callable: {HERE}:HERE must name a function"),
         (f"{HERE}:no", f"no is not in {HERE}: {HERE}:no must name a function"),
         (f"{HERE}:refusing", "not today"),
+        (f"{HERE}:a:b", f"a:b is not in {HERE}: {HERE}:a:b must name a function"),
         (f"{HERE}:refusal", f"{HERE}:refusal raised TypeError: refusal() missing 2 required"),
     ],
 )
@@ -459,6 +460,17 @@ def test_inputs_that_cannot_be_compared_on(network, inputs, sentence) -> None:
     with pytest.raises(ParityError) as caught:
         Pair(nn.Linear(1, 1), network, inputs).setting()
     assert str(caught.value).startswith(sentence)
+
+
+class Takes(nn.Linear):
+    def forward(self, x: Tensor, _: None) -> Tensor:
+        return super().forward(x)
+
+
+def test_an_argument_may_be_none() -> None:
+    setting = Pair(Takes(1, 1), Linear(1, 1), (X32, None)).setting()
+    assert setting.task.forward_only == ""
+    assert setting.task.inputs[1] is None
 
 
 def test_a_loss_on_one_side_only_is_told() -> None:

@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from numpy_models import MSELoss, Sequential, Tanh
-from parity import DisagreementError, Pair, assert_parity
+from parity import DisagreementError, Pair, ParityError, assert_parity, localise
 from parity.assembly import (
     _calls,
     _carried_over,
@@ -24,7 +24,7 @@ from parity.assembly import (
     _wrap,
 )
 from parity.comparison import Comparison
-from parity.localisation import Passage
+from parity.localisation import Passage, probes
 from parity.task import Task
 from parity.tolerance import TensorCheck
 from parity.trees import Call
@@ -190,6 +190,14 @@ def test_layers_that_torch_has_not_are_left_out() -> None:
     network = Stack("b", "a", "c")
     network.layers["more"] = Tanh()
     assert told(network)[1] == ["a"]
+
+
+def test_where_no_layer_can_be_run_alone_the_last_says_why() -> None:
+    network = Stack()
+    network.layers = {name: Line(4, 5 + number) for number, name in enumerate("abc")}
+    with pytest.raises(ParityError, match=r"weight has shape \(4, 4\) in torch and \(7, 4\) in"):
+        localise(lines(), network, X)
+    assert probes(Pair(lines(), network, X).setting(), blocks=True) == []
 
 
 def test_whose_arrays_a_call_changes() -> None:

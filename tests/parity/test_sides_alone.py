@@ -277,6 +277,9 @@ def test_a_jax_function_of_two_inputs_with_buffers(jax) -> None:
     assert layers["ready"] is ready
     np.testing.assert_array_equal(layers["w"].forward(X), X * 5)
     np.testing.assert_array_equal(layers["other"].forward(X), X)
+    state = {"w": {"mean": np.zeros(2)}}
+    kept = JaxFunction(lambda p, s, x: (x, s), nest, buffers=state, layers={"w": lambda *_: None})
+    assert list(kept.layers["w"].buffers()) == ["mean"]
     single = JaxFunction(lambda p, x: x * p["w"], {"w": jax.numpy.ones(2, "float32")})
     assert single.forward(X.astype(np.float32)).dtype == np.float32
     dx = single.backward(X.astype(np.float32))

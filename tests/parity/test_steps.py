@@ -80,6 +80,11 @@ class Momentum:
         return {**shown, "inner.w.step": 7, "lr": self.alpha, "beta": self.beta}
 
 
+class Silent(Momentum):
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
 class Halving:
     def __init__(self, optimizer: Momentum) -> None:
         self.optimizer = optimizer
@@ -160,8 +165,13 @@ def test_what_is_not_shown_is_not_read() -> None:
     ours = next(iter(numpy_steps(Scale(), BATCHES, blind, 0, np.dtype(np.float64))))
     assert ("", "learning rate") not in ours
     assert ("inner", "v of w") in ours  # under its own name, which torch does not know
-    _, line = str(follow(Times(), Scale(), BATCHES, blind)).splitlines()
-    assert line == "  Times, step 1, layer inner, v of w: only NumPy has it"
+    silent = Recipe(**{**vars(RECIPE), "numpy_optimizer": Silent})
+    for how, told in (
+        (blind, "v of w: only NumPy has it"),
+        (silent, f"{PLACES[3][1]}: only torch"),
+    ):
+        _, line = str(follow(Times(), Scale(), BATCHES, how)).splitlines()
+        assert line.startswith(f"  Times, step 1, layer inner, {told}")
     assert [RECIPE.shows(name) for name in ("momentum_buffer", "other")] == [True, True]
     assert [blind.shows(name) for name in ("momentum_buffer", "other")] == [False, True]
 

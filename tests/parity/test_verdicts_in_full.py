@@ -66,8 +66,10 @@ class Scale:
         if self.fault == "float64":
             self.dw = self.dw.astype(np.float64)
         dx = dy * self.w
-        if self.fault == "doubles":
+        if self.fault == "doubles" or (self.fault == "spoils what is stale" and stale):
             dx *= np.float32(1.125)
+        if self.fault == "spoils what is stale" and stale:
+            self.dw[:] = np.inf
         if self.fault == "changes its weight":
             self.w += 1
         return None if self.fault == "no gradient of the input" else dx
@@ -151,6 +153,15 @@ def test_agreement_in_full() -> None:
             ],
         ),
         (
+            "spoils what is stale",
+            5,
+            [
+                f"{STALE}, gradient of input: worst at [0, 1]: torch -4.90263557, NumPy "
+                "-5.51546478, error 0.613, tolerance 1.75e-06 (3.5e+05 of it used)",
+                f"{STALE}, gradient of weight: at [0] torch has 0.20593535900115967 and NumPy inf",
+            ],
+        ),
+        (
             "no gradient of the input",
             3,
             [
@@ -176,6 +187,7 @@ def test_disagreement_in_full(fault, tensors, checks) -> None:
         *(f"  Times, {check}" for check in checks),
     ]
     assert caught.value.culprits == ["Times"]
+    assert caught.value.finding.raised is (fault == "raises")
 
 
 def test_float64_for_float32_in_full() -> None:
