@@ -34,10 +34,24 @@ def check_losses(
     expected = workers[reference].call("losses", steps=steps)
     allowed = tolerances(expected, others)
     shares = {}
-    for name, worker in workers.items():
-        if name != reference:
-            losses = worker.call("losses", steps=steps)
-            shares[name] = _compare(f"{name}, {case}", reference, losses, expected, allowed)
+    for name in workers:
+        if name == reference:
+            continue
+        losses = workers[name].call("losses", steps=steps)
+        shares[name] = 0.0
+        for step, (loss, wanted, tolerance) in enumerate(
+            zip(losses, expected, allowed, strict=True)
+        ):
+            difference = abs(loss - wanted)
+            if not difference <= tolerance:  # so that NaN fails too
+                last = step == len(expected) - 1
+                where = "on the test images" if last else f"at training step {step + 1}"
+                raise BenchmarkError(
+                    f"{name}, {case}: the loss {where} is {loss:.7g}, {reference}'s is "
+                    f"{wanted:.7g}, and rounding explains {tolerance:.1g} at most; no times are "
+                    "given for implementations that do not compute the same"
+                )
+            shares[name] = max(shares[name], difference / tolerance)
     return shares
 
 
@@ -48,25 +62,3 @@ def tolerances(expected: Sequence[float], nudged: Sequence[Sequence[float]]) -> 
         largest = max([largest, *(abs(other[step] - loss) for other in nudged)])
         allowed.append(FACTOR * largest + FLOOR * abs(loss))
     return allowed
-
-
-def _compare(
-    who: str,
-    reference: str,
-    losses: Sequence[float],
-    expected: Sequence[float],
-    allowed: Sequence[float],
-) -> float:
-    last = len(expected) - 1
-    worst = 0.0
-    for step, (loss, wanted, tolerance) in enumerate(zip(losses, expected, allowed, strict=True)):
-        difference = abs(loss - wanted)
-        if not difference <= tolerance:  # so that NaN fails too
-            where = "on the test images" if step == last else f"at training step {step + 1}"
-            raise BenchmarkError(
-                f"{who}: the loss {where} is {loss:.7g}, {reference}'s is {wanted:.7g}, and "
-                f"rounding explains {tolerance:.1g} at most; no times are given for "
-                "implementations that do not compute the same"
-            )
-        worst = max(worst, difference / tolerance)
-    return worst

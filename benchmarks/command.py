@@ -152,7 +152,10 @@ def _own_seconds() -> float:
 
 def environment() -> dict[str, Any]:
     """Return what the numbers of a measurement depend on."""
-    prefixes = ("OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "XLA_")
+    prefixes = (
+        *("OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "XLA_"),
+        *("NPY_DISABLE_", "ONEDNN_", "ATEN_"),
+    )
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor(),

@@ -65,25 +65,20 @@ def work(job: dict[str, Any]) -> dict[str, dict[str, Curve]]:
         ParityError: if a run fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [
-                sys.executable,
-                str(ROOT / "train.py"),
-                "--multirun",
-                "data=digits",
-                "device=cpu",
-                f"model={','.join(MODELS)}",
-                f"backend={','.join(BACKENDS)}",
-                f"backend.threads={job['threads']}",
-                f"seed={job['seed']}",
-                f"trainer.epochs={job['epochs']}",
-                f"hydra.sweep.dir={folder}/runs",
-                "hydra.sweep.subdir=${hydra.job.num}",
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        settings = {
+            "data": "digits",
+            "device": "cpu",
+            "model": ",".join(MODELS),
+            "backend": ",".join(BACKENDS),
+            "backend.threads": job["threads"],
+            "seed": job["seed"],
+            "trainer.epochs": job["epochs"],
+            "hydra.sweep.dir": f"{folder}/runs",
+            "hydra.sweep.subdir": "${hydra.job.num}",
+        }
+        words = [f"{name}={value}" for name, value in settings.items()]
+        program = [sys.executable, str(ROOT / "train.py"), "--multirun"]
+        done = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["without a word"]
             raise ParityError(f"train.py failed: {last[0]}")

@@ -174,17 +174,11 @@ def measure(
         seconds: about how long one measurement lasts, after as much warming up; None for a single
             run each, of something long that has run before.
     """
-    counts = {
-        name: 1 if seconds is None else warm_up(worker, kind, seconds)
-        for name, worker in workers.items()
-    }
-    return interleaved(
-        {
-            name: partial(worker.call, "seconds", kind=kind, count=counts[name])
-            for name, worker in workers.items()
-        },
-        rounds,
-    )
+    calls = {}
+    for name, worker in workers.items():
+        count = 1 if seconds is None else warm_up(worker, kind, seconds)
+        calls[name] = partial(worker.call, "seconds", kind=kind, count=count)
+    return interleaved(calls, rounds)
 
 
 def warm_up(worker: Worker, kind: str, seconds: float) -> int:

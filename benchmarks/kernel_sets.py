@@ -14,13 +14,10 @@ from parity.protocol import ParityError
 def measure(
     content: dict[str, Any], work: str, jobs: Sequence[Any], told: Callable[[Any], str]
 ) -> None:
-    """Call a function under every set of kernels; fill in results and lacking.
+    """Do each set's job by "module:function"; told(answer) is the answer in a few words.
 
-    Args:
-        content: takes by the set's name what the function returns, or why the set cannot be had.
-        work: "module:function", from and to JSON values.
-        jobs: one for each set; the function also finds the set's number of threads in it.
-        told: puts an answer in a few words.
+    By the sets' names, the answers go to content["results"], and to content["lacking"] why there
+    is none.
 
     Raises:
         BenchmarkError: if a process cannot do its job.

@@ -18,15 +18,9 @@ from parity.task import Task
 
 
 def compare(network: str, precision: str, device: str) -> Comparison:
-    """Hold a network's training step in a precision against what float32 is granted.
+    """Judge a training step in "float32", "tf32" (on CUDA) or "bf16" by the rule for float32.
 
-    Args:
-        network: its name; the batch is the benchmarks' own.
-        precision: "float32", "tf32" or "bf16".
-        device: "cpu" or "cuda"; "cpu" knows no tf32.
-
-    Returns:
-        The verdict on logits, loss and every gradient, by `parity.tolerance`'s rule for float32.
+    The verdict is on logits, loss and every gradient; the batch is the benchmarks' own.
     """
     size, side = CASES[network]
     images, labels = make_data(side, size, SEED)

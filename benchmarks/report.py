@@ -33,9 +33,12 @@ def sections(contents: Sequence[Content]) -> dict[str, str]:
         for kind in ("step", "scaling", "run", *OTHERS)
     }
     found = {"measured": "\n".join(f"* {heading(content)}" for content in contents)}
+    held = [content for content in of["step"] if _held(content)]
+    free = [content for content in of["step"] if not _held(content)]
     for kind, name in (("step", "network (batch)"), ("inference", "network")):
-        found[kind] = comparison((name, "cores"), of["step"], partial(_steps, kind=kind))
-    found["libraries"] = _libraries(of["step"])
+        for title, files in ((kind, free), (f"{kind}, held back", held)):
+            found[title] = comparison((name, "cores"), files, partial(_steps, kind=kind))
+    found["libraries"] = _libraries(free)
     for series, name in SERIES.items():
         found[series] = comparison((name,), of["scaling"], partial(_points, series=series))
     for name, what, unit in (("run", "seconds", "s"), ("memory", "peaks", "MiB")):
@@ -215,6 +218,11 @@ def processor(record: dict[str, Any]) -> str:
     return " ".join(name.removesuffix("Processor").split())
 
 
+def _held(content: Content) -> bool:
+    """Return whether the libraries were kept from some of the processor's instructions."""
+    return "ONEDNN_MAX_CPU_ISA" in content["environment"].get("variables", ())
+
+
 def heading(content: Content) -> str:
     """Return in a line what was measured, and where."""
     record, numpy = content["environment"], content.get("settings", {}).get("numpy")
@@ -223,6 +231,8 @@ def heading(content: Content) -> str:
     library = f"; NumPy's BLAS: {record['blas']}" if "blas" in record else ""
     others = record.get("cores_used_by_others")
     busy = f" ({others} used by others)" if others is not None else ""
+    if _held(content):
+        library += f"; held back by {', '.join(f'`{k}`' for k in record['variables'])}"
     device = record.get("cuda")
     cuda = f"; {device['name']}, CUDA {device['cuda']}" if device else ""
     return (

@@ -75,14 +75,7 @@ class Task(ABC):
 class StepTask(Task):
     """Training steps of a network with Adam, and its inference; kinds "step" and "inference".
 
-    Args:
-        threads: threads, or processes, to use.
-        network: a name of `benchmarks.cases.CASES`.
-        batch: images per step; by default the case's.
-        rate: Adam's learning rate.
-        images: how many training images there are.
-        test_images: how many images inference passes over.
-        ranks: the processes that share it.
+    The network is one of `benchmarks.cases.CASES`, whose batch is taken by default.
     """
 
     def __init__(

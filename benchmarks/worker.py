@@ -30,19 +30,15 @@ def main() -> None:
     # Ctrl-C reaches the whole group of processes; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setup = json.loads(sys.stdin.readline())
-    prepare(setup)
-    run_on_ranks(partial(serve, setup, answers), setup["threads"] if setup["processes"] else 1)
-
-
-def prepare(setup: dict[str, Any]) -> None:
-    """Set up this process as `benchmarks.harness.Implementation` says, before any import."""
+    threads = setup["threads"]
     if setup["blas_on_all"]:
-        os.environ["OPENBLAS_NUM_THREADS"] = str(setup["threads"])
+        os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
     prepare_blas(setup["package"])
     if setup["keeps_memory"]:
         keep_freed_memory()
     if setup["pinned"] and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: setup["threads"]])
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    run_on_ranks(partial(serve, setup, answers), threads if setup["processes"] else 1)
 
 
 def run_on_ranks(program: Any, world: int) -> None:
@@ -61,17 +57,21 @@ def run_on_ranks(program: Any, world: int) -> None:
 
 def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
     """Make the task, then call it until there are no more calls; rank 0 reads and answers them."""
+    module, _, name = setup["target"].partition(":")
+    shared: dict[str, Any] = {"ranks": ranks} if ranks.world > 1 else {}
     task: Any = None
     request: Any = setup
     answer: Any
     with os.fdopen(answers, "w", encoding="utf-8") as output:
         while request:
+            arguments = request["arguments"]
             try:
                 value: Any = None
                 if task is None:
-                    task = make_task(ranks=ranks, **setup)
+                    made = getattr(importlib.import_module(module), name)
+                    task = made(threads=setup["threads"], **arguments, **shared)
                 else:
-                    value = getattr(task, request["method"])(**request["arguments"])
+                    value = getattr(task, request["method"])(**arguments)
                 answer = {"value": value}
             except Exception as error:
                 if ranks.rank > 0:
@@ -84,16 +84,6 @@ def serve(setup: dict[str, Any], answers: int, _: Any, ranks: Ranks) -> None:
                 output.flush()
             line = sys.stdin.readline() if ranks.rank == 0 else ""
             request = json.loads(ranks.broadcast_bytes(line.encode()) or "null")
-
-
-def make_task(
-    target: str, threads: int, arguments: dict[str, Any], ranks: Ranks, **others: Any
-) -> Any:
-    """Make the object that is called; the others are for the process (see `prepare`)."""
-    module, _, name = target.partition(":")
-    made = getattr(importlib.import_module(module), name)
-    shared: dict[str, Any] = {"ranks": ranks} if ranks.world > 1 else {}
-    return made(threads=threads, **arguments, **shared)
 
 
 if __name__ == "__main__":

@@ -37,12 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Evaluate, and print the result.
-
-    Raises:
-        ConfigError: if the weights or the images cannot be had.
-        OSError: if a picture cannot be written.
-    """
+    """Evaluate, and print the result."""
     options = parser().parse_args(arguments)
     weights = find(options.weights)
     try:

@@ -17,13 +17,7 @@ SHOWN = 12
 def draw(path: Path, place: str, reading: Reading) -> None:
     """Draw the image, its paper, its ink, and each digit as the network saw it.
 
-    Args:
-        path: of the picture, in the format that it ends in.
-        place: what the picture calls the image.
-        reading: what was read.
-
-    Raises:
-        OSError: if the picture cannot be written.
+    The picture has the format that path ends in, and calls the image by its place.
     """
     count = min(len(reading.digits), SHOWN)
     figure = Figure(figsize=(max(8, 1.5 * count), 6), layout="constrained")

@@ -51,13 +51,7 @@ class Loaded:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Export, load the file again, and compare.
-
-    Raises:
-        ConfigError: if the weights cannot be had, a package is missing, or the file does not
-            compute what both twins compute; it is then not there.
-        OSError: if the file cannot be written.
-    """
+    """Export, load the file again, and compare."""
     made = argparse.ArgumentParser(
         prog="python -m inference export",
         description="Write weights for other programs; the file is checked against both twins.",
@@ -74,9 +68,8 @@ def main(arguments: Sequence[str]) -> None:
 def export(weights: Weights, form: Format, path: Path) -> str:
     """Write weights to path; return in words how they were checked.
 
-    Raises:
-        ConfigError: as `main`.
-        OSError: if the file cannot be written.
+    Raises ConfigError, and writes nothing, if a package is missing or the file does not compute
+    what both twins compute.
     """
     from parity import ParityError, compare
 

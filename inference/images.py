@@ -26,11 +26,7 @@ STDIN = "-"
 
 
 def collect(places: Iterable[str]) -> list[str]:
-    """Return the files that command-line arguments mean: a folder's images by name, or themselves.
-
-    Raises:
-        ConfigError: if a folder holds no image, or there is none of that name.
-    """
+    """Return the files that arguments mean: a folder's images by name, or themselves."""
     found: list[str] = []
     for place in places:
         path = Path(place)
@@ -55,13 +51,7 @@ def read(place: str) -> NDArray[np.float32]:
     """Return an image's grey levels, 0 black to 1 white, at most `LONGEST` pixels to a side.
 
     Transparent parts are white, of several frames the first is taken, and an image is turned as its
-    camera says.
-
-    Args:
-        place: a file, or "-" for standard input.
-
-    Raises:
-        ConfigError: if it cannot be read, is no image, is damaged, or is too large.
+    camera says. The place is a file, or "-" for standard input.
     """
     data = _bytes(place)
     if not data:

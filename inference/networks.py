@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pretrained import Weights
 from training.backends.models import build_network
 from training.config.schema import ModelConfig
-from training.errors import ConfigError
+from training.errors import ConfigError, first_line
 
 BACKENDS = ("numpy", "torch")
 #: Images that go through the network at a time.
@@ -35,8 +35,7 @@ def chosen_backends(choice: str) -> tuple[str, ...]:
 def network(weights: Weights, backend: str = "numpy") -> Any:
     """Return the network with its weights, in evaluation mode; only "torch" imports torch.
 
-    Raises:
-        ConfigError: if there is no such network, or the weights are not its.
+    Raises ConfigError if there is no such network, or the weights are not its.
     """
 
     def build(name: str, **arguments: Any) -> Any:
@@ -53,11 +52,7 @@ def network(weights: Weights, backend: str = "numpy") -> Any:
 def logits(
     weights: Weights, images: NDArray[np.uint8], backend: str = "numpy"
 ) -> NDArray[np.float32]:
-    """Return the logits, (N, 10), of images (N, 28, 28), 0 background and 255 ink.
-
-    Raises:
-        ConfigError: if there is no such network, or the weights are not its.
-    """
+    """Return the logits, (N, 10), of images (N, 28, 28), 0 background and 255 ink."""
     net = network(weights, backend)
     batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     inputs = map(weights.preprocessing, batches)
@@ -65,8 +60,8 @@ def logits(
         return np.concatenate([forward(net, batch, backend) for batch in inputs])
     except (ValueError, RuntimeError) as error:
         side = weights.preprocessing.image_size
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"{weights.model} cannot take {side}×{side} images ({reason})") from error
+        words = f"{weights.model} cannot take {side}×{side} images"
+        raise ConfigError(f"{words} ({first_line(error)})") from error
 
 
 def forward(net: Any, inputs: NDArray[np.float32], backend: str) -> NDArray[np.float32]:

@@ -48,10 +48,6 @@ def main(arguments: Sequence[str]) -> None:
 
     An image that cannot be read or is blank is told on standard error and does not keep the others
     from being read; the command then exits with status 2.
-
-    Raises:
-        ConfigError: if the weights cannot be had, or there is no such image.
-        OSError: if a picture cannot be written.
     """
     options = parser().parse_args(arguments)
     weights, backends = find(options.weights), chosen_backends(options.backend)

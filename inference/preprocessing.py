@@ -29,34 +29,21 @@ class BlankError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Ink:
-    """An image's ink, and how it was found; every array is (H, W).
+    """An image's ink, and how it was found; every array is (H, W)."""
 
-    Attributes:
-        grey: the grey levels, dark ink on light paper: inverted where the paper was dark.
-        paper: the grey level that the paper has by itself at each place, with its uneven light.
-        ink: 0 where there is none, 1 where it is darkest.
-        mask: bool, where there is ink.
-        inverted: whether the paper was dark.
-    """
-
-    grey: Array
-    paper: Array
-    ink: Array
-    mask: NDArray[np.bool_]
+    grey: Array  # dark ink on light paper: inverted where the paper was dark
+    paper: Array  # the grey level that it has by itself at each place, with its uneven light
+    ink: Array  # 0 where there is none, 1 where it is darkest
+    mask: NDArray[np.bool_]  # where there is ink
     inverted: bool
 
 
 def find_ink(grey: Array) -> Ink:
-    """Separate ink from paper.
+    """Separate ink from paper in grey levels (H, W), 0 black to 1 white.
 
     The paper's own grey level, light and shadow included, is what is left when everything dark that
     is narrower than a stroke may be is filled with what surrounds it (a morphological closing).
-
-    Args:
-        grey: (H, W), 0 black to 1 white.
-
-    Raises:
-        BlankError: if nothing stands out from the paper.
+    Raises BlankError if nothing stands out from it.
     """
     inverted = _paper_is_dark(grey)
     grey = _smooth(1 - grey if inverted else grey)

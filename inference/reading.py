@@ -17,19 +17,12 @@ from training.trainer.evaluation import score
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What one image shows.
-
-    Attributes:
-        ink: the image's ink, and how it was found.
-        digits: where each digit is, from left to right.
-        seen: uint8 (digits, 28, 28), what the network was given.
-        probabilities: by backend, float64 (digits, 10).
-    """
+    """What one image shows."""
 
     ink: Ink
-    digits: list[Digit]
-    seen: NDArray[np.uint8]
-    probabilities: dict[str, NDArray[np.float64]]
+    digits: list[Digit]  # from left to right
+    seen: NDArray[np.uint8]  # (digits, 28, 28), what the network was given
+    probabilities: dict[str, NDArray[np.float64]]  # by backend, (digits, 10)
 
     @property
     def number(self) -> str:
@@ -48,8 +41,7 @@ def read_number(
 ) -> Reading:
     """Return the number that an image's grey levels, (H, W) from 0 black to 1 white, show.
 
-    Raises:
-        BlankError: if they show nothing.
+    Raises BlankError if they show nothing.
     """
     ink, digits = find_digits(grey)
     seen = np.stack([to_mnist(digit.ink) for digit in digits])

@@ -63,16 +63,10 @@ class Digit(NamedTuple):
 
 
 def find_digits(grey: NDArray[np.float32]) -> tuple[Ink, list[Digit]]:
-    """Return an image's ink, and its digits from left to right.
+    """Return the ink of grey levels (H, W), 0 black to 1 white, and its digits from left to right.
 
     Marks that stand above each other are one digit (a 5 and its bar), and wide ones are cut where
-    they have the least ink.
-
-    Args:
-        grey: (H, W), 0 black to 1 white.
-
-    Raises:
-        BlankError: if nothing stands out from the paper.
+    they have the least ink. Raises BlankError if nothing stands out from the paper.
     """
     ink = find_ink(grey)
     marks = _marks(ink)

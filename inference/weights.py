@@ -12,7 +12,7 @@ import pretrained
 from pretrained import Preprocessing, Weights
 from training.backends.protocol import pixel_scale
 from training.errors import ConfigError, did_you_mean
-from training.storage.checkpoint import CheckpointError, load_checkpoint, newest
+from training.storage.checkpoint import CheckpointError, newest
 from training.storage.weights import WeightsError, read_weights
 
 SCALINGS = ("unit", "standard", "raw")
@@ -21,12 +21,8 @@ SCALINGS = ("unit", "standard", "raw")
 def find(place: str) -> Weights:
     """Return the weights that a word on the command line means.
 
-    Args:
-        place: a network of `pretrained`, the folder of a run of either backend, finished or not,
-            or a weights.safetensors that a run or `export` has written.
-
-    Raises:
-        ConfigError: if there are none, or they do not say what network they belong to.
+    It is a network of `pretrained`, the folder of a run of either backend, finished or not, or a
+    weights.safetensors that a run or `export` has written. Raises ConfigError for anything else.
     """
     if place in pretrained.names():
         return pretrained.load(place)
@@ -58,7 +54,7 @@ def metadata(weights: Weights) -> dict[str, str]:
 
 
 def _of_run(folder: Path) -> Weights:
-    checkpoint, _ = newest(folder, load_checkpoint)
+    checkpoint, _ = newest(folder)
     state = {
         name.removeprefix("model."): array
         for name, array in checkpoint.state.items()

@@ -18,7 +18,7 @@ from numpy_models.losses import CrossEntropyLoss, MSELoss
 from numpy_models.maxpool import MaxPool2d
 from numpy_models.microbatches import loss_and_gradients, outputs
 from numpy_models.optimizers import SGD, Adagrad, Adam
-from numpy_models.registry import build, network_class
+from numpy_models.registry import build
 from numpy_models.residual import Residual
 from numpy_models.schedules import StepLR
 from numpy_models.sequential import Sequential
@@ -55,6 +55,5 @@ __all__ = [
     "build",
     "convert_sync_batchnorm",
     "loss_and_gradients",
-    "network_class",
     "outputs",
 ]

@@ -22,9 +22,7 @@ class ReLU(Layer):
         self._saved = y = np.maximum(x, 0, out=empty(x.shape, x.dtype))
         return y
 
-    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        if not input_gradient:
-            return None
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array:
         return select(dy, self._saved != 0, out=empty(dy.shape, dy.dtype))
 
 
@@ -35,9 +33,7 @@ class Tanh(Layer):
         self._saved = y = np.tanh(x, out=empty(x.shape, x.dtype))
         return y
 
-    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        if not input_gradient:
-            return None
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array:
         dx = np.square(self._saved, out=empty(dy.shape, dy.dtype))
         np.subtract(1, dx, out=dx)
         dx *= dy
@@ -55,9 +51,7 @@ class SiLU(Layer):
         self._saved = x, np.reciprocal(e, out=e)
         return y
 
-    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        if not input_gradient:
-            return None
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array:
         x, s = self._saved
         dx = 1 - s
         dx *= x
@@ -77,9 +71,7 @@ class Flatten(Layer):
         self._saved = x.shape
         return x if x.ndim == 2 else x.swapaxes(0, 1).reshape(-1, x.shape[-1])
 
-    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        if not input_gradient:
-            return None
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array:
         shape = self._saved
         if len(shape) == 2:
             return dy

@@ -42,23 +42,20 @@ class AvgPool2d(Pool2d):
         self._saved = x.shape  # only the shape: the derivative does not depend on the values
         if self._tiles():
             return tiles.forward_mean(x, self.windows.kernel)
-        oh, ow = self.windows.output_size(x.shape[0], x.shape[2], "AvgPool2d")
-        views = self.windows.offsets(self._framed(x, 0), oh, ow)
+        views = self.windows.offsets(self.windows.frame(x, 0))
         y = tiles.reduce(np.add, [view for _, _, view in views])
         y /= self._divisor(x.shape, x.dtype)
         return y
 
-    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        if not input_gradient:
-            return None
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array:
         shape = self._saved
         if self._tiles():
             return tiles.backward_mean(dy, self.windows.kernel, shape)
         share = dy / self._divisor(shape, dy.dtype)
-        frame = self._gradient_frame(shape, dy)
-        for _, _, gradient in self.windows.offsets(frame, dy.shape[0], dy.shape[2]):
+        framed = np.zeros(self.windows.framed_shape(shape), dy.dtype)
+        for _, _, gradient in self.windows.offsets(framed):
             gradient += share
-        return self._unframed(frame, shape)
+        return self.windows.inside(framed, shape)
 
     def _divisor(self, shape: Shape, dtype: np.dtype) -> Array:
         """Return how many elements each window counts: (OH, 1, OW, 1)."""

@@ -68,7 +68,7 @@ class BatchNorm2d(Layer):
             self._buffers["running_var"] = np.ones(num_features, np.float32)
             self._buffers["num_batches_tracked"] = np.zeros((), np.int64)
 
-    def describe(self) -> str:
+    def __repr__(self) -> str:
         return f"BatchNorm2d({self.num_features}, eps={self.eps}, momentum={self.momentum})"
 
     def reset_parameters(self, seed: int | np.random.Generator) -> None:
@@ -81,13 +81,7 @@ class BatchNorm2d(Layer):
             self._buffers["num_batches_tracked"][...] = 0
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels, _, _ = require_image(shape, "BatchNorm2d")
-        if channels != self.num_features:
-            raise ValueError(
-                f"BatchNorm2d expects {self.num_features} channels, got {channels} in samples of "
-                f"shape {shape}"
-            )
-        return shape
+        return require_image(shape, "BatchNorm2d", self.num_features)
 
     def gather(self, part: Array) -> list[Array]:
         """Return the ``part`` of every process that holds part of the batch: here, of one."""

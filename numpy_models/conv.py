@@ -63,7 +63,7 @@ class Conv2d(Layer):
             self._add_parameter("bias", (out_channels,))
         self.reset_parameters(np.random.default_rng())
 
-    def describe(self) -> str:
+    def __repr__(self) -> str:
         k, s, p = self.windows.kernel, self.windows.stride, self.windows.padding
         return (
             f"Conv2d({self.in_channels}, {self.out_channels}, kernel_size={k}, stride={s}, "
@@ -77,12 +77,7 @@ class Conv2d(Layer):
             array[...] = uniform_fan_in(rng, array.shape, fan_in)
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels, height, width = require_image(shape, "Conv2d")
-        if channels != self.in_channels:
-            raise ValueError(
-                f"Conv2d expects {self.in_channels} input channels, got {channels} in samples of "
-                f"shape {shape}"
-            )
+        _, height, width = require_image(shape, "Conv2d", self.in_channels)
         return (self.out_channels, *self.windows.output_size(height, width, "Conv2d"))
 
     def _by_row_windows(self) -> bool:
@@ -98,38 +93,29 @@ class Conv2d(Layer):
         self._saved = x
         if self._by_row_windows():
             return row_windows.forward(x, weight, bias, self.windows.padding)
-        height, _, width, n = x.shape
-        oh, ow = self.windows.output_size(height, width, "Conv2d")
-        y = np.empty((oh, self.out_channels, ow, n), x.dtype)
-        y[...] = 0 if bias is None else bias[:, None, None]
-        for i, j, window in self.windows.offsets(self._padded(x), oh, ow):
-            y += np.einsum("fc,hcwn->hfwn", weight[:, :, i, j], window, optimize=True)
+        y = np.zeros((), x.dtype) if bias is None else bias[:, None, None]
+        for i, j, window in self.windows.offsets(self.windows.frame(x, 0)):
+            y = y + np.einsum("fc,hcwn->hfwn", weight[:, :, i, j], window, optimize=True)
         return y
 
     def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        x, (ph, pw) = self._saved, self.windows.padding
+        x, padding = self._saved, self.windows.padding
         weight, gradient = self._parameters["weight"], self._gradients["weight"]
         oh, filters, ow, n = dy.shape
         if "bias" in self._gradients:
             by_row = dy.reshape(oh * filters, ow * n) @ np.ones(ow * n, dy.dtype)
             by_row.reshape(oh, filters).sum(axis=0, out=self._gradients["bias"])
         if self._by_row_windows():
-            row_windows.weight_gradient(x, dy, (ph, pw), gradient)
+            row_windows.weight_gradient(x, dy, padding, gradient)
             if not input_gradient:
                 return None
-            return row_windows.input_gradient(dy, weight, (ph, pw), x.shape)
-        padded = self._padded(x)
-        for i, j, window in self.windows.offsets(padded, oh, ow):
+            return row_windows.input_gradient(dy, weight, padding, x.shape)
+        framed = self.windows.frame(x, 0)
+        for i, j, window in self.windows.offsets(framed):
             gradient[:, :, i, j] = np.einsum("hfwn,hcwn->fc", dy, window, optimize=True)
         if not input_gradient:
             return None
-        d_padded = np.zeros_like(padded)
-        for i, j, window in self.windows.offsets(d_padded, oh, ow):
+        d_framed = np.zeros_like(framed)
+        for i, j, window in self.windows.offsets(d_framed):
             window += np.einsum("fc,hfwn->hcwn", weight[:, :, i, j], dy, optimize=True)
-        return d_padded[ph : ph + x.shape[0], :, pw : pw + x.shape[2]]
-
-    def _padded(self, x: Array) -> Array:
-        (ph, pw), (height, channels, width, n) = self.windows.padding, x.shape
-        padded = np.zeros((height + 2 * ph, channels, width + 2 * pw, n), x.dtype)
-        padded[ph : ph + height, :, pw : pw + width] = x
-        return padded
+        return self.windows.inside(d_framed, x.shape)

@@ -42,7 +42,7 @@ class Dropout(Layer):
         self.draw: Callable[[Shape], Array] | None = None
         self._rng = np.random.default_rng()
 
-    def describe(self) -> str:
+    def __repr__(self) -> str:
         return f'Dropout(p={self.p}, kind="{self.kind}")'
 
     def copy(self) -> Self:
@@ -74,5 +74,5 @@ class Dropout(Layer):
             self._saved = x.dtype.type(1 - self.p if self.kind == "original" else 1)
         return x * self._saved
 
-    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        return dy * self._saved if input_gradient else None
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array:
+        return dy * self._saved

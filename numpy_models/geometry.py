@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from numpy_models.layer import Array
+import numpy as np
+
+from numpy_models.layer import Array, Shape
 
 Pair = tuple[int, int]
 
@@ -61,24 +63,52 @@ class Windows:
             size -= 1  # a last window that would begin in the padding at the end does not count
         return max(0, size)
 
-    def offsets(self, image: Array, oh: int, ow: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield each kernel offset (i, j) with the view of ``image`` that the windows see there.
+    def frame(self, image: Array, fill: float) -> Array:
+        """Return ``image`` (H, C, W, N) inside all that the windows reach, the rest ``fill``.
 
-        ``image`` is padded and batch last, (H, C, W, N); the views are (oh, C, ow, N).
+        The image itself, if they reach nothing beyond it.
         """
+        shape = self.framed_shape(image.shape)
+        if shape == image.shape:
+            return image
+        framed = np.full(shape, fill, image.dtype)
+        self.inside(framed, image.shape)[...] = image
+        return framed
+
+    def framed_shape(self, shape: Shape) -> Shape:
+        """Return the shape of an image of ``shape`` (H, C, W, N) with its frame."""
+        lengths = [
+            max(length + 2 * p, (self.along(axis, length) - 1) * s + k)
+            for axis, length, k, s, p in zip(
+                (0, 1), shape[::2], self.kernel, self.stride, self.padding, strict=True
+            )
+        ]
+        return (lengths[0], shape[1], lengths[1], shape[3])
+
+    def inside(self, framed: Array, shape: Shape) -> Array:
+        """Return the view of an image of ``shape`` inside its frame."""
+        top, left = self.padding
+        return framed[top : top + shape[0], :, left : left + shape[2]]
+
+    def offsets(self, framed: Array) -> Iterator[tuple[int, int, Array]]:
+        """Yield each kernel offset (i, j) with what the windows see there: views (OH, C, OW, N)."""
         (kh, kw), (sh, sw) = self.kernel, self.stride
+        rows, _, columns, _ = framed.shape
         for i in range(kh):
-            rows = slice(i, i + sh * (oh - 1) + 1, sh)
             for j in range(kw):
-                yield i, j, image[rows, :, j : j + sw * (ow - 1) + 1 : sw]
+                yield i, j, framed[i : rows - kh + i + 1 : sh, :, j : columns - kw + j + 1 : sw]
 
 
-def require_image(shape: tuple[int, ...], layer: str) -> tuple[int, int, int]:
-    """Return ``shape`` as (C, H, W).
+def require_image(shape: Shape, layer: str, channels: int | None = None) -> Shape:
+    """Return ``shape``, one sample's, if it is (C, H, W).
 
     Raises:
-        ValueError: if it does not have three axes.
+        ValueError: if it does not have three axes, or does not have ``channels``.
     """
     if len(shape) != 3:
         raise ValueError(f"{layer} takes images (N, C, H, W), got a batch of samples {shape}")
+    if channels not in (None, shape[0]):
+        raise ValueError(
+            f"{layer} expects {channels} input channels, got {shape[0]} in samples of shape {shape}"
+        )
     return shape

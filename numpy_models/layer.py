@@ -15,8 +15,9 @@ element-wise operations run along the batch. :class:`Layer` converts between the
 defines only
 
 * ``forward_batch_last(x)``, which returns y and keeps in ``self._saved`` what backward will need;
-* ``backward_batch_last(dy, input_gradient)``, which *overwrites* the gradients and returns dL/dx;
-* ``output_shape``, unless y has x's shape; ``describe``, ``reset_parameters`` where they apply.
+* ``backward_batch_last(dy, input_gradient)``, which *overwrites* the gradients and returns dL/dx,
+  or None where that is not wanted and would cost;
+* ``output_shape``, unless y has x's shape; ``__repr__``, ``reset_parameters`` where they apply.
 
 Neither pass modifies its argument, which others may still need.
 """
@@ -54,7 +55,7 @@ class Layer(State):
         raise NotImplementedError
 
     def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        """Return dL/dx for dL/dy, both batch last; None if ``input_gradient`` is False."""
+        """Return dL/dx for dL/dy, both batch last; unused if ``input_gradient`` is False."""
         raise NotImplementedError
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -71,8 +72,7 @@ class Layer(State):
         for layer in self.layers.values():
             layer.reset_parameters(rng)
 
-    def describe(self) -> str:
-        """Return constructor-like text for tables and error messages."""
+    def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
     # Running
@@ -123,7 +123,7 @@ class Layer(State):
             )
         with np.errstate(all="ignore"):
             dx = self.backward_batch_last(batch_last(dy).copy(), input_gradient)
-        return None if dx is None else batch_first(dx).copy()
+        return batch_first(dx).copy() if input_gradient and dx is not None else None
 
     def forget(self) -> None:
         """Drop what the last ``forward`` kept for ``backward``."""
@@ -163,9 +163,6 @@ class Layer(State):
             for name, layer in self.layers.items()
             for inner, leaf in layer.leaves().items()
         }
-
-    def __repr__(self) -> str:
-        return self.describe()
 
     # Inside
 

@@ -32,7 +32,7 @@ class Linear(Layer):
             self._add_parameter("bias", (out_features,))
         self.reset_parameters(np.random.default_rng())
 
-    def describe(self) -> str:
+    def __repr__(self) -> str:
         return f"Linear({self.in_features}, {self.out_features})"
 
     def reset_parameters(self, seed: int | np.random.Generator) -> None:

@@ -58,8 +58,7 @@ class MaxPool2d(Pool2d):
             if not np.isnan(y.max()):
                 self._saved = x.shape, winners, None
                 return y
-        oh, ow = self.windows.output_size(x.shape[0], x.shape[2], "MaxPool2d")
-        views = list(self.windows.offsets(self._framed(x, -np.inf), oh, ow))
+        views = list(self.windows.offsets(self.windows.frame(x, -np.inf)))
         y = tiles.reduce(np.maximum, [view for _, _, view in views])
         if self.ties == "all":
             receives = [view == y for _, _, view in views]
@@ -69,17 +68,14 @@ class MaxPool2d(Pool2d):
         self._saved = x.shape, None, receives  # per offset, the windows that send their gradient
         return y
 
-    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array | None:
-        if not input_gradient:
-            return None
+    def backward_batch_last(self, dy: Array, input_gradient: bool = True) -> Array:
         shape, winners, receives = self._saved
         if winners is not None:
             return tiles.backward_max(dy, winners, self.windows.kernel, shape)
-        frame = self._gradient_frame(shape, dy)
-        gradients = self.windows.offsets(frame, dy.shape[0], dy.shape[2])
-        for mask, (_, _, gradient) in zip(receives, gradients, strict=True):
+        framed = np.zeros(self.windows.framed_shape(shape), dy.dtype)
+        for mask, (_, _, gradient) in zip(receives, self.windows.offsets(framed), strict=True):
             gradient += np.where(mask, dy, 0)
-        return self._unframed(frame, shape)
+        return self.windows.inside(framed, shape)
 
     def _first_winner(self, views: list[tuple[int, int, Array]], y: Array) -> Array:
         """Return, per window, the number of the offset that receives the gradient in torch."""

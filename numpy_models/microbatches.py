@@ -10,7 +10,7 @@ batch. The order of summation is fixed: the same batch gives the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Protocol
@@ -62,7 +62,7 @@ def loss_and_gradients(
     """
     loss, parts, so_far = 0.0, [], None
     bounds = _bounds(net, len(x), size)
-    with _masks_of_the_whole_batch(net, x.shape):
+    with _masks_of_the_whole_batch(net, x.shape, bounds):
         for part in bounds:
             y = net.forward(x[part])
             share = len(y) / (whole or len(x))
@@ -96,30 +96,17 @@ def _bounds(net: Layer, samples: int, size: int) -> list[slice]:
 
 
 @contextmanager
-def _masks_of_the_whole_batch(net: Layer, shape: Shape) -> Iterator[None]:
+def _masks_of_the_whole_batch(net: Layer, shape: Shape, parts: list[slice]) -> Iterator[None]:
     """Make dropout draw for the whole batch at once, so that no mask depends on the split."""
-    dropouts = [
-        (leaf, (shape[0], *out))
-        for _, leaf, out in net.output_shapes(shape[1:])
-        if isinstance(leaf, Dropout) and leaf.training
-    ]
-    before = [leaf.draw for leaf, _ in dropouts]
-    for leaf, whole in dropouts:
-        leaf.draw = _in_turn(leaf.uniforms(whole))
+    before = {}
+    for _, leaf, out in net.output_shapes(shape[1:]):
+        if isinstance(leaf, Dropout) and leaf.training:
+            before[leaf] = leaf.draw
+            uniforms = leaf.uniforms((shape[0], *out))
+            rows = iter(np.split(uniforms, [part.start for part in parts[1:]]))
+            leaf.draw = lambda _, rows=rows: next(rows)
     try:
         yield
     finally:
-        for (leaf, _), draw in zip(dropouts, before, strict=True):
+        for leaf, draw in before.items():
             leaf.draw = draw
-
-
-def _in_turn(uniforms: Array) -> Callable[[Shape], Array]:
-    """Return a ``draw`` that gives the next rows of ``uniforms`` at each call."""
-    taken = 0
-
-    def draw(shape: Shape) -> Array:
-        nonlocal taken
-        taken += shape[0]
-        return uniforms[taken - shape[0] : taken]
-
-    return draw

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from numpy_models.layer import Array, Layer
+from numpy_models.state import require_same_arrays
 
 EpsMode = Literal["torch", "uncorrected", "inside_root"]
 
@@ -47,39 +48,28 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the state."""
-        named = {
-            f"{kind}.{name}": view.copy()
-            for kind, flat in self._state.items()
-            for name, view in self._named(flat)
-        }
+        named = {name: view.copy() for name, view in self._named()}
         return {"step": self.steps, "lr": self.lr, **named}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy ``state`` in.
 
         Raises:
-            ValueError: for a missing or extra key, or a shape that does not match; nothing has
-                been changed then.
+            ValueError: for a missing or extra key, or a shape or dtype that does not match;
+                nothing has been changed then.
         """
-        expected = self.state_dict()
-        missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected)
-        if missing or extra:
-            raise ValueError(f"state does not fit the optimizer: missing {missing}, extra {extra}")
-        for name, value in expected.items():
-            if np.shape(state[name]) != np.shape(value):
-                raise ValueError(
-                    f"{name}: expected shape {np.shape(value)}, got {np.shape(state[name])}"
-                )
+        require_same_arrays(state, self.state_dict(), "optimizer")
         self.steps, self.lr = int(state["step"]), float(state["lr"])
-        for kind, flat in self._state.items():
-            for name, view in self._named(flat):
-                view[...] = state[f"{kind}.{name}"]
+        for name, view in self._named():
+            view[...] = state[name]
 
-    def _named(self, flat: Array):
-        start = 0
-        for name, parameter in self.net.parameters().items():
-            yield name, flat[start : start + parameter.size].reshape(parameter.shape)
-            start += parameter.size
+    def _named(self) -> Iterator[tuple[str, Array]]:
+        """Yield views of the state by name."""
+        for kind, flat in self._state.items():
+            start = 0
+            for name, parameter in self.net.parameters().items():
+                yield f"{kind}.{name}", flat[start:][: parameter.size].reshape(parameter.shape)
+                start += parameter.size
 
 
 class SGD(Optimizer):

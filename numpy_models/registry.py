@@ -38,14 +38,9 @@ def names() -> list[str]:
 
 
 def _networks_in(path: str) -> list[type[Sequential]]:
-    module = importlib.import_module(path)
-    return [
-        member
-        for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Sequential)
-        and member not in (Sequential, Residual)
-        and member.__module__ == path
-    ]
+    classes = inspect.getmembers(importlib.import_module(path), inspect.isclass)
+    own = [cls for _, cls in classes if cls.__module__ == path and issubclass(cls, Sequential)]
+    return [cls for cls in own if cls not in (Sequential, Residual)]
 
 
 def build(name: str, *, weights: str | Weights | None = None, **arguments: Any) -> Sequential:

@@ -7,6 +7,7 @@ which is the dy of the layer before it, and so on down to the first.
 from __future__ import annotations
 
 from itertools import pairwise
+from textwrap import indent
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Sequential(Layer):
                 raise ValueError(f"{type(self).__name__} takes layers, got {layer!r} as {name}")
             if layer.is_part or sum(layer is other for other in named.values()) > 1:
                 raise ValueError(
-                    f"layer {name} ({layer.describe()}) already belongs to a network; "
+                    f"layer {name} ({type(layer).__name__}) already belongs to a network; "
                     "give this one layer.copy()"
                 )
         self.layers = named
@@ -88,10 +89,6 @@ class Sequential(Layer):
             shape = rows[-1][2]
         return rows
 
-    def describe(self) -> str:
-        inside = ", ".join(layer.describe() for layer in self.layers.values())
-        return f"{type(self).__name__}({inside})"
-
     def __repr__(self) -> str:
-        rows = "".join(f"  ({name}): {layer.describe()}\n" for name, layer in self.layers.items())
-        return f"{type(self).__name__}(\n{rows})"
+        rows = "".join(f"({name}): {layer!r}\n" for name, layer in self.layers.items())
+        return f"{type(self).__name__}(\n{indent(rows, '  ')})"

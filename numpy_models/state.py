@@ -61,16 +61,7 @@ class State:
                 nothing has been changed then.
         """
         live = self._named("_parameters", "_buffers")
-        missing, extra = sorted(live.keys() - state.keys()), sorted(state.keys() - live.keys())
-        if missing or extra:
-            raise ValueError(f"state does not fit the network: missing {missing}, extra {extra}")
-        for name, array in live.items():
-            given = np.asarray(state[name])
-            if given.shape != array.shape or given.dtype != array.dtype:
-                raise ValueError(
-                    f"{name}: expected shape {array.shape} {array.dtype}, got {given.shape} "
-                    f"{given.dtype}"
-                )
+        require_same_arrays(state, live, "network")
         for name, array in live.items():
             array[...] = state[name]
 
@@ -144,6 +135,20 @@ class State:
             inner = layer._named(*kinds).items()
             arrays |= {joined(name, inner_name): array for inner_name, array in inner}
         return arrays
+
+
+def require_same_arrays(state: Mapping[str, Any], live: Mapping[str, Any], owner: str) -> None:
+    """Raise ValueError unless ``state`` has the names, shapes and dtypes of ``live``."""
+    missing, extra = sorted(live.keys() - state.keys()), sorted(state.keys() - live.keys())
+    if missing or extra:
+        raise ValueError(f"state does not fit the {owner}: missing {missing}, extra {extra}")
+    for name in live:
+        wanted, given = np.asarray(live[name]), np.asarray(state[name])
+        if (wanted.shape, wanted.dtype) != (given.shape, given.dtype):
+            raise ValueError(
+                f"{name}: expected shape {wanted.shape} {wanted.dtype}, got {given.shape} "
+                f"{given.dtype}"
+            )
 
 
 def joined(outer: str, inner: str) -> str:

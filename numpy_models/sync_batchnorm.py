@@ -9,7 +9,6 @@ of the process's own part, as in all other layers: the trainer adds them up over
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from numpy_models.batchnorm import BatchNorm2d
 from numpy_models.layer import Array, Layer
@@ -21,13 +20,13 @@ class SyncBatchNorm2d(BatchNorm2d):
     """:class:`numpy_models.BatchNorm2d` over all processes, as ``torch.nn.SyncBatchNorm``.
 
     Args:
-        num_features, **options: as for ``BatchNorm2d``.
+        layer: whose options, mode, parameters and statistics are copied.
         gather: takes this process's array and returns those of all processes, in rank order; all
             of them call it once in each training ``forward`` and once in its ``backward``.
     """
 
-    def __init__(self, num_features: int, *, gather: Gather, **options: Any) -> None:
-        super().__init__(num_features, **options)
+    def __init__(self, layer: BatchNorm2d, gather: Gather) -> None:
+        vars(self).update(vars(layer.copy()))
         self._gather = gather
 
     def gather(self, part: Array) -> list[Array]:
@@ -37,20 +36,11 @@ class SyncBatchNorm2d(BatchNorm2d):
 def convert_sync_batchnorm(net: Layer, gather: Gather) -> Layer:
     """Return ``net`` with every BatchNorm2d in it replaced by one that uses ``gather``.
 
-    Parameters, statistics and modes are kept. ``flat_parameters`` is a new vector, so make the
-    optimizer afterwards. A lone BatchNorm2d is not changed; a new layer is returned.
+    ``flat_parameters`` is a new vector, so make the optimizer afterwards. A lone BatchNorm2d is not
+    changed; a new layer is returned.
     """
     if type(net) is BatchNorm2d:
-        synchronised = SyncBatchNorm2d(
-            net.num_features,
-            gather=gather,
-            eps=net.eps,
-            momentum=net.momentum,
-            affine=bool(net.parameters()),
-            track_running_stats=bool(net.buffers()),
-        )
-        synchronised.to(net.dtype).load_state_dict(net.state_dict())
-        return synchronised.train(net.training)
+        return SyncBatchNorm2d(net, gather)
     for name, layer in net.layers.items():
         net.layers[name] = convert_sync_batchnorm(layer, gather)
     if not net.is_part:

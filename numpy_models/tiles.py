@@ -39,7 +39,7 @@ def forward_max(x: Array, tile: Pair) -> tuple[Array, Winners]:
     by_row = reduce(np.maximum, columns)
     rows = _row_parts(by_row, tile)
     y = reduce(np.maximum, rows)
-    return y, Winners(_winners(columns, by_row), _winners(rows, y))
+    return y, Winners([c == by_row for c in columns[:-1]], [r == y for r in rows[:-1]])
 
 
 def backward_max(dy: Array, winners: Winners, tile: Pair, shape: Shape) -> Array:
@@ -99,10 +99,6 @@ def _clear_rest(x: Array, tile: Pair) -> None:
     (kh, kw), (height, _, width, _) = tile, x.shape
     x[height // kh * kh :] = 0
     x[:, :, width // kw * kw :] = 0
-
-
-def _winners(parts: list[Array], maximum: Array) -> list[Array]:
-    return [part == maximum for part in parts[:-1]]
 
 
 def _route(gradient: Array, won: list[Array], outs: list[Array]) -> None:

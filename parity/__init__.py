@@ -11,7 +11,7 @@ from typing import Any
 _NAMES = {
     "parity.assertions": ("assert_parity", "compare", "compare_loss", "localise"),
     "parity.comparison": ("Comparison", "LayerProbe"),
-    "parity.cuda": ("compare_on_device",),
+    "parity.cuda": ("assert_parity_on_device",),
     "parity.finite_differences": ("assert_derivatives",),
     "parity.names": ("fused", "gates", "split", "summed"),
     "parity.onnx": ("compare_with_onnxruntime",),

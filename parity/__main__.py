@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     faults.add_argument("--only", metavar="TEXT", default="", help="faults whose name has TEXT")
     commands.add_parser("grade", help="grade a class's submissions; see grade --help")
     commands.add_parser("exercise", help="write a folder to start from; see exercise --help")
-    report = commands.add_parser("report", help="measure networks; write an HTML page and JSON")
+    report = commands.add_parser("report", help="measure networks; write an HTML page")
     what = report.add_mutually_exclusive_group(required=True)
     what.add_argument("--all", action="store_true", help="measure every network")
     what.add_argument("--model", nargs="+", default=[], metavar="NAME", help="measure only these")

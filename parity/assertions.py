@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from parity.assembly import explain
 from parity.comparison import CHANGED, DTYPE, SCALE, Comparison, LayerProbe, hold
 from parity.localisation import copied, kind_of_part, parts, probes
 from parity.pair import Pair
 from parity.perturbation import layers_of
-from parity.protocol import Criterion, DisagreementError, Identity, ParityError
+from parity.protocol import DisagreementError, Identity, ParityError
 from parity.task import Setting
 from parity.tolerance import TensorCheck
 from parity.variation import drawn, hard, variations
@@ -53,22 +51,9 @@ def compare(*pair: Any, **options: Any) -> Comparison:
 
 
 def compare_loss(
-    torch_criterion: Callable[[Tensor, Tensor], Tensor],
-    numpy_criterion: Criterion,
-    outputs: np.ndarray | Tensor,
-    targets: np.ndarray | Tensor,
-    *,
-    name: str | None = None,
+    torch_criterion: Any, numpy_criterion: Any, outputs: Any, targets: Any, name: str | None = None
 ) -> Comparison:
-    """Compare a NumPy loss with a torch loss on given outputs: the loss and its gradient.
-
-    Args:
-        torch_criterion: loss on torch's side, mean reduction.
-        numpy_criterion: object of `parity.protocol.Criterion`.
-        outputs: (N, …) array or tensor, float32 or float64.
-        targets: class indices (N,) or values.
-        name: what messages call the pair; the torch class's name by default.
-    """
+    """Compare a loss and its gradient on given outputs; both average over the batch."""
     pair = nn.Identity(), Identity(), outputs, targets, torch_criterion, numpy_criterion
     return compare(*pair, name=name or type(torch_criterion).__name__, vary=False)
 

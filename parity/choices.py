@@ -42,8 +42,7 @@ class Choice:
     """What one operation chose for every window or element.
 
     Attributes:
-        operation: as in `Decision`.
-        position: as in `Decision`.
+        operation, position: as in `Decision`.
         x: the operand.
         chosen: the largest element's index in the window's plane, or how many kinks lie below x.
         kinks: where the derivative jumps; empty for windows.

@@ -119,13 +119,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class LayerProbe:
-    """One layer run alone on torch's own input and upstream gradient.
-
-    Attributes:
-        layer: the layer's name.
-        kind: its class on the torch side.
-        comparison: the verdict on this layer alone.
-    """
+    """The verdict on one layer, of a class on the torch side, alone on torch's own numbers."""
 
     layer: str
     kind: str

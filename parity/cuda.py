@@ -27,10 +27,10 @@ from parity.task import Task
 from parity.tolerance import Tensors, judge
 
 
-def compare_on_device(
+def assert_parity_on_device(
     *pair: Any, device: str = "cuda", tf32: bool = False, **options: Any
 ) -> list[Comparison]:
-    """Compare NumPy with torch, then torch on a device with both.
+    """Compare NumPy with torch, then torch on a device with both; return both comparisons.
 
     Args:
         pair: as in `parity.compare`, with float32 inputs.
@@ -38,10 +38,8 @@ def compare_on_device(
         tf32: let convolutions and matrix products round their operands to TF32.
         options: as in `parity.compare`.
 
-    Returns:
-        NumPy's comparison, then the device's.
-
     Raises:
+        DisagreementError: if one comparison fails.
         ParityError: if there is no such device, or the inputs are not float32.
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
@@ -56,12 +54,7 @@ def compare_on_device(
         theirs = run_torch(setting.module, setting.task, torch.float32, device=device)
     title = f"{ours.network} on {device}{' with TF32' if tf32 else ''}"
     task = replace(setting.task, format="tf32" if tf32 else "")
-    return [ours, judge_device(title, setting.module, task, theirs)]
-
-
-def assert_parity_on_device(*arguments: Any, **options: Any) -> list[Comparison]:
-    """Do as `compare_on_device`, and raise DisagreementError where one comparison fails."""
-    comparisons = compare_on_device(*arguments, **options)
+    comparisons = [ours, judge_device(title, setting.module, task, theirs)]
     for comparison in comparisons:
         if not comparison.passed:
             raise DisagreementError(f"culprit: {comparison.network}\n{comparison}", [], comparison)

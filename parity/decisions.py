@@ -175,12 +175,9 @@ def _double(value: Any) -> Any:
 
 
 class Leeway(NamedTuple):
-    """How far rounding may carry each tensor, and what it decides.
+    """The decisions that rounding takes, and the gradients that hang on them.
 
-    Attributes:
-        decisions: those that rounding takes, in calling order.
-        budgets: what is granted to each tensor besides the budget of `parity.tolerance`.
-        hanging: the gradients that depend on a decision.
+    The budgets are granted besides those of `parity.tolerance`.
     """
 
     decisions: list[Decision]
@@ -198,10 +195,8 @@ def leeway(
     movement. So is everything in float64, where torch's own error is not known, and may be the
     larger: a sum of equal values drifts by rounding them all the same way.
 
-    Args:
-        run: runs the float64 reference.
-        watched: runs made before: the reference first, then others to be counted as experiments.
-        epsilon: machine epsilon of the tested dtype.
+    `run` runs the float64 reference. Of the runs made before, the reference is first; the others
+    count as experiments. `epsilon` is that of the tested dtype.
     """
     (reference, still), *others = watched
     for signs in experiments():

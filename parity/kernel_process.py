@@ -131,11 +131,9 @@ def _column(requests: list[Any], threads: int) -> dict[str, str]:
 
 
 def degenerate(inputs: str, **arguments: Any) -> Pair:
-    """Return a network of the project on images that make many maxima tie but for rounding.
+    """Return a pair of `parity.networks` on blank, constant or denormal images.
 
-    Args:
-        inputs: "blank", "constant" or "denormal".
-        arguments: of `parity.networks.pair`.
+    On these many maxima tie but for rounding.
     """
     from parity.networks import pair
 

@@ -34,13 +34,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class KernelSet:
-    """Kernels to compute with.
-
-    Attributes:
-        name: what the command line calls the set.
-        threads: of torch, of both matrix libraries, and of a network with an attribute of the name.
-        variables: environment variables; the others that choose kernels are unset.
-    """
+    """Kernels, by environment variables, and the threads of torch and both matrix libraries."""
 
     name: str
     threads: int = 1
@@ -118,12 +112,10 @@ Request = tuple[str, dict[str, Any]]
 
 
 def command(words: Sequence[str], names: Sequence[str], environment: str | None) -> int:
-    """Run the check under every set, print the matrix and return the exit status.
+    """Check factories with their arguments, or the project's networks, under sets of kernels.
 
-    Args:
-        words: factories and their arguments; the project's networks if there are none.
-        names: of the sets; all if there are none.
-        environment: a set whose variables are printed, and nothing is run.
+    By default under all sets. Prints the matrix, or just an environment's variables, and returns
+    the exit status.
     """
     if environment:
         print("\n".join(f"{k}={v}" for k, v in kernel_set(environment).settings.items()))

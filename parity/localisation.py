@@ -23,14 +23,10 @@ from parity.trees import Call, mapped, named
 
 @dataclass
 class Passage:
-    """One call of one layer in a torch run.
+    """One call of one layer in a torch run, as arrays.
 
-    Attributes:
-        layer: the layer's name.
-        call: its arguments, as arrays.
-        constants: those arguments, by name, that torch took no gradient of.
-        upstream: the gradient that arrived at each output, by name.
-        shapes: the outputs' shapes.
+    `constants` names the arguments that torch took no gradient of; `upstream` is the gradient that
+    arrived at each output, `shapes` the outputs' shapes, by name.
     """
 
     layer: str

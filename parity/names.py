@@ -59,10 +59,7 @@ def gates(order: str, axis: int = 0) -> Step:
 def split(*parts: Any, axis: int = 0, sizes: Sequence[int] | None = None) -> Rearrangement:
     """Say that one of torch's tensors is several arrays there, each a name or (name, steps…).
 
-    Args:
-        parts: in torch's order along the axis.
-        axis: of torch's tensor.
-        sizes: of the parts along the axis; equal by default.
+    They come in torch's order along the axis, of equal sizes unless sizes are given.
     """
 
     def place(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -205,11 +202,8 @@ class Names:
         return any(name.startswith(f"{layer}.") for name in named)
 
     def part(self, layer: str, local: Mapping[str, str]) -> Names:
-        """Return the map of one layer.
-
-        Args:
-            layer: torch's name for it.
-            local: the layer's own names for arrays, by the other side's names.
+        """Return the map of a layer that torch calls so; `local` are the layer's own names for
+        arrays, by the other side's.
         """
         prefix = f"{layer}."
         rules = [

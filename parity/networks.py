@@ -42,13 +42,7 @@ _OTHERWISE: tuple[str, dict[str, Any]] = ("Adam", {"lr": 1e-3})
 
 @dataclass(frozen=True)
 class NetworkCase:
-    """One network to hold both sides to.
-
-    Attributes:
-        name: file stem on both sides.
-        arguments: arguments of the network's class.
-        input: shape of one sample, (C, H, W).
-    """
+    """A network by its file's name, its class's arguments, and a sample's shape (C, H, W)."""
 
     name: str
     arguments: dict[str, Any]
@@ -76,12 +70,7 @@ def pair(
 ) -> Pair:
     """Return both sides of a network with random images, targets and the cross-entropy loss.
 
-    Args:
-        name: file stem on both sides.
-        dtype: "float32" or "float64".
-        batch: number of images.
-        seed: of weights, images, targets and dropout masks; the same numbers in both dtypes.
-        arguments: of the network's class.
+    A seed gives the same weights, images, targets and dropout masks in float32 and float64.
     """
     shape = next((case.input for case in network_cases() if case.name == name), (1, 28, 28))
     with torch.random.fork_rng(devices=[]):
@@ -125,10 +114,7 @@ def recipe(optimizer: str, options: dict[str, Any]) -> Recipe:
 def batches(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> list[Batch]:
     """Return `STEPS` training batches: noisy samples of ten prototypes, so that there is a lesson.
 
-    Args:
-        shape: of one sample.
-        dtype: of the samples, float32 or float64.
-        seed: of prototypes, noise and targets; the same numbers in both dtypes.
+    A seed gives the same numbers in float32 and float64.
     """
     rng = np.random.default_rng((seed, 3))
     prototypes = rng.random((10, *shape))

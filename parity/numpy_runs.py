@@ -29,12 +29,8 @@ ARRAY = (np.ndarray, np.generic)
 def run_numpy(network: Network, task: Task, scale: float = 1.0) -> Tensors:
     """Run a NumPy network, as it stands, and return copies of its tensors.
 
-    Where an output's shape is not its upstream gradient's, the outputs alone are returned.
-
-    Args:
-        network: the network.
-        task: what it computes.
-        scale: factor on the gradient that its backward is given.
+    Where an output's shape is not its upstream gradient's, the outputs alone are returned. The
+    gradient that backward is given is multiplied by `scale`.
 
     Raises:
         NoBackwardError: if it has no backward in evaluation mode.

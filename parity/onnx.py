@@ -30,13 +30,7 @@ def compare_with_onnxruntime(
     *,
     name: str | None = None,
 ) -> list[Comparison]:
-    """Compare NumPy with torch in evaluation mode, then onnxruntime's output with both.
-
-    Args:
-        torch_module: the module to export.
-        numpy_network: the NumPy side.
-        inputs: (N, …) float32 array or tensor; the exported network takes any N.
-        name: what messages call the pair.
+    """Compare NumPy, and the torch module exported to onnxruntime, with torch on float32 inputs.
 
     Returns:
         NumPy's comparison and onnxruntime's.

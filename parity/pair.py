@@ -37,13 +37,11 @@ class Pair:
         torch_module: the trusted side, any module; it may be a single layer.
         numpy_network: the side under test, an object of `parity.protocol.Network` with torch's
             parameter names.
-        inputs: (N, …) array, or a tuple of what both sides take by position, or a dict of what
-            they take by keyword. Floating-point arrays are of the NumPy parameters' dtype, float32
-            or float64; integers and masks are taken as they are. Tensors, here and as targets, may
-            be on any device.
+        inputs: (N, …) array, a tuple by position, or a dict by keyword. Floating-point arrays are
+            of the NumPy parameters' dtype, float32 or float64; integers and masks are taken as they
+            are. Tensors, here and as targets, may be on any device.
         targets: class indices (N,) or values; needed with a loss.
-        torch_criterion: loss on torch's side, mean reduction.
-        numpy_criterion: the same loss on NumPy's side.
+        torch_criterion, numpy_criterion: the loss, mean reduction.
         layers: NumPy layer by torch's attribute name, where the network has neither a mapping
             ``layers`` nor attributes under those names. Each is an object of
             `parity.protocol.Network`, or a layer of `numpy_models`.

@@ -37,12 +37,9 @@ _PROBES = 3
 
 @dataclass(frozen=True)
 class Format:
-    """A format of numbers.
+    """A format: how it rounds a float64 tensor, and how far that may move each element.
 
-    Attributes:
-        round: returns a float64 tensor rounded to the format.
-        half_unit: returns how far that may move each element.
-        stored: whether parameters and results are kept in it too, and not operands alone.
+    `stored` says whether parameters and results are kept in it too, and not operands alone.
     """
 
     round: Callable[[Tensor], Tensor]

@@ -18,11 +18,9 @@ from parity.tolerance import FACTOR, Place, Tensors, floor, movement
 
 @dataclass(frozen=True)
 class References:
-    """What torch computes of one task, and how far NumPy may be off.
+    """What a torch module computes of one task, and how far NumPy may be off.
 
     Attributes:
-        module: the torch module, in the task's mode.
-        task: what it computes.
         own: torch's tensors in the task's dtype.
         exact: the float64 reference.
         budgets: the error allowed by `parity.tolerance`.

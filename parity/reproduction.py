@@ -37,15 +37,12 @@ class Reproduction:
     """What fails, and what is needed to see it fail again.
 
     Attributes:
-        factory: ``package.module:factory`` that makes the pair.
-        arguments: the factory's arguments.
+        factory: ``package.module:factory`` that makes the pair, with its arguments.
         layer: the culprit run alone, "loss", or empty for the whole network.
         message: the verdict when it was recorded.
         task: inputs, and upstream gradient or targets; the losses come from the factory.
         weights: torch's parameters and buffers.
-        torch_tensors: what torch gave, by (layer, tensor).
         numpy_tensors: what NumPy gave; empty if it raised an exception.
-        versions: of Python's packages when it was recorded.
     """
 
     factory: str
@@ -68,13 +65,8 @@ def record(
     """Return the smallest failing task: the first culprit alone, with as few samples as will do.
 
     It is replayed first. Where a culprit alone agrees then, the whole pair is tried; None is
-    returned where that agrees too when it is imported again.
-
-    Args:
-        setting: the pair that failed, with the NumPy side as it was before.
-        culprits: the culprits' names.
-        factory: makes the pair.
-        arguments: the factory's arguments.
+    returned where that agrees too when it is imported again. The setting has the NumPy side as it
+    was before it failed.
     """
     for failing in _candidates(setting, culprits):
         if not _fails(failing):

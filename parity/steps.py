@@ -29,12 +29,10 @@ class Recipe:
     """How to train, said once for each side.
 
     Attributes:
-        torch_optimizer: makes the optimizer of a module's parameters.
-        numpy_optimizer: makes the optimizer of a NumPy network.
-        torch_criterion: loss on torch's side, mean reduction.
-        numpy_criterion: the same loss on NumPy's side.
-        torch_schedule: makes the schedule of a torch optimizer; None for a constant rate.
-        numpy_schedule: makes the schedule of a NumPy optimizer.
+        torch_optimizer, numpy_optimizer: make an optimizer, of a module's parameters and of a
+            NumPy network.
+        torch_criterion, numpy_criterion: the loss, mean reduction.
+        torch_schedule, numpy_schedule: make the optimizer's schedule; None for a constant rate.
         epoch_steps: optimizer steps between two steps of the schedule.
         states: NumPy's names for the optimizer's states by torch's, such as ``{"exp_avg": "m"}``,
             and for the attribute ``lr`` by "learning rate"; None for one that NumPy does not show,

@@ -25,8 +25,7 @@ class Task:
         upstream: gradient given to each output, by the output's name (`parity.trees.named`); None
             when a loss gives it, or with forward_only.
         targets: the loss's targets, None without a loss.
-        torch_criterion: the loss on torch's side.
-        numpy_criterion: the loss on NumPy's side.
+        torch_criterion, numpy_criterion: the loss.
         train: training or evaluation mode.
         seed: seed of the dropout masks.
         expect: departures of the NumPy side that are meant (`parity.departures`).

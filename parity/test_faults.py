@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from torch import nn
 
+from numpy_models import Linear
 from parity.__main__ import main
 from parity.faults import command, matrix
+from parity.faults.edits import edited
 from parity.faults.recall import Recall
 from parity.faults.record import Fault, Ledger, Rewrite
 from parity.faults.scenes import scene
@@ -58,6 +60,12 @@ def test_torch_is_asked_again_for_whatever_its_results_depend_on() -> None:
         assert other is not first
 
 
+@pytest.mark.parametrize("edit", ["self._saved = «z→x»", "self._parameters[«→0 * »"])
+def test_an_edit_whose_text_is_missing_or_ambiguous_is_refused(edit: str) -> None:
+    with pytest.raises(ValueError, match="in one place"):
+        edited(Linear, edit)
+
+
 def test_the_ledger_covers_every_area_without_repetition() -> None:
     ledger = matrix.faults()
     assert len({fault.name for fault in ledger}) == len(ledger) >= 50
@@ -68,7 +76,7 @@ def test_the_ledger_covers_every_area_without_repetition() -> None:
 def test_a_survivor_is_printed_and_fails_the_command(monkeypatch, capsys) -> None:
     harmless = Fault("nothing at all", "linear", "out", "perceptron", lambda scene: None)
     ledger = Ledger("linear", "out", "perceptron")
-    ledger.forward("named wrongly")(lambda layer, x, y: y + 1)
+    ledger("named wrongly", "return «→1 + »y")
     misnamed = replace(ledger.faults[0], culprit="f1")
     monkeypatch.setattr(command, "faults", lambda: [harmless, misnamed])
     assert main(["faults"]) == 1

@@ -8,9 +8,9 @@ import pytest
 import numpy_models
 from numpy_models import Conv2d, CrossEntropyLoss, Linear, MSELoss, Sequential
 from parity.finite_differences import assert_derivatives
-from parity.layer_cases import AVG_POOL, BATCH_NORM, CONV, DROPOUT, MAX_POOL, SIMPLE, LayerCase
 from parity.networks import NetworkCase, network_cases
 from parity.protocol import ParityError
+from parity.test_layers import AVG_POOL, BATCH_NORM, CONV, DROPOUT, MAX_POOL, SIMPLE, LayerCase
 
 SMOOTH = [c for c in [*CONV, *AVG_POOL, *BATCH_NORM, *SIMPLE] if c.data == "normal"]
 CASES = (

@@ -32,13 +32,6 @@ run in which that happens, torch's own or one with changed operands, says nothin
 gradients behind it and is not counted for them. Tensors that fail by this rule are judged once more
 by `parity.decisions`.
 
-On a CUDA device with TF32 a convolution or matrix product rounds both operands to 11 significant
-bits (a 10-bit mantissa: unit roundoff 2⁻¹¹) and adds up in float32. Torch's own error |t − r| is
-then replaced by the movement of the reference when the inputs, weights and upstream gradients of
-every layer with weights are rounded in just this way, in float64, or moved by a factor 1 ± 2⁻¹¹
-(`parity.cuda`); the factor and the floor stay. Only torch on the device is judged by this: NumPy
-never gains from it.
-
 Values that are not finite must be so on both sides, in the same places and of the same kind.
 
 A budget can be so large that it would let anything pass: if the computation is chaotic, or
@@ -149,13 +142,9 @@ def movement(values: np.ndarray, reference: np.ndarray) -> float:
 
 
 def floor(reference: np.ndarray, trials: list[np.ndarray], length: int, epsilon: float) -> float:
-    """Return the rounding error to allow: see this module's docstring.
+    """Return the rounding error to allow to a tensor that sums `length` products: see above.
 
-    Args:
-        reference: the tensor in float64.
-        trials: the same tensor from runs with changed operands.
-        length: the inner dimension n of the sums behind it.
-        epsilon: machine epsilon of the tested dtype.
+    `trials` are the tensor from runs with changed operands.
     """
     moved = max((movement(trial, reference) for trial in trials), default=0.0)
     return moved + length**0.5 * epsilon * largest(reference.astype(np.float64))
@@ -212,13 +201,9 @@ def fault(network: str, layer: str, tensor: str, note: str) -> TensorCheck:
 def vacuous(
     checks: list[TensorCheck], exact: Tensors, epsilon: float, apart: Container[str] = ()
 ) -> list[TensorCheck]:
-    """Mark the checks that pass by a budget too large to mean anything: see above.
+    """Mark the checks of a pair that pass by a budget too large to mean anything: see above.
 
-    Args:
-        checks: verdicts on the tensors of one pair.
-        exact: their float64 reference.
-        epsilon: machine epsilon of the tested dtype.
-        apart: the tensors, as "tensor of layer", that are judged apart.
+    Those `apart`, as "tensor of layer", are judged apart.
     """
     sizes = {place: largest(value.astype(np.float64)) for place, value in exact.items()}
     negligible = _NEGLIGIBLE * epsilon * max(sizes.values(), default=0.0)

@@ -37,12 +37,7 @@ _ROUNDINGS = 8  # arithmetic operations between a gradient and its weight in one
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The verdicts of each step, up to the first step that fails.
-
-    Attributes:
-        network: the pair's name.
-        steps: the checks of each step, in order.
-    """
+    """The verdicts on the tensors of each step of a pair, up to the first step that fails."""
 
     network: str
     steps: list[list[TensorCheck]]
@@ -88,8 +83,7 @@ def follow(
         recipe: losses, optimizers and schedules.
         seed: seed of the dropout masks.
         name: what messages call the pair.
-        names: torch's names with the NumPy side's names and layouts: see `parity.names`. The
-            optimizer's states follow them.
+        names: as in `Pair`; the optimizer's states follow them.
         probes: number of perturbed twins; four times as many before a verdict against NumPy.
 
     Raises:

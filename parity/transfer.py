@@ -27,11 +27,6 @@ def to_numpy(
 ) -> None:
     """Copy every parameter and buffer of a torch module into a NumPy network, in place.
 
-    Args:
-        torch_module: where they come from.
-        numpy_network: where they go.
-        names: the network's names and layouts, where they are not torch's: see `parity.names`.
-
     Raises:
         ParityError: on a missing or extra name or another shape or dtype, and then nothing is
             copied; or if the network hands out copies of its arrays.

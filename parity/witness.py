@@ -25,16 +25,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Witness:
-    """What a report says about its network.
+    """What a report, R0 to R4, says about a network, its class's arguments and its parameters.
 
-    Attributes:
-        title: unique name of this entry.
-        report: R0 to R4.
-        network: file stem of the network on both sides.
-        arguments: arguments of the network's class.
-        input: shape of one sample, (C, H, W).
-        layers: the layers in order.
-        parameters: total number of trainable parameters.
+    The network is named by its file; `input` is the shape of one sample, (C, H, W).
     """
 
     title: str

@@ -1,1 +1,4 @@
-"""What runs show: a study at a sweep's end, and the reports' claims in docs/results.md."""
+"""What runs show: a study at a sweep's end, and the reports' claims in docs/results.md.
+
+A run or a record that cannot be used is a ConfigError that names it.
+"""

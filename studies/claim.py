@@ -25,24 +25,15 @@ def report_of(experiment: str) -> str:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Figures in a run's record.
+    """Figures in a run's record."""
 
-    Attributes:
-        experiment: the recipe of the run.
-        changes: the settings in which the run differs from the recipe; None for any.
-        column: which column of the record holds them.
-        source: which table: "metrics", "steps" or "evaluations".
-        at: rows of that table, counted from 1, or LAST.
-        window: rows, up to the one in `at`, whose mean is taken.
-    """
-
-    experiment: str
+    experiment: str  # the recipe of the run
     _: KW_ONLY
-    changes: Mapping[str, Any] | None = field(default_factory=dict)
+    changes: Mapping[str, Any] | None = field(default_factory=dict)  # from it; None: any
     column: str = "test_accuracy"
-    source: str = "metrics"
-    at: tuple[int, ...] = (LAST,)
-    window: int = 1
+    source: str = "metrics"  # or the tables "steps", "evaluations"
+    at: tuple[int, ...] = (LAST,)  # rows of that table, counted from 1
+    window: int = 1  # rows, up to the one in `at`, whose mean is taken
 
     @property
     def report(self) -> str:
@@ -76,38 +67,27 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Reading(Measurement):
-    """One figure in a note.
-
-    Attributes:
-        of: what is told of several runs: their "mean", the "greatest", or the "range" between the
-            least and the greatest.
-    """
+    """One figure in a note, of several runs their mean, the greatest, or greatest less least."""
 
     of: Literal["mean", "greatest", "range"] = "mean"
 
 
 @dataclass(frozen=True)
 class Claim(Measurement):
-    """One figure, or one row of figures, of a report.
+    """One figure, or one row of figures, of a report."""
 
-    Attributes:
-        text: what the figure is.
-        claimed: the report's figures, one for each entry of `at`; the two limits for "between";
-            none for "falling".
-        tolerance: how far a measured mean may be from the figure; see docs/results.md.
-        rule: what makes the claim true: each figure "close" to the report's, "at least" or
-            "at most" it, "between" two of them, or the figures "falling" from one to the next.
-        note: what explains the result, in sentences, as a format string.
-        readings: the measured figures that the note's fields stand for, shares as percentages;
-            where one of them has no record, there is no note.
-    """
-
-    text: str
+    text: str  # what the figure is
+    # The report's figures, one for each entry of `at`; the two limits for "between"; none for
+    # "falling".
     claimed: tuple[float, ...]
     _: KW_ONLY
-    tolerance: float = 0.003
-    rule: Rule = "close"
-    note: str = ""
+    tolerance: float = 0.003  # how far a measured mean may be from a "close" figure
+    rule: Rule = (
+        "close"  # what makes the claim true of the figures; "falling": from one to the next
+    )
+    note: str = ""  # what explains the result, in sentences, as a format string
+    # The measured figures that the note's fields stand for, shares as percentages; where one of
+    # them has no record, there is no note.
     readings: tuple[Reading, ...] = ()
 
     @property

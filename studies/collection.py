@@ -23,10 +23,8 @@ def collect(directories: Iterable[Path], target: Path) -> list[Path]:
     """Copy the records of runs, or of every job of sweeps, to target; return their folders.
 
     A record that is there already, of the same recipe, changes, backend and seed, is replaced.
-
-    Raises:
-        ConfigError: if there is no run, or one that docs/results.md cannot show: not of an
-            experiment, not on MNIST, not at its end, or damaged. Nothing is copied then.
+    Nothing is copied if docs/results.md cannot show one of the runs: not of an experiment, not on
+    MNIST, not at its end, or damaged.
     """
     records = [record for directory in directories for record in find(directory)]
     for record in records:
@@ -35,11 +33,7 @@ def collect(directories: Iterable[Path], target: Path) -> list[Path]:
 
 
 def kept(target: Path) -> list[Record]:
-    """Return the records under target, in the order of their folders' names.
-
-    Raises:
-        ConfigError: if there is no such folder, or a record in it is damaged.
-    """
+    """Return the records under target, in the order of their folders' names."""
     if not target.is_dir():
         raise ConfigError(
             f"there is no folder {target} of records: name one with --results, or keep runs in it "

@@ -34,15 +34,10 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one setting.
+    """The runs of one setting."""
 
-    Attributes:
-        values: what tells this setting from the others, by dotted name.
-        records: its runs, of different seeds.
-    """
-
-    values: dict[str, Any]
-    records: list[Record]
+    values: dict[str, Any]  # what tells this setting from the others, by dotted name
+    records: list[Record]  # of different seeds
 
     @property
     def finished(self) -> list[Record]:
@@ -65,18 +60,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Study:
-    """Runs to be compared, and how that is shown.
+    """Runs to be compared, and how that is shown."""
 
-    Attributes:
-        title: what is varied; "" for a sweep without a study.
-        form: "table", "curves" or "evaluations".
-        column: the column of metrics.csv to compare.
-        records: the runs.
-    """
-
-    title: str
-    form: str
-    column: str
+    title: str  # what is varied; "" for a sweep without a study
+    form: str  # "table", "curves" or "evaluations"
+    column: str  # of metrics.csv
     records: Sequence[Record]
 
     @classmethod

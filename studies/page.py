@@ -40,10 +40,6 @@ def write(results: Path) -> Path:
     """Write the page beside the folder of results, the rest inside; return the page.
 
     Nothing that is there is touched before all of it has been made.
-
-    Raises:
-        ConfigError: if the folder has no records, or a damaged one.
-        OSError: if a page or a picture cannot be written.
     """
     results = results.resolve()
     records = kept(results / RUNS)

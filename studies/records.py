@@ -26,23 +26,14 @@ Table = list[dict[str, float]]
 
 @dataclass(frozen=True)
 class Record:
-    """One run.
+    """One run."""
 
-    Attributes:
-        directory: where it was read from.
-        experiment: the name of its recipe; "" for the defaults.
-        study: the name of the study it was a job of; "" for none.
-        changes: dotted names and values of the settings that differ from the recipe.
-        config: its whole configuration, nested.
-        summary: the content of summary.json; empty where the run failed before it had any.
-    """
-
-    directory: Path
-    experiment: str
-    study: str
-    changes: dict[str, Any]
-    config: dict[str, Any]
-    summary: dict[str, Any]
+    directory: Path  # where it was read from
+    experiment: str  # the name of its recipe; "" for the defaults
+    study: str  # the name of the study it was a job of; "" for none
+    changes: dict[str, Any]  # dotted names and values of the settings that differ from the recipe
+    config: dict[str, Any]  # the whole configuration, nested
+    summary: dict[str, Any]  # what summary.json holds; empty where the run failed before
 
     @property
     def seed(self) -> int:
@@ -69,11 +60,7 @@ class Record:
         return flatten(self.config).get(key)
 
     def table(self, name: str) -> Table:
-        """Return the rows of metrics, steps or evaluations; [] where there is no such file.
-
-        Raises:
-            ConfigError: if the file cannot be read or is damaged, with the line.
-        """
+        """Return the rows of metrics, steps or evaluations; [] where there is no such file."""
         path = self.directory / f"{name}.csv"
         try:
             return read_table(path, TABLES[name]) if path.exists() else []
@@ -83,11 +70,7 @@ class Record:
             raise ConfigError(str(error)) from error
 
     def last_epoch(self) -> dict[str, float]:
-        """Return the last row of metrics.
-
-        Raises:
-            ConfigError: if there is none.
-        """
+        """Return the last row of metrics, of which there must be one."""
         rows = self.table("metrics")
         if not rows:
             raise ConfigError(f"{self.directory / 'metrics.csv'} holds no epoch")
@@ -95,11 +78,7 @@ class Record:
 
 
 def read(directory: Path) -> Record:
-    """Read one run.
-
-    Raises:
-        ConfigError: if the folder holds no run, or its files cannot be read.
-    """
+    """Read one run."""
     try:
         summary_file = directory / "summary.json"
         summary = json.loads(summary_file.read_text()) if summary_file.exists() else {}
@@ -121,11 +100,7 @@ def read(directory: Path) -> Record:
 
 
 def find(directory: Path) -> list[Record]:
-    """Return the runs in a folder: itself, or the jobs of a sweep in their order.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """Return the runs in a folder: itself, or the jobs of a sweep in their order."""
     if _is_run(directory):
         return [read(directory)]
     folders = [path for path in directory.iterdir() if _is_run(path)] if directory.is_dir() else []
@@ -136,11 +111,7 @@ def find(directory: Path) -> list[Record]:
 
 @lru_cache(maxsize=32)
 def recipe(experiment: str) -> Mapping[str, Any]:
-    """Return an experiment's settings by their dotted names; "" stands for the defaults.
-
-    Raises:
-        ConfigError: if there is no such experiment.
-    """
+    """Return an experiment's settings by their dotted names; "" stands for the defaults."""
     return flatten(asdict(configuration(*[f"experiment={experiment}"] if experiment else [])))
 
 

@@ -50,13 +50,7 @@ class DivergenceError(RunError):
 
 
 class StoppedError(KeyboardInterrupt):
-    """A signal ended the run after a save; like Ctrl-C, it also ends a sweep.
-
-    Args:
-        what: has happened.
-        number: the signal's.
-        command: goes on with the run.
-    """
+    """A signal, by its number, ended the run after a save; like Ctrl-C, it also ends a sweep."""
 
     def __init__(self, what: str, number: int, command: str = "") -> None:
         super().__init__(f"{what}; resume with: {command}" if command else what)
@@ -98,6 +92,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says first."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def is_expected(error: BaseException) -> bool:
     """Return whether an error is one of those above, and not a defect of the program."""
     return isinstance(error, (ConfigError, RunError, StoppedError))
@@ -105,5 +104,5 @@ def is_expected(error: BaseException) -> bool:
 
 def in_one_line(error: BaseException) -> str:
     """Return what an error says first, and of what type it is if it is a defect's."""
-    text = str(error).strip().partition("\n")[0]
+    text = first_line(error)
     return text if is_expected(error) else f"{type(error).__name__}: {text}"

@@ -49,12 +49,7 @@ NETWORKS = ("lenet5_relu", "lenet5_tanh", "deepcnn21", "lenet5_avgpool", "lenet5
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the page that the arguments ask for.
-
-    Raises:
-        ConfigError: for weights that are not there or do not fit, or MNIST that is damaged.
-        OSError: if the page cannot be written.
-    """
+    """Write the page that the arguments ask for."""
     parser = argparse.ArgumentParser(
         prog="python -m inference explore",
         description="Write a page on which a digit is drawn and every layer is watched.",
@@ -87,14 +82,9 @@ def page(entries: Sequence[dict[str, Any]], pictures: Sequence[dict[str, Any]]) 
 
 
 def entry(weights: Weights, place: str) -> dict[str, Any]:
-    """Return a network as network.js takes it.
+    """Return a network as network.js takes it, or raise ConfigError if its page cannot compute it.
 
-    Args:
-        weights: the network's, with what its images go through.
-        place: where they come from, to tell the reader.
-
-    Raises:
-        ConfigError: if they do not fit, or the page does not know one of the layers.
+    The weights come with what their images go through; the reader is told the place they are from.
     """
     net = network(weights)
     module = inspect.getmodule(type(net))
@@ -112,11 +102,7 @@ def entry(weights: Weights, place: str) -> dict[str, Any]:
 
 
 def samples(choice: str = "auto") -> list[dict[str, Any]]:
-    """Return test images to pick from: by default MNIST's where they are at hand, or else digits.
-
-    Raises:
-        DataError: if MNIST is there but damaged.
-    """
+    """Return test images to pick from: by default MNIST's where they are at hand, else digits."""
     data = load_dataset(choice, download=False, announce=lambda _: None)
     by_class = [np.flatnonzero(data.test_labels == digit) for digit in range(10)]
     chosen = [places[turn] for turn in range(SAMPLES_PER_CLASS) for places in by_class]
@@ -126,11 +112,7 @@ def samples(choice: str = "auto") -> list[dict[str, Any]]:
 
 
 def layers(named: Mapping[str, Layer]) -> list[dict[str, Any]]:
-    """Return layers, given by name, with their options and weights.
-
-    Raises:
-        ConfigError: if the page does not know one of them.
-    """
+    """Return layers, given by name, with their options and weights."""
     return [_layer(name, layer) for name, layer in named.items()]
 
 
@@ -138,7 +120,7 @@ def _layer(name: str, layer: Layer) -> dict[str, Any]:
     kind = type(layer)
     if kind not in _OPTIONS:
         raise ConfigError(
-            f"the page cannot compute layer {name} ({layer.describe()}): add {kind.__name__} to "
+            f"the page cannot compute layer {name} ({layer}): add {kind.__name__} to "
             "_OPTIONS in inference/explore/command.py and to LAYERS in network.js"
         )
     arrays = {} if layer.layers else layer.parameters() | layer.buffers()
@@ -162,7 +144,7 @@ def _conv(layer: Conv2d) -> dict[str, Any]:
 def _pool(layer: MaxPool2d | AvgPool2d) -> dict[str, Any]:
     if layer.windows.padding != (0, 0) or layer.windows.ceil_mode:
         raise ConfigError(
-            f"the page cannot compute {layer.describe()}: its poolings have no padding or ceil_mode"
+            f"the page cannot compute {layer}: its poolings have no padding or ceil_mode"
         )
     return {"kernel": layer.windows.kernel, "stride": layer.windows.stride}
 

@@ -2,152 +2,61 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from numpy_models import BatchNorm2d
 from parity.faults.record import Ledger
 
 fault = Ledger("batch norm", "bn2", "lenet5_bn")
 FAULTS = fault.faults
+faint = fault.on("lenet5_bn, faint")
 
-
-def _slope(layer: BatchNorm2d) -> np.ndarray:
-    """Return dy/dx where mean and variance are constants."""
-    _, scale, _ = layer._saved
-    return scale * layer._parameters["weight"][:, None, None]
-
-
-@fault("running variance biased")
-class BiasedRunningVariance(BatchNorm2d):
-    def forward_batch_last(self, x):
-        self.samples = x.shape[0] * x.shape[2] * x.shape[3]
-        return super().forward_batch_last(x)
-
-    def _track(self, mean, unbiased_variance):
-        super()._track(mean, unbiased_variance * np.float32((self.samples - 1) / self.samples))
-
-
-@fault("normalised by the unbiased variance")
-class UnbiasedNormalisation(BatchNorm2d):
-    def _batch_moments(self, x):
-        count, mean, squares = super()._batch_moments(x)
-        return count, mean, squares * np.float32(count / (count - 1))
-
-
-@fault("ε outside the root", "bn2", "lenet5_bn, faint")
-class EpsilonOutsideTheRoot(BatchNorm2d):
-    def _batch_moments(self, x):
-        count, mean, squares = super()._batch_moments(x)
-        std = np.sqrt(squares / count) + self.eps
-        return count, mean, (std**2 - self.eps) * count
-
-
-@fault("no ε", "bn2", "lenet5_bn, faint")
-class NoEpsilon(BatchNorm2d):
-    def _batch_moments(self, x):
-        count, mean, squares = super()._batch_moments(x)
-        return count, mean, squares - np.float32(self.eps * count)
-
-
-@fault.forward("statistics of each sample")
-def _(layer, x, y):
-    """Statistics of each image, which is another normalisation."""
-    if layer.training:
-        mean, variance = x.mean(axis=(0, 2)), x.var(axis=(0, 2))
-        y[...] = (x - mean[:, None]) / np.sqrt(variance + layer.eps)[:, None]
-
-
-@fault("batch statistics in evaluation")
-class AlwaysBatchStatistics(BatchNorm2d):
-    def forward_batch_last(self, x):
-        was, self.training = self.training, True
-        buffers = {name: value.copy() for name, value in self._buffers.items()}
-        y = super().forward_batch_last(x)
-        self.training = was
-        if not was:
-            for name, value in buffers.items():
-                self._buffers[name][...] = value
-        return y
-
-
-@fault("running statistics in training")
-class AlwaysRunningStatistics(BatchNorm2d):
-    def forward_batch_last(self, x):
-        super().forward_batch_last(x)
-        was, self.training = self.training, False
-        y = super().forward_batch_last(x)
-        self.training = was
-        return y
-
-
-@fault("running statistics move in evaluation")
-class TracksInEvaluation(BatchNorm2d):
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        if not self.training:
-            y = y.copy()
-            _, mean, squares = super()._batch_moments(x)
-            self._track(mean, squares / (x.size / x.shape[1] - 1))
-        return y
-
-
-@fault("running statistics never move")
-class NothingTracked(BatchNorm2d):
-    def _track(self, mean, unbiased_variance):
-        pass
-
-
-@fault("batches not counted")
-class BatchesNotCounted(BatchNorm2d):
-    def _track(self, mean, unbiased_variance):
-        super()._track(mean, unbiased_variance)
-        self._buffers["num_batches_tracked"] -= 1
-
-
-@fault("running standard deviation for variance", "bn4")
-class StdTracked(BatchNorm2d):
-    def _track(self, mean, unbiased_variance):
-        super()._track(mean, np.sqrt(unbiased_variance))
-
-
-@fault.backward("variance taken for a constant")
-def _(layer, dy, dx):
-    normalised, _, _ = layer._saved
-    moved = (dy * normalised).mean(axis=(0, 2, 3))[:, None, None]
-    return dx + normalised * moved * _slope(layer)
-
-
-@fault("γ's gradient from the raw input")
-class GammaGradientOfRawInput(BatchNorm2d):
-    def forward_batch_last(self, x):
-        self.seen = x.copy()
-        return super().forward_batch_last(x)
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["weight"][...] = (dy * self.seen).sum(axis=(0, 2, 3))
-        return dx
-
-
-@fault.forward("training's backward in evaluation")
-def _(layer, x, y):
-    normalised, scale, _ = layer._saved
-    layer._saved = normalised, scale, x.size // x.shape[1]
-
-
-fault.backward("statistics taken for constants")(
-    lambda layer, dy, dx: dy * _slope(layer) + np.zeros_like(dx)
+fault("running variance biased", "self._track(mean, squares / «(count - 1)→count»)")
+fault("normalised by the unbiased variance", "variance = squares / «count→(count - 1)»")
+faint("ε outside the root", "«np.sqrt(variance + self.eps)→(np.sqrt(variance) + self.eps)»")
+faint("no ε", "np.sqrt(variance« + self.eps→»)")
+# Each image by itself, which is another normalisation.
+fault(
+    "statistics of each sample",
+    "scale = «per_channel(1 / np.sqrt(variance + self.eps), x.dtype)"
+    "→1 / np.sqrt(x.var(axis=(0, 2), keepdims=True) + self.eps)»",
+    "normalised = x - «per_channel(mean, x.dtype)→x.mean(axis=(0, 2), keepdims=True)»",
 )
-fault.backward("mean taken for a constant", "bn4")(
-    lambda layer, dy, dx: dx + dy.mean(axis=(0, 2, 3))[:, None, None] * _slope(layer)
+fault("batch statistics in evaluation", "if «self.training→True» or not self._buffers:")
+fault(
+    "running statistics in training",
+    'np.sqrt(«variance→self._buffers["running_var"]» + self.eps)',
+    'normalised = x - per_channel(«mean→self._buffers["running_mean"]», x.dtype)',
+    "self._saved = normalised, scale, «count→None»",
 )
-fault.gradient("β's gradient divided by the batch size", "bias", "bn4")(
-    lambda _, dy, g: g / dy.shape[3]
+fault(
+    "running statistics move in evaluation",
+    "count = None«→; self._track(x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3), ddof=1))»",
 )
-fault.backward("input gradient without γ")(
-    lambda layer, dy, dx: dx / layer._parameters["weight"][:, None, None]
+fault("running statistics never move", "if «self.training→False» and self._buffers:")
+fault("batches not counted", "tracked += «1→0»")
+fault(
+    "running standard deviation for variance",
+    "self._track(mean, «squares / (count - 1)→np.sqrt(squares / (count - 1))»)",
+    culprit="bn4",
 )
-fault.setting("momentum reversed", "bn4", momentum=0.9)
-fault.setting("ε of 1e-3", "bn4", eps=1e-3)
-for tensor in ("input", "weight", "bias"):
-    fault.scaled(f"batch norm's {tensor} gradient 0.1 % off", tensor, 1.001)
+fault("variance taken for a constant", "normalised * per_channel(-«→0 * »d_weight / count")
+fault(
+    "γ's gradient from the raw input",
+    "self._saved = normalised, scale, count«→; self.seen = x»",
+    'self._gradients["weight"][...] = «d_weight→_sum_per_channel(dy * self.seen)»',
+)
+fault("training's backward in evaluation", "count = «None→x.size // x.shape[1]»")
+fault("statistics taken for constants", "self._saved = normalised, scale, «count→None»")
+fault("mean taken for a constant", "dx -= «→0 * »per_channel(d_bias / count", culprit="bn4")
+fault(
+    "β's gradient divided by the batch size",
+    'self._gradients["bias"][...] = d_bias«→ / dy.shape[3]»',
+    culprit="bn4",
+)
+fault("input gradient without γ", 'scale = scale« * per_channel(self._parameters["weight"])→»')
+fault("momentum reversed", culprit="bn4", momentum=0.9)
+fault("ε of 1e-3", culprit="bn4", eps=1e-3)
+for tensor, edit in (
+    ("input", "scale = «→1.001 * »scale * per_channel("),
+    ("weight", 'self._gradients["weight"][...] = «→1.001 * »d_weight'),
+    ("bias", 'self._gradients["bias"][...] = «→1.001 * »d_bias'),
+):
+    fault(f"batch norm's {tensor} gradient 0.1 % off", edit)

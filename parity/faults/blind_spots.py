@@ -2,102 +2,69 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from numpy_models import Dropout, Linear, ReLU, Tanh
-from parity.faults.activations import SlopeAtZero
-from parity.faults.dropout import NotScaledInBackward
-from parity.faults.losses import NoMaximum
-from parity.faults.pooling import LastTie
-from parity.faults.record import Ledger, with_loss
+from parity.faults.activations import SLOPE_AT_ZERO
+from parity.faults.dropout import NOT_SCALED
+from parity.faults.losses import NO_MAXIMUM
+from parity.faults.pooling import LAST_TIE
+from parity.faults.record import Ledger
 
 fault = Ledger("blind spots", "out", "perceptron")
+loss = Ledger(fault.area, "loss", "perceptron, varied", part="criterion", faults=fault.faults)
 FAULTS = fault.faults
-OWN_DROPOUT = "dropout, torch's own dropout"
+varied = fault.on("perceptron, varied")
+padded = fault.on("padded maxima, varied")
+overlapping = fault.on("overlapping")
+own_dropout = fault.on("dropout, torch's own dropout")
+odd = fault.on("odd pooling, varied")
+strided = fault.on("strided, varied")
 
+TRANSPOSED = 'self._parameters["weight"].T'
 
-@fault("gradient scaled by the first batch's size", scene="perceptron, varied")
-class FirstBatchSize(Linear):
-    """The bias's gradient scaled back by a batch size that is found out once."""
-
-    samples = 0
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        self.samples = self.samples or dy.shape[-1]
-        self._gradients["bias"] *= self.samples / dy.shape[-1]
-        return dx
-
-
-@fault("tanh of two exponentials", "tanh1", "padded maxima, varied")
-class TextbookTanh(Tanh):
-    def forward_batch_last(self, x):
-        up, down = np.exp(x), np.exp(-x)
-        self._saved = (up - down) / (up + down)
-        return self._saved
-
-
-@fault("masks taken from a queue", "relu6", "overlapping")
-class QueuedMasks(ReLU):
-    """Each forward adds a mask, each backward takes the oldest."""
-
-    def forward_batch_last(self, x):
-        self.__dict__.setdefault("masks", []).append(x > 0)
-        return super().forward_batch_last(x)
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        return dy * self.masks.pop(0)
-
-
-@fault("weights of the first call kept")
-class FirstWeights(Linear):
-    """The transposed weights of the first call, kept."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        super().backward_batch_last(dy, input_gradient)
-        if "transposed" not in self.__dict__:
-            self.transposed = self._parameters["weight"].T.copy()
-        return self.transposed @ dy
-
-
-@fault("weights of another forward in backward")
-class WeightsUntilBackward(Linear):
-    """The weights of a forward, kept until backward has used them."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        self.__dict__.setdefault("transposed", self._parameters["weight"].T.copy())
-        return y
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        super().backward_batch_last(dy, input_gradient)
-        return self.__dict__.pop("transposed") @ dy
-
-
-@fault("no dropout where torch has its own", "drop1", OWN_DROPOUT)
-class NoDropout(Dropout):
-    def forward_batch_last(self, x):
-        self._saved = np.ones_like(x)
-        return x.copy()
-
-
-@fault("output of the layer before overwritten")
-class OverwritingOutputs(Linear):
-    """The memory of its input, which the layer before has kept, is used for something else."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x.copy())
-        x *= 0.5
-        return y
-
-
-# At a size that they seldom have.
-fault.gradient("gradients clipped", "weight")(lambda _, dy, g: g.clip(-10, 10))
-fault("gradient not scaled behind torch's own dropout", "drop1", OWN_DROPOUT)(NotScaledInBackward)
-fault.backward("gradient × 1.3 behind torch's own dropout", "f2", OWN_DROPOUT)(
-    lambda _, dy, dx: 1.3 * dx
+# The bias's gradient scaled back by a batch size that is found out once.
+varied(
+    "gradient scaled by the first batch's size",
+    'dy.sum(axis=1, out=self._gradients["bias"])«→; self._gradients["bias"] *= '
+    'self.__dict__.setdefault("samples", dy.shape[1]) / dy.shape[1]»',
 )
-fault("last of tied zeros in max pooling", "s2", "odd pooling, varied")(LastTie)
-fault("last of equal numbers, where none are", "s3", "strided, varied")(LastTie)
-fault("slope 1 at a zero that never comes", "relu1", "strided, varied")(SlopeAtZero)
-fault.plant("softmax that overflows later", with_loss(NoMaximum), "loss", "perceptron, varied")
+padded(
+    "tanh of two exponentials",
+    "y = «np.tanh(x, out=empty(x.shape, x.dtype))"
+    "→(np.exp(x) - np.exp(-x)) / (np.exp(x) + np.exp(-x))»",
+    culprit="tanh1",
+)
+# Each forward adds a mask, each backward takes the oldest.
+overlapping(
+    "masks taken from a queue",
+    '«→self.__dict__.setdefault("masks", []).append(x > 0); »return y',
+    "select(dy, «self._saved != 0→self.masks.pop(0)», out",
+    culprit="relu6",
+)
+fault(
+    "weights of the first call kept",
+    f'return «{TRANSPOSED}→self.__dict__.setdefault("first", {TRANSPOSED}.copy())» @ dy',
+)
+# The weights of a forward, kept until backward has used them.
+fault(
+    "weights of another forward in backward",
+    f'self._saved = x«→; self.__dict__.setdefault("kept", {TRANSPOSED}.copy())»',
+    f'return «{TRANSPOSED}→self.__dict__.pop("kept")» @ dy',
+)
+own_dropout("no dropout where torch has its own", "if «self.training→False»:", culprit="drop1")
+# The memory of its input, which the layer before has kept, is used for something else.
+fault(
+    "output of the layer before overwritten", "self._saved = x«→.copy()»", "«→x *= 0.5; »return y"
+)
+# At a size that they seldom have.
+fault(
+    "gradients clipped",
+    'np.matmul(dy, x.T, out=self._gradients["weight"])«→.clip(-10, 10, '
+    'out=self._gradients["weight"])»',
+)
+own_dropout("gradient not scaled behind torch's own dropout", NOT_SCALED, culprit="drop1")
+own_dropout(
+    "gradient × 1.3 behind torch's own dropout", f"return «→1.3 * »{TRANSPOSED} @ dy", culprit="f2"
+)
+odd("last of tied zeros in max pooling", *LAST_TIE, culprit="s2")
+strided("last of equal numbers, where none are", *LAST_TIE, culprit="s3")
+strided("slope 1 at a zero that never comes", SLOPE_AT_ZERO, culprit="relu1")
+loss("softmax that overflows later", NO_MAXIMUM)

@@ -2,159 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
-
-from numpy_models import Conv2d
 from parity.faults.record import Ledger
 
 fault = Ledger("convolution", "c3")
 FAULTS = fault.faults
+bn = fault.on("lenet5_bn")
+tanh = fault.on("lenet5_tanh")
+overlapping = fault.on("overlapping")
+strided = fault.on("strided")
+avgpool = fault.on("lenet5_avgpool")
 
+#: Loop over kernel offsets instead of taking the fast path.
+GENERAL = "return «w.stride == (1, 1) and→False and» w.padding[0]"
 
-def with_kernel(
-    change: Callable[[np.ndarray], np.ndarray], method: str = "forward_batch_last"
-) -> type[Conv2d]:
-    """Return a convolution of which one method computes with a changed kernel."""
-
-    def wrong(self, given, *flag):
-        weight = self._parameters["weight"]
-        before = weight.copy()
-        weight[...] = change(before)
-        try:
-            return getattr(Conv2d, method)(self, given, *flag)
-        finally:
-            weight[...] = before
-
-    return type("Changed", (Conv2d,), {method: wrong})
-
-
-@fault("window shifted by one")
-class ShiftedWindow(Conv2d):
-    def forward_batch_last(self, x):
-        return super().forward_batch_last(np.roll(x, (1, 1), axis=(0, 2)))
-
-
-@fault("padding on one side", "c1")
-class OneSidedPadding(Conv2d):
-    """All padding above and to the left, as if padded once and cut to size."""
-
-    def forward_batch_last(self, x):
-        (ph, pw), (height, _, width, _) = self.windows.padding, x.shape
-        moved = np.zeros_like(x)
-        moved[ph:, :, pw:] = x[: height - ph, :, : width - pw]
-        return super().forward_batch_last(moved)
-
-
-@fault.forward("edges repeated instead of zeros", "c1")
-def _(layer, x, y):
-    (ph, pw), (height, _, width, _) = layer.windows.padding, x.shape
-    framed = np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0)), mode="edge")
-    inner = framed.copy()
-    inner[ph : ph + height, :, pw : pw + width] = 0
-    for i, j, window in layer.windows.offsets(inner, y.shape[0], y.shape[2]):
-        y += np.einsum("fc,hcwn->hfwn", layer._parameters["weight"][:, :, i, j], window)
-
-
-@fault.forward("every filter has the first one's bias", "c1", "lenet5_bn")
-def _(layer, x, y):
-    bias = layer._parameters["bias"]
-    return y + (bias[0] - bias)[:, None, None]
-
-
-@fault("weight gradient of the last sample alone")
-class LastSampleOnly(Conv2d):
-    """`=` for `+=` in the loop over samples: the weight gradient of the last one stays."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient).copy()
-        last = np.zeros_like(dy)
-        last[..., -1] = dy[..., -1]
-        super().backward_batch_last(last, input_gradient)
-        return dx
-
-
-@fault.backward("overlapping windows assigned, not added", "c3", "lenet5_tanh")
-@fault.backward("overlapping windows assigned, stride 2", "c3", "overlapping")
-def _(layer, dy, dx):
-    """`=` for `+=` where windows overlap in the input gradient."""
-    (ph, pw), (height, channels, width, n) = layer.windows.padding, dx.shape
-    frame = np.zeros((height + 2 * ph, channels, width + 2 * pw, n), dx.dtype)
-    for i, j, window in layer.windows.offsets(frame, dy.shape[0], dy.shape[2]):
-        window[...] = np.einsum("fc,hfwn->hcwn", layer._parameters["weight"][:, :, i, j], dy)
-    return frame[ph : ph + height, :, pw : pw + width]
-
-
-@fault.backward("padding left on the input gradient", "c1", "overlapping")
-def _(layer, dy, dx):
-    """The padded gradient cut from its corner instead of from its middle."""
-    (ph, pw), moved = layer.windows.padding, np.zeros_like(dx)
-    moved[ph:, :, pw:] = dx[: dx.shape[0] - ph, :, : dx.shape[2] - pw]
-    return moved
-
-
-@fault.backward("stride forgotten in the input gradient", "c1", "strided")
-def _(layer, dy, dx):
-    """No zeros inserted between the upstream gradient's elements for a stride above 1."""
-    wrong = np.zeros_like(dx)
-    for i in range(layer.windows.kernel[0]):
-        for j in range(layer.windows.kernel[1]):
-            part = np.einsum("fc,hfwn->hcwn", layer._parameters["weight"][:, :, i, j], dy)
-            wrong[i : i + dy.shape[0], :, j : j + dy.shape[2]] += part
-    return wrong
-
-
-@fault.forward("convolution keeps its first input")
-def _(layer, x, y):
-    """Backward reads the input of the first batch it ever saw."""
-    first = layer.__dict__.setdefault("first", layer._saved)
-    if first.shape == x.shape:
-        layer._saved = first
-
-
-@fault("weight gradients accumulate", "c3", "lenet5_avgpool")
-class Accumulating(Conv2d):
-    """Gradients are added to those of the call before."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        before = self._gradients["weight"].copy()
-        dx = super().backward_batch_last(dy, input_gradient)
-        self._gradients["weight"] += before
-        return dx
-
-
-@fault.backward("weights updated in backward")
-def _(layer, dy, dx):
-    layer._parameters["weight"] -= np.float32(1e-4) * layer._gradients["weight"]
-
-
-fault("kernel flipped: a true convolution")(with_kernel(lambda w: w[:, :, ::-1, ::-1]))
-fault("kernel rows and columns swapped")(with_kernel(lambda w: w.swapaxes(2, 3)))
-fault("input channels in reverse order")(with_kernel(lambda w: w[:, ::-1]))
-# (kh, kw, C) where the columns are (C, kh, kw).
-fault("columns flattened in another order")(
-    with_kernel(lambda w: w.transpose(0, 2, 3, 1).reshape(w.shape))
+fault(
+    "window shifted by one", "row_windows.forward(«x→np.roll(x, (1, 1), axis=(0, 2))», weight, bias"
 )
-fault("products in half precision")(with_kernel(lambda w: w.astype(np.float16)))
-fault("input gradient with the kernel unflipped")(
-    with_kernel(lambda w: w[:, :, ::-1, ::-1], "backward_batch_last")
+# As if padded once, above and to the left, and cut to size.
+fault(
+    "padding on one side",
+    GENERAL,
+    "offsets(«self.windows.frame(x, 0)"
+    "→np.roll(self.windows.frame(x, 0), self.windows.padding, axis=(0, 2))»)",
+    culprit="c1",
 )
-fault.forward("convolution forgets its bias")(
-    lambda layer, x, y: y - layer._parameters["bias"][:, None, None]
+fault(
+    "edges repeated instead of zeros",
+    GENERAL,
+    "offsets(«self.windows.frame(x, 0)→np.pad(x, ((2, 2), (0, 0), (2, 2), (0, 0)), mode='edge')»)",
+    culprit="c1",
 )
-fault.backward("input gradient of the wrong sign")(lambda _, dy, dx: -dx)
-fault.gradient("bias gradient is a mean over positions", "bias")(
-    lambda _, dy, g: g / (dy.shape[0] * dy.shape[2])
+bn(
+    "every filter has the first one's bias",
+    "weight, «bias→bias[:1].repeat(self.out_channels)», self.windows.padding",
+    culprit="c1",
 )
-fault.gradient("bias gradient divided by the batch size", "bias", "c1")(
-    lambda _, dy, g: g / dy.shape[3]
+# `=` for `+=` in the loop over samples.
+fault(
+    "weight gradient of the last sample alone",
+    "row_windows.weight_gradient(x«→[..., -1:]», dy«→[..., -1:]», padding, gradient)",
 )
-fault.forward("last filter forgotten")(lambda _, x, y: y[:, -1].fill(0))
-fault.gradient("weight gradient misses its last row", "weight")(
-    lambda _, dy, g: np.concatenate([g[:, :, :-1], 0 * g[:, :, -1:]], axis=2)
+ASSIGNED = GENERAL, "window« +=→[...] =» np.einsum"
+tanh("overlapping windows assigned, not added", *ASSIGNED)
+overlapping("overlapping windows assigned, stride 2", *ASSIGNED)
+overlapping(
+    "padding left on the input gradient",
+    GENERAL,
+    "«self.windows.inside(d_framed, x.shape)→d_framed[: len(x), :, : x.shape[2]]»",
+    culprit="c1",
 )
-fault.gradient("weight gradient flipped", "weight")(lambda _, dy, g: g[:, :, ::-1, ::-1].copy())
-fault.gradient("weight gradient clipped", "weight")(lambda _, dy, g: g.clip(-1e-3, 1e-3))
-for tensor in ("input", "weight", "bias"):
-    fault.scaled(f"convolution's {tensor} gradient 0.1 % off", tensor, 1.001)
+# No zeros between the upstream gradient's elements for a stride above 1.
+strided(
+    "stride forgotten in the input gradient",
+    "«window→d_framed[i : i + oh, :, j : j + ow]» += np.einsum",
+    culprit="c1",
+)
+fault("convolution keeps its first input", 'self._saved = «x→self.__dict__.setdefault("first", x)»')
+avgpool(
+    "weight gradients accumulate",
+    "«→before = gradient.copy(); »row_windows.weight_gradient(x, dy, padding, gradient)"
+    "«→; gradient += before»",
+)
+fault(
+    "weights updated in backward",
+    "«return→dx =» row_windows.input_gradient(dy, weight, padding, x.shape)"
+    "«→; weight -= 1e-4 * gradient; return dx»",
+)
+for name, change in (
+    ("kernel flipped: a true convolution", "[:, :, ::-1, ::-1]"),
+    ("kernel rows and columns swapped", ".swapaxes(2, 3)"),
+    ("input channels in reverse order", "[:, ::-1]"),
+    ("columns flattened in another order", ".transpose(0, 2, 3, 1).reshape(weight.shape)"),
+    ("products in half precision", ".astype(np.float16)"),
+):
+    fault(name, f"row_windows.forward(x, weight«→{change}», bias")
+fault(
+    "input gradient with the kernel unflipped",
+    "row_windows.input_gradient(dy, weight«→[:, :, ::-1, ::-1]», padding",
+)
+fault("convolution forgets its bias", "weight, «bias→None», self.windows.padding")
+fault("input gradient of the wrong sign", "return «→-»row_windows.input_gradient(")
+fault("bias gradient is a mean over positions", "np.ones(ow * n, dy.dtype)«→ / (oh * ow)»")
+fault("bias gradient divided by the batch size", "np.ones(ow * n, dy.dtype)«→ / n»", culprit="c1")
+fault(
+    "last filter forgotten",
+    "«return→y =» row_windows.forward(x, weight, bias, self.windows.padding)"
+    "«→; y[:, -1] = 0; return y»",
+)
+WRITTEN = "row_windows.weight_gradient(x, dy, padding, gradient)"
+fault("weight gradient misses its last row", f"{WRITTEN}«→; gradient[:, :, -1] = 0»")
+fault(
+    "weight gradient flipped",
+    "row_windows.weight_gradient(x, dy, padding, gradient«→[:, :, ::-1, ::-1]»)",
+)
+fault("weight gradient clipped", f"{WRITTEN}«→; gradient.clip(-1e-3, 1e-3, out=gradient)»")
+fault("convolution's input gradient 0.1 % off", "return «→1.001 * »row_windows.input_gradient(")
+fault("convolution's weight gradient 0.1 % off", f"{WRITTEN}«→; gradient *= 1.001»")
+fault("convolution's bias gradient 0.1 % off", "np.ones(ow * n, dy.dtype)«→ * 1.001»")

@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from parity.faults.record import Ledger
 
 fault = Ledger("linear", "f6")
 FAULTS = fault.faults
+overlapping = fault.on("overlapping")
+deep = fault.on("deepcnn21")
+tanh = fault.on("lenet5_tanh")
 
-SQUARE = "f6", "overlapping"  # with a weight that can be transposed without being refused
+WRITTEN = 'np.matmul(dy, x.T, out=self._gradients["weight"])'
 
-
-@fault.backward("input gradient through updated weights", "out")
-def _(layer, dy, dx):
-    """The input gradient taken through the weights after a step of descent."""
-    moved = layer._parameters["weight"] - np.float32(0.01) * layer._gradients["weight"]
-    return moved.T @ dy
-
-
-@fault.forward("saved samples in another order")
-def _(layer, x, y):
-    """Backward's input is kept as a view of memory that is used again."""
-    layer._saved = x[:, ::-1]
-
-
-fault.forward("square weight transposed", *SQUARE)(
-    lambda layer, x, y: (
-        layer._parameters["weight"].T @ x + layer._parameters["bias"][:, None] + np.zeros_like(y)
-    )
+fault(
+    "input gradient through updated weights",
+    'return «self._parameters["weight"]→(self._parameters["weight"] - 0.01 * '
+    'self._gradients["weight"])».T @ dy',
+    culprit="out",
 )
-fault.backward("square weight transposed in backward", *SQUARE)(
-    lambda layer, dy, dx: layer._parameters["weight"] @ dy
-)
-fault.gradient("square weight gradient transposed", "weight", *SQUARE)(lambda _, dy, g: g.T)
-fault.forward("bias added twice")(lambda layer, x, y: y + layer._parameters["bias"][:, None])
+# Backward's input is kept as a view of memory that is used again.
+fault("saved samples in another order", "self._saved = x«→[:, ::-1]»")
+overlapping("square weight transposed", 'y = self._parameters["weight"]«→.T» @ x')
+overlapping("square weight transposed in backward", 'self._parameters["weight"]«.T→» @ dy if')
+overlapping("square weight gradient transposed", 'out=self._gradients["weight"]«→.T»)')
+fault("bias added twice", 'y += «→2 * »self._parameters["bias"]')
 # The loss has already done so.
-fault.gradient("weight gradient divided by the batch size again", "weight")(
-    lambda _, dy, g: g / dy.shape[1]
+fault("weight gradient divided by the batch size again", "np.matmul(dy«→ / dy.shape[1]», x.T")
+deep("bias gradient is a mean over the batch", "dy.«sum→mean»(axis=1", culprit="fc2")
+fault("bias gradient of the last sample", "dy«→[:, -1:]».sum(axis=1")
+fault(
+    "weight decay hidden in the gradient",
+    f'{WRITTEN}«→; self._gradients["weight"] += 1e-4 * self._parameters["weight"]»',
+    culprit="c5",
 )
-fault.gradient("bias gradient is a mean over the batch", "bias", "fc2", "deepcnn21")(
-    lambda _, dy, g: dy.mean(axis=1)
-)
-fault.gradient("bias gradient of the last sample", "bias")(lambda _, dy, g: dy[:, -1])
-fault.gradient("weight decay hidden in the gradient", "weight", "c5")(
-    lambda layer, dy, g: g + np.float32(1e-4) * layer._parameters["weight"]
-)
-fault.gradient("bias gradient forgotten", "bias", "out", "lenet5_tanh")(lambda _, dy, g: 0 * g)
-for tensor in ("input", "weight", "bias"):
-    fault.scaled(f"linear layer's {tensor} gradient 0.1 % off", tensor, 0.999, "c5")
+tanh("bias gradient forgotten", "«dy→(0 * dy)».sum(axis=1", culprit="out")
+for tensor, edit in (
+    ("input", 'return «→0.999 * »self._parameters["weight"].T'),
+    ("weight", "np.matmul(«→0.999 * »dy, x.T"),
+    ("bias", "«dy→(0.999 * dy)».sum(axis=1"),
+):
+    fault(f"linear layer's {tensor} gradient 0.1 % off", edit, culprit="c5")

@@ -44,14 +44,7 @@ _RUNS = ("training", "evaluation", "trajectory")
 
 @dataclass
 class Kill:
-    """What the harness said of one fault.
-
-    Attributes:
-        fault: the fault.
-        checks: which of `CHECKS` rejected it.
-        named: the culprits, as the first rejecting run named them.
-        message: the first message.
-    """
+    """What the harness said of a fault: which `CHECKS` rejected it, the first culprits and why."""
 
     fault: Fault
     checks: set[str] = field(default_factory=set)

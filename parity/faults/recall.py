@@ -15,10 +15,9 @@ from parity.task import Task
 
 
 class Recall:
-    """`parity.references.references`, remembered.
+    """`parity.references.references`, remembered by all that torch's results depend on.
 
-    What was asked before is known again by all that torch's results depend on: the module's
-    classes, settings and numbers, and the task without the NumPy side's loss.
+    That is the module's classes, settings and numbers, and the task without NumPy's loss.
     """
 
     def __init__(self) -> None:

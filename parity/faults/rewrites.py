@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from numpy_models import (
@@ -13,21 +15,14 @@ from numpy_models import (
     Conv2d,
     CrossEntropyLoss,
     Dropout,
-    Layer,
     Linear,
     MaxPool2d,
     ReLU,
     Tanh,
 )
-from parity.faults.optimizers import instead
-from parity.faults.record import Plant, Rewrite, Scene, with_loss
-
-
-class OffsetByOffset(Conv2d):
-    """The general path where the fast one would be taken."""
-
-    def _by_row_windows(self) -> bool:
-        return False
+from parity.faults import convolution, pooling
+from parity.faults.edits import edited
+from parity.faults.record import Plant, Rewrite, Scene
 
 
 class RoundedEitherWay(Conv2d):
@@ -45,8 +40,8 @@ class Columns(Conv2d):
 
     def forward_batch_last(self, x):
         y = super().forward_batch_last(x)
-        padded, (oh, _, ow, n) = self._padded(x), y.shape
-        windows = [window for _, _, window in self.windows.offsets(padded, oh, ow)]
+        oh, _, ow, n = y.shape
+        windows = [view for _, _, view in self.windows.offsets(self.windows.frame(x, 0))]
         columns = np.stack(windows, axis=2).transpose(1, 2, 0, 3, 4).reshape(-1, oh * ow * n)
         weight = self._parameters["weight"].reshape(len(self._parameters["weight"]), -1)
         product = weight[:, ::-1] @ columns[::-1]
@@ -110,54 +105,6 @@ class Textbook(BatchNorm2d):
         return normalised * scale + (2 * variance * centred + mean) / dy.dtype.type(count)
 
 
-class ByArgmax(MaxPool2d):
-    """Windows laid side by side and reduced at once."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        oh, _, ow, _ = y.shape
-        framed = self._framed(x, -np.inf)
-        views = [view for _, _, view in self.windows.offsets(framed, oh, ow)]
-        y[...] = np.stack(views).max(axis=0)
-        return y
-
-
-class ByMean(AvgPool2d):
-    """Shares multiplied by 1/area before they are added, in reverse."""
-
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        if not self._tiles():
-            return y
-        oh, _, ow, _ = y.shape
-        factor = x.dtype.type(1 / np.prod(self.windows.kernel))
-        y[...] = 0
-        for _, _, view in reversed(list(self.windows.offsets(x, oh, ow))):
-            y += view * factor
-        return y
-
-
-class ReluByProduct(ReLU):
-    def forward_batch_last(self, x):
-        y = super().forward_batch_last(x)
-        y[...] = x * (x > 0)
-        return y
-
-
-class TanhByProduct(Tanh):
-    """(1 − y)(1 + y) for 1 − y²."""
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        y = self._saved
-        return super().backward_batch_last(dy, input_gradient) * 0 + dy * (1 - y) * (1 + y)
-
-
-class DropoutByWhere(Dropout):
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx = super().backward_batch_last(dy, input_gradient)
-        return np.where(self._saved != 0, dx, 0)
-
-
 class ThroughProbabilities(CrossEntropyLoss):
     """Softmax first, its logarithm taken in double precision; sums in reverse."""
 
@@ -204,7 +151,26 @@ class TextbookAdam(Adam):
         parameters -= self.lr * first / (np.sqrt(second) + self.eps)
 
 
-def become_all(kind: type[Layer]) -> Plant:
+OffsetByOffset = edited(Conv2d, convolution.GENERAL)
+ByArgmax = edited(
+    MaxPool2d,
+    pooling.GENERAL,
+    "«tiles.reduce(np.maximum, [view for _, _, view in views])"
+    "→np.stack([view for _, _, view in views]).max(axis=0)»",
+)
+ByMean = edited(
+    AvgPool2d,
+    "return «tiles.forward_mean(x, self.windows.kernel)"
+    "→sum(x[i::2, :, j::2] * 0.25 for i in (1, 0) for j in (1, 0))»",
+)
+ReluByProduct = edited(ReLU, "y = «np.maximum(x, 0, out=empty(x.shape, x.dtype))→x * (x > 0)»")
+TanhByProduct = edited(Tanh, "return «dx→dy * (1 - self._saved) * (1 + self._saved)»")
+DropoutByWhere = edited(
+    Dropout, "return «dy * self._saved→np.where(self._saved != 0, dy * self._saved, 0)»"
+)
+
+
+def become_all(kind: type) -> Plant:
     """Plant by turning every layer of the subclass's base class."""
 
     def plant(scene: Scene) -> None:
@@ -214,6 +180,21 @@ def become_all(kind: type[Layer]) -> Plant:
             target.__class__ = kind
 
     return plant
+
+
+def instead(kind: type) -> Plant:
+    """Plant by making another optimizer with the same options."""
+
+    def plant(scene: Scene) -> None:
+        options = scene.recipe.numpy_optimizer.keywords  # type: ignore[attr-defined]
+        scene.replace(numpy_optimizer=partial(kind, **options))
+
+    return plant
+
+
+def with_loss(scene: Scene) -> None:
+    """Plant another loss."""
+    scene.replace(numpy_criterion=ThroughProbabilities())
 
 
 REWRITES = [
@@ -235,7 +216,7 @@ REWRITES = [
     Rewrite("ReLU as a product", "lenet5_avgpool", become_all(ReluByProduct)),
     Rewrite("tanh's derivative as a product", "lenet5_tanh", become_all(TanhByProduct)),
     Rewrite("dropout by selection", "deepcnn21", become_all(DropoutByWhere)),
-    Rewrite("loss through probabilities", "lenet5_relu", with_loss(ThroughProbabilities)),
+    Rewrite("loss through probabilities", "lenet5_relu", with_loss),
     Rewrite("SGD in one expression", "momentum", instead(PlainSGD)),
     Rewrite("AdaGrad in one expression", "Adagrad", instead(TextbookAdagrad)),
     Rewrite("Adam as the paper prints it", "Adam", instead(TextbookAdam)),

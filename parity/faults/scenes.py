@@ -115,9 +115,9 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Adam uncorrected": ("Adam", {"lr": 1e-3, "eps": 1e-7, "eps_mode": "uncorrected"}),
     "Adam inside root": ("Adam", {"lr": 0.01, "eps": 1e-6, "eps_mode": "inside_root"}),
 }
-_LOSSES: dict[str, tuple[Any, Any]] = {
-    "squared loss": (nn.MSELoss(), ours.MSELoss()),
-    "smoothed loss": (nn.CrossEntropyLoss(label_smoothing=0.1), ours.CrossEntropyLoss(0.1)),
+_LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "squared loss": ("MSELoss", {}),
+    "smoothed loss": ("CrossEntropyLoss", {"label_smoothing": 0.1}),
 }
 
 
@@ -126,8 +126,8 @@ def scene(name: str) -> Scene:
 
     Args:
         name: of a network, of a small one, or of an optimizer or a loss on the perceptron; then,
-            after a comma, what is special: "even" or "faint" images, "varied" (so is the pair), or
-            "torch's own dropout".
+            after a comma, what is special: "even" or "faint" images, "varied" (so is the pair),
+            "torch's own dropout", or "two epochs" between two falls of the rate.
     """
     torch.manual_seed(0)
     stem, _, special = name.partition(", ")
@@ -146,13 +146,16 @@ def scene(name: str) -> Scene:
         module.drop1 = nn.Dropout(0.3)
     _unsettle(module)
     kind, options = _OPTIMIZERS.get(stem, ("SGD", {"lr": 0.05}))
+    loss, settings = _LOSSES.get(stem, ("CrossEntropyLoss", {}))
+    epochs = 2 if special == "two epochs" else 1
     recipe = Recipe(
         partial(getattr(theirs if hasattr(theirs, kind) else torch.optim, kind), **options),
         partial(getattr(ours, kind), **options),
-        *_LOSSES.get(stem, (nn.CrossEntropyLoss(), ours.CrossEntropyLoss())),
-        partial(StepLR, step_size=1, gamma=0.5),
-        partial(ours.StepLR, step_size=1, gamma=0.5),
-        epoch_steps=2,
+        getattr(nn, loss)(**settings),
+        getattr(ours, loss)(**settings),
+        partial(StepLR, step_size=epochs, gamma=0.5),
+        partial(ours.StepLR, step_size=epochs, gamma=0.5),
+        epoch_steps=2 // epochs,
     )
     return Scene(module, network, _batches(stem, special, shape), recipe, special == "varied")
 

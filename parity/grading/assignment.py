@@ -18,14 +18,7 @@ from parity.tolerance import Place
 
 @dataclass(frozen=True)
 class Assignment:
-    """What submissions are compared with.
-
-    Attributes:
-        spec: ``package.module:factory``.
-        limits: of each submission.
-        factory: the function of a solution.
-        rubric: the tensors that are to be got right, by part.
-    """
+    """A factory, by its name and itself, each submission's limits, and the tensors by part."""
 
     spec: str
     limits: Limits

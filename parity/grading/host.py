@@ -54,11 +54,7 @@ class Host:
     def call(self, owner: Any, name: str, words: list[Any], held: dict[str, Any]) -> list[Any]:
         """Call a method with [arguments, options]; return its result, and all that it changed.
 
-        Args:
-            owner: whose method it is.
-            name: the method.
-            words: what it is given.
-            held: what the judge has in its copies of ``parameters()`` and ``buffers()``.
+        `held` is what the judge has in its copies of ``parameters()`` and ``buffers()``.
         """
         for kind, values in held.items():
             own = getattr(owner, kind)()

@@ -32,13 +32,7 @@ class SubmissionError(ParityError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a submission may take.
-
-    Attributes:
-        seconds: how long the judge waits for its answers, all of them together.
-        mebibytes: its address space.
-        forbidden: modules that it cannot import by their names.
-    """
+    """A submission's time for all its answers, its address space, and what it cannot import."""
 
     seconds: float = 60
     mebibytes: int = 1024

@@ -1,1 +1,1 @@
-"""The parity report: every network measured, as one HTML page and one JSON file."""
+"""The parity report: every network measured, as one HTML page."""

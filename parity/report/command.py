@@ -1,4 +1,4 @@
-"""``python -m parity report``: measure, write, say what came of it."""
+"""``python -m parity report``."""
 
 from __future__ import annotations
 
@@ -17,25 +17,21 @@ from parity.networks import NetworkCase, network_cases, pair
 from parity.protocol import ParityError
 from parity.report.measure import Network, Report, Run, arguments_of, environment, measure
 from parity.report.page import page, share
-from parity.report.record import to_json
 from parity.reproduction import record, save
 
 
 def command(names: Sequence[str], folder: Path) -> int:
-    """Measure networks on one thread, write both files and return the exit status.
+    """Measure the networks of these names, or all, on one thread, and write the page.
 
-    Args:
-        names: of the networks; all if there are none.
-        folder: where the page, the figures and failures' reproductions go.
+    Failures' reproductions go into the folder, too. Returns the exit status.
     """
     cases = network_cases()
     known = dict.fromkeys(case.name for case in cases)
     if unknown := [name for name in names if name not in known]:
         raise ParityError(f"there is no network {unknown[0]!r}: there are {', '.join(known)}")
     make_folder(folder)
-    html, figures = folder / "parity-report.html", folder / "parity-report.json"
-    for path in (html, figures):
-        check_writable(path)
+    html = folder / "parity-report.html"
+    check_writable(html)
     torch.set_num_threads(1)
     start, date = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     with threadpool_limits(1, "blas"):
@@ -43,9 +39,8 @@ def command(names: Sequence[str], folder: Path) -> int:
         networks = [_measured(case, folder) for case in chosen]
     report = Report(date, time.perf_counter() - start, environment(), networks)
     write(html, page(report).encode())
-    write(figures, to_json(report).encode())
-    print(f"page: {html}\nfigures: {figures}")
-    return 0 if report.passed else 1
+    print(f"page: {html}")
+    return 0 if all(network.passed for network in networks) else 1
 
 
 def _measured(case: NetworkCase, folder: Path) -> Network:

@@ -26,14 +26,7 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Run:
-    """One forward and backward pass of the whole network, and of each layer alone.
-
-    Attributes:
-        whole: the verdict on the whole network.
-        layers: those on the layers alone, in torch's calling order, then on the loss.
-        verdict: the disagreement in words; empty if both sides agree.
-        culprits: names of what is wrong by itself.
-    """
+    """The whole network in one dtype and mode, each layer alone, and what is wrong in words."""
 
     whole: Comparison
     layers: list[LayerProbe]
@@ -46,30 +39,20 @@ class Run:
         return f"{self.whole.dtype}, {'training' if self.whole.train else 'evaluation'}"
 
     @property
-    def checks(self) -> list[tuple[str, TensorCheck]]:
-        """The whole network's verdicts, then those of the layers alone, by tensor."""
+    def closest(self) -> tuple[str, TensorCheck]:
+        """The tensor, of a layer alone or not, that uses most of its budget; or a failure."""
         named = [(", ".join(filter(None, [c.layer, c.tensor])), c) for c in self.whole.checks]
         for probe in self.layers:
             named += [(f"{probe.layer} alone, {c.tensor}", c) for c in probe.comparison.checks]
-        return named
-
-    @property
-    def closest(self) -> tuple[str, TensorCheck]:
-        """The tensor that uses most of its budget; a failure if there is one."""
-        return max(self.checks, key=lambda named: named[1].rank)
+        return max(named, key=lambda named: named[1].rank)
 
 
 @dataclass(frozen=True)
 class Training:
     """Both sides trained on the same batches, up to the first step that disagrees.
 
-    Attributes:
-        dtype: "float32" or "float64".
-        optimizer: the optimizer and its settings in words.
-        losses: the verdict on the loss of each step.
-        worst: that on the tensor of each step that uses most of its envelope.
-        verdict: the disagreement in words; empty if both sides agree.
-        culprits: names of what is wrong by itself.
+    `losses` are the verdicts on each step's loss, `worst` those on the tensor of each step that
+    uses most of its envelope; `optimizer` and `verdict` are in words.
     """
 
     dtype: str
@@ -82,17 +65,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Network:
-    """Everything measured of one network.
+    """Everything measured of one network: its class, its number of parameters, every run.
 
-    Attributes:
-        name: file stem and arguments.
-        seconds: time the measuring took.
-        kind: class on the torch side.
-        parameters: number of trained parameters.
-        runs: float32 and float64, training and evaluation.
-        trainings: float32 and float64.
-        problem: why it could not be measured; empty if it could.
-        reproduction: file that shows the failure again; empty without one.
+    `problem` says why it could not be measured, `reproduction` names the file that shows its
+    failure again; either may be empty.
     """
 
     name: str
@@ -134,33 +110,16 @@ class Network:
 
 @dataclass(frozen=True)
 class Report:
-    """All networks and where and when they were measured.
-
-    Attributes:
-        date: UTC, ISO 8601.
-        seconds: time the measuring took.
-        environment: versions and machine, by what the page calls them.
-        networks: in the order measured.
-    """
+    """The networks measured, and where and when: UTC in ISO 8601, facts by what they are called."""
 
     date: str
     seconds: float
     environment: dict[str, str]
     networks: list[Network]
 
-    @property
-    def passed(self) -> bool:
-        """Whether every network agrees."""
-        return all(network.passed for network in self.networks)
-
 
 def measure(case: NetworkCase, factory: Callable[..., Pair] = networks.pair) -> Network:
-    """Measure one network; a pair that cannot be made or compared is a finding too.
-
-    Args:
-        case: the network.
-        factory: makes the pair from `arguments_of`.
-    """
+    """Measure one network; a pair that cannot be made or compared is a finding too."""
     start, runs, trainings = time.perf_counter(), list[Run](), list[Training]()
 
     def made(dtype: str) -> Pair:

@@ -138,12 +138,7 @@ class TorchModule:
 
 
 class TorchOptimizer:
-    """An optimizer of torch's on a `TorchModule`, as `parity.steps` steps it.
-
-    Args:
-        side: the network under test.
-        make: makes the optimizer of its parameters.
-    """
+    """Torch's optimizer that `make` makes of a `TorchModule`'s parameters, for `parity.steps`."""
 
     def __init__(
         self, side: TorchModule, make: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]

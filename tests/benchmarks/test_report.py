@@ -56,6 +56,14 @@ def test_what_torch_compiles_has_its_own_column():
     assert (header[-1], first[-1], second[-1]) == ("÷ compiled (range)", "0.50 (0.50–0.50)", "–")
 
 
+def test_a_processor_held_back_has_a_table_of_its_own():
+    held, variables = content(), {"ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
+    held["environment"] = held["environment"] | {"variables": variables}
+    found = report.sections([content(), held])
+    assert found["step"] == found["step, held back"] == report.sections([content()])["step"]
+    assert "held back by `ONEDNN_MAX_CPU_ISA`, `OPENBLAS_CORETYPE`" in found["measured"]
+
+
 def test_more_workers_than_cores_are_marked():
     points = [{"series": "workers", "value": n, "seconds": result()["seconds"]} for n in (2, 4)]
     found = report.sections([content(benchmark="scaling", points=points)])

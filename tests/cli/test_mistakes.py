@@ -128,7 +128,7 @@ def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
         (("--multirun", "seed=range(1,3)", "trainer.epochs=1,x"), r"trainer\.epochs must be a"),
         (("--cfg", "job", "epohcs=3"), r"trainer\.epochs"),
         (("--help", "epohcs=3"), r"trainer\.epochs"),
-        (("--cfg", "job", "--multirun"), r"exclude each other"),
+        (("--cfg", "job", "--multirun"), r"--multirun/-m: not allowed with argument --cfg"),
         (("--cfg", "nonsense"), r"nonsense"),
         (("--multirun", "backend.name=torch,numpy"), r"write backend=torch,numpy$"),
         (("--multirun", "hydra.run.dir=a,b"), r"hydra\.run\.dir=a,b.*cannot be swept"),

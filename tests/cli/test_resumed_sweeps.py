@@ -43,7 +43,7 @@ def test_a_stopped_sweep_is_finished_by_the_printed_command(
     assert (tmp_path / "part" / study).read_text() == (tmp_path / "whole" / study).read_text()
     capsys.readouterr()
     assert call_main("resume=part") == 0
-    assert "has the results of all its jobs, nothing is left to do" in capsys.readouterr().out
+    assert "has all its results, nothing is left to do" in capsys.readouterr().out
 
 
 @few

@@ -56,7 +56,6 @@ def test_hydras_record(call_main, tmp_path) -> None:
     assert hydra.runtime.choices.optimizer == "sgd"
     assert hydra.runtime.output_dir == str(record.parent)
     assert (hydra.job.num, hydra.mode) == (1, "MULTIRUN")
-    assert OmegaConf.load(tmp_path / "all" / "multirun.yaml").hydra.sweep.dir == "all"
 
 
 def test_the_hydra_resolver_knows_the_job(call_main, tmp_path) -> None:

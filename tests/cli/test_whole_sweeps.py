@@ -74,18 +74,6 @@ def test_a_sweep_of_its_own_needs_no_study(call_main, tmp_path) -> None:
     assert [row["optimizer.lr"] for row in lines(tmp_path / "all")] == ["0.001", "0.01"]
 
 
-def test_a_network_is_introduced_once(call_main, tmp_path, capsys) -> None:
-    sweep = ("--multirun", "data=mnist", "seed=0,1", *QUICK)
-    for folder in ("one", "other"):
-        assert call_main(*sweep, f"hydra.sweep.dir={folder}", "model=lenet5_relu,lenet5_bn") == 0
-        said = capsys.readouterr().out.splitlines()
-        assert sum("on numpy (cpu, 1 thread)" in line for line in said) == 4
-        assert [line.split()[1] for line in said if line.startswith("  total ")] == [
-            "61,706",
-            "61,750",
-        ]
-
-
 @pytest.mark.parametrize(
     ("job", "words"),
     [

@@ -9,10 +9,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 from training.config import schema
-from training.config.checks import limit_of
 from training.config.limits import (
     between,
     interval,
+    limit_of,
     one_of,
     parse_interval,
     two_fractions,

@@ -166,7 +166,8 @@ def tables(cwd: Path) -> None:
 def checkpoints(cwd: Path) -> None:
     works(cwd, *QUICK, "trainer.epochs=1", "hydra.run.dir=run")
     path = cwd / "run" / NAME
-    whole, (state, record) = path.read_bytes(), load_checkpoint(path)
+    whole, checkpoint = path.read_bytes(), load_checkpoint(path)
+    state, record = checkpoint.state, checkpoint.record
     for name, value in {
         "model.out.bias": np.nan,
         "optimizer.exp_avg.out.bias": np.inf,

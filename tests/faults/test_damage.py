@@ -9,7 +9,7 @@ import pytest
 
 from tests.storage.forgery import forged
 from tests.support import assert_same_run
-from training.storage.checkpoint import NAME, load_checkpoint, newest, read
+from training.storage.checkpoint import NAME, load_checkpoint, newest
 
 RUN = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=3")
 
@@ -31,8 +31,8 @@ def test_a_damaged_file_falls_back_and_is_never_kept_as_the_previous_one(
     assert "resumed at the end of epoch 1" in output
     assert_same_run(folder, tmp_path / "whole")
     assert (folder / f"{NAME}.damaged").read_bytes() == whole[: len(whole) // 2]
-    assert newest(folder, read)[1] is None
-    assert read(folder / f"{NAME}.previous").record["progress"]["epoch"] == 2
+    assert newest(folder)[1] is None
+    assert load_checkpoint(folder / f"{NAME}.previous").record["progress"]["epoch"] == 2
     for each in (path, folder / f"{NAME}.previous"):
         each.write_bytes(b"")
     assert call_main("resume=run") == 2
@@ -52,7 +52,8 @@ def run(call_main, few_digits, tmp_path, capsys):
 
 
 def test_hostile_records_are_refused(run, call_main, tmp_path, capsys):
-    state, record = load_checkpoint(run / NAME)
+    checkpoint = load_checkpoint(run / NAME)
+    state, record = checkpoint.state, checkpoint.record
 
     def config(**changes: object) -> dict:
         return record | {"config": record["config"] | changes}
@@ -89,7 +90,8 @@ def test_hostile_records_are_refused(run, call_main, tmp_path, capsys):
 
 
 def test_a_checkpoint_of_another_version_is_told_from_a_damaged_one(run, call_main, capsys):
-    state, record = load_checkpoint(run / NAME)
+    checkpoint = load_checkpoint(run / NAME)
+    state, record = checkpoint.state, checkpoint.record
     arrays = {n: np.array(a) for n, a in state.items()}
     (run / NAME).write_bytes(forged(record | {"format": 1}, arrays))
     assert call_main("resume=run") == 2
@@ -104,7 +106,8 @@ def deep(levels: int) -> dict:
 
 
 def test_hostile_states_are_refused(run, call_main, capsys):
-    state, record = load_checkpoint(run / NAME)
+    checkpoint = load_checkpoint(run / NAME)
+    state, record = checkpoint.state, checkpoint.record
     state = {name: np.array(array) for name, array in state.items()}
     for name, array in {
         "optimizer.step": np.array([1, 2]),
@@ -128,7 +131,8 @@ def test_no_path_is_taken_from_a_checkpoint(run, call_main, tmp_path, monkeypatc
     import training.trainer.dataset
     from tests import support
 
-    state, record = load_checkpoint(run / NAME)
+    checkpoint = load_checkpoint(run / NAME)
+    state, record = checkpoint.state, checkpoint.record
     assert "root" not in record["config"]["data"]
     record["config"]["data"]["root"] = str(tmp_path / "hostile")
     (run / NAME).write_bytes(forged(record, {n: np.array(a) for n, a in state.items()}))

@@ -11,7 +11,7 @@ from tests.support import at_step, compose, few_digits, metrics
 from training.backends.opening import open_backend
 from training.backends.ranks import ALONE
 from training.errors import DivergenceError
-from training.storage.checkpoint import newest, read
+from training.storage.checkpoint import newest
 from training.trainer.console import Console
 from training.trainer.record import RunRecord
 from training.trainer.signals import StopRequest
@@ -38,7 +38,7 @@ def test_a_run_that_diverges(backend, call_main, tmp_path, monkeypatch, capsys):
     assert (summary["status"], summary["epochs"]) == ("diverged", 1)
     assert summary["reason"] in captured.err
     assert summary["test_accuracy"] == metrics(folder)[-1]["test_accuracy"]
-    content, _ = newest(folder, read)
+    content, _ = newest(folder)
     assert content.record["progress"]["epoch"] == 1
     assert call_main(f"resume={folder}", "resume_override=true", "optimizer.lr=1e-4") == 0
     assert [row["lr"] for row in metrics(folder)] == pytest.approx([1e-3, 1e-4, 1e-4])
@@ -80,7 +80,7 @@ def test_weights_that_are_not_finite_are_never_saved(
     setting = f"trainer.checkpoint_every={every}"
     assert call_main(*RUN, "backend=numpy", setting, "hydra.run.dir=run") == 3
     assert "the last good checkpoint" in capsys.readouterr().err
-    assert newest(tmp_path / "run", read)[0].record["progress"]["epoch"] == 1
+    assert newest(tmp_path / "run")[0].record["progress"]["epoch"] == 1
 
 
 def test_the_other_jobs_of_a_sweep_go_on(call_main, tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.forked import run, train
 from tests.support import ROOT, assert_same_run
-from training.storage.checkpoint import NAME, newest, read, save_checkpoint
+from training.storage.checkpoint import NAME, newest, save_checkpoint
 
 RUN = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=3")
 SAY = "train.py: cannot write "
@@ -47,7 +47,7 @@ def test_the_third_save_fails(reason, call_main, tmp_path, monkeypatch, capsys):
     line = one_line(capsys)
     folder = tmp_path / "part"
     assert f"{folder / NAME}: {os.strerror(reason)}; the last checkpoint is good" in line
-    content, passed_over = newest(folder, read)
+    content, passed_over = newest(folder)
     assert (content.record["progress"]["epoch"], passed_over) == (2, None)
     assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
     assert call_main("resume=part") == 0
@@ -120,7 +120,7 @@ FILL = """
 import errno, os
 from pathlib import Path
 import numpy as np
-from training.storage.checkpoint import newest, read, save_checkpoint
+from training.storage.checkpoint import newest, save_checkpoint
 place = Path(os.environ["PLACE"])
 for number, size in ((1, 50_000), (2, 50_000), (3, 250_000)):
     try:
@@ -131,7 +131,7 @@ for number, size in ((1, 50_000), (2, 50_000), (3, 250_000)):
         break
 else:
     raise SystemExit("the disk was never full")
-assert newest(place, read)[0].record["number"] == 2
+assert newest(place)[0].record["number"] == 2
 assert sorted(os.listdir(place)) == ["checkpoint.safetensors", "checkpoint.safetensors.previous"]
 """
 
@@ -173,6 +173,6 @@ def test_without_hard_links(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", unsupported)
     for number in (1, 2, 3):
         save_checkpoint(tmp_path / NAME, {"a": np.asarray(number)}, {"number": number})
-    assert newest(tmp_path, read)[0].record["number"] == 3
+    assert newest(tmp_path)[0].record["number"] == 3
     (tmp_path / NAME).unlink()
-    assert newest(tmp_path, read)[0].record["number"] == 2
+    assert newest(tmp_path)[0].record["number"] == 2

@@ -13,7 +13,7 @@ from training.cli.arguments import parse as parse_arguments
 from training.cli.jobs import read
 from training.config.schema import Config
 from training.errors import ConfigError
-from training.storage.checkpoint import CheckpointError, decode, parse
+from training.storage.checkpoint import CheckpointError, parse
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is a development dependency")
 given = hypothesis.strategies
@@ -53,7 +53,7 @@ files = (
 def test_the_checkpoint_reader(data):
     try:
         content = parse(data, NAME)
-        state = decode(content).state
+        state = content.state
     except CheckpointError as error:
         told = str(error)
     else:

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.savers import save_for_ever, state_of
 from tests.forked import Forked, run, server, train
 from tests.support import assert_same_run
-from training.storage.checkpoint import NAME, decode, newest, read
+from training.storage.checkpoint import NAME, newest
 from training.storage.files import remove_leftovers
 
 KILLS = 50
@@ -40,11 +40,11 @@ def test_fifty_kills_in_the_middle_of_saving(tmp_path):
                 confirmed = max(confirmed, receiver.recv())
             except EOFError:
                 break
-        content, passed_over = newest(tmp_path, read)
+        content, passed_over = newest(tmp_path)
         assert passed_over is None
         number = content.record["number"]
         assert number in (confirmed, confirmed + 1), "a complete save was lost"
-        for name, array in decode(content).state.items():
+        for name, array in content.state.items():
             np.testing.assert_array_equal(array, state_of(number)[name])
         interrupted += any(path.name.startswith(".") for path in tmp_path.iterdir())
         confirmed = number

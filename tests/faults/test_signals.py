@@ -16,7 +16,7 @@ import pytest
 from tests.forked import Forked, train
 from tests.support import ROOT
 from training.backends.numpy import NumpyBackend
-from training.storage.checkpoint import newest, read
+from training.storage.checkpoint import newest
 from training.trainer import pictures, signals
 
 ARGUMENTS = ("data=digits", "backend.threads=1", "trainer.epochs=900", "hydra.run.dir=run")
@@ -67,7 +67,7 @@ def test_one_signal(backend, number, tmp_path):
     notice, last = [line for line in ended.stderr.splitlines() if line]
     assert notice == f"{number.name}: saving after this step; repeat to quit at once"
     remedy = f"python {ROOT / 'train.py'} resume={tmp_path / 'run'}"
-    progress = newest(tmp_path / "run", read)[0].record["progress"]
+    progress = newest(tmp_path / "run")[0].record["progress"]
     where = f"at the end of epoch {progress['epoch']}"
     if progress["step"]:
         where = f"in epoch {progress['epoch'] + 1} after step {progress['step']}"
@@ -86,7 +86,7 @@ def test_a_second_signal_leaves_at_once_with_a_good_checkpoint(number, tmp_path)
         os.kill(process.process.pid, number)
         ended = process.end(20)
     assert ended.returncode == -number  # a shell shows it as 128 + number
-    assert newest(tmp_path / "run", read)[0].record["progress"]["step"] == 3
+    assert newest(tmp_path / "run")[0].record["progress"]["step"] == 3
 
 
 @pytest.mark.usefixtures("few_digits")

@@ -71,12 +71,12 @@ PACKAGES: dict[str, Package] = {
             *(f"tests/parity/test_{name}.py" for name in _OF_THE_TOOL),
         ),
         sets=8,
-        # Not judges: the command line, planted faults, exercises, grading, pictures, a table of
-        # cases for tests; and what needs a CUDA device.
+        # Not judges: the command line, planted faults, exercises, grading, pictures; and what
+        # needs a CUDA device.
         spared=(
             *("parity/test_*", "parity/conftest.py", "parity/plugin.py", "parity/__main__.py"),
             *("parity/faults/*", "parity/exercises/*", "parity/grading/*", "parity/report/*"),
-            *("parity/check.py", "parity/cuda.py", "parity/layer_cases.py"),
+            *("parity/check.py", "parity/cuda.py"),
         ),
         apart={
             "parity/kernels.py": ("tests/parity/test_kernels.py",),

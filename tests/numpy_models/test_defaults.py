@@ -88,10 +88,10 @@ def test_batch_normalisation_forgets_all_it_has_learned(options) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_a_layer_says_what_it_is(layer, words) -> None:
-    assert (layer.describe(), repr(layer)) == (words, words)
+    assert repr(layer) == words
     if not layer.parameters():
-        assert repr(Sequential(layer, end=Flatten())) == (
-            f"Sequential(\n  (0): {words}\n  (end): Flatten()\n)"
+        assert repr(Sequential(layer, inner=Sequential(Flatten()))) == (
+            f"Sequential(\n  (0): {words}\n  (inner): Sequential(\n    (0): Flatten()\n  )\n)"
         )
 
 

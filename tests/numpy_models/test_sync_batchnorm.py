@@ -78,10 +78,10 @@ def test_conversion_keeps_state_names_and_mode() -> None:
 
 def test_one_value_per_channel_is_counted_over_all_ranks() -> None:
     one = np.ones((1, 1, 1, 1), np.float32)
-    layer = SyncBatchNorm2d(1, gather=lambda part: [part, part])
+    layer = SyncBatchNorm2d(BatchNorm2d(1), lambda part: [part, part])
     assert np.isfinite(layer(one)).all()
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        SyncBatchNorm2d(1, gather=lambda part: [part])(one)
+        SyncBatchNorm2d(BatchNorm2d(1), lambda part: [part])(one)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import safetensors.numpy
 
-from training.storage.checkpoint import Tensor, checksum
+from training.storage.checkpoint import checksum
 
 
 def build(header: object, content: bytes = b"") -> bytes:
@@ -18,7 +18,7 @@ def build(header: object, content: bytes = b"") -> bytes:
 def forged(record: object, tensors: dict[str, np.ndarray] | None = None) -> bytes:
     """A file whose checksum is right, as an attacker would make it."""
     tensors = tensors or {}
-    raw = {n: Tensor(a.dtype.str, a.shape, a.tobytes()) for n, a in tensors.items()}
+    raw = {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in tensors.items()}
     text = record if isinstance(record, str) else json.dumps(record)
     return safetensors.numpy.save(tensors, {"record": text, "sha256": checksum(raw, text)})
 

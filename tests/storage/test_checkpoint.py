@@ -22,7 +22,6 @@ from training.storage.checkpoint import (
     CheckpointError,
     load_checkpoint,
     newest,
-    read,
     save_checkpoint,
 )
 
@@ -81,7 +80,7 @@ def test_what_is_no_file_is_refused(tmp_path):
         (tmp_path / "absent", "No such file"),
     ):
         with pytest.raises(CheckpointError, match=reason):
-            read(path)
+            load_checkpoint(path)
 
 
 def test_a_file_over_the_limit_is_not_read_and_headers_take_a_stated_bound(tmp_path):
@@ -93,7 +92,7 @@ def test_a_file_over_the_limit_is_not_read_and_headers_take_a_stated_bound(tmp_p
     for path, bound in ((huge, 2**20), (dense, 64 * MAX_HEADER_BYTES)):
         tracemalloc.start()
         with pytest.raises(CheckpointError):
-            read(path)
+            load_checkpoint(path)
         assert tracemalloc.get_traced_memory()[1] < bound
         tracemalloc.stop()
 
@@ -141,20 +140,15 @@ def test_what_could_not_be_read_is_not_saved(tmp_path, monkeypatch):
     path = tmp_path / NAME
     save_checkpoint(path, STATE, {"number": 1})
     whole = path.read_bytes()
-    refused = [
-        (STATE | {"optimizer.b": np.array([1.0, np.inf])}, {}, "not finite: optimizer.b"),
-        (STATE, {"seconds": np.nan}, "Out of range float"),
-    ]
-    for state, record, reason in refused:
-        with pytest.raises(ValueError, match=reason):
-            save_checkpoint(path, state, record)
+    with pytest.raises(ValueError, match="Out of range float"):
+        save_checkpoint(path, STATE, {"seconds": np.nan})
     with pytest.raises(OSError, match=r"a header of .* could not be read"):
         save_checkpoint(path, STATE, {"notes": ["x" * MAX_HEADER_BYTES]})
     monkeypatch.setattr(checkpoint, "MAX_BYTES", len(whole) - 1)
     with pytest.raises(OSError, match=r"a file of .* could not be read"):
         save_checkpoint(path, STATE, {"number": 2})
     with pytest.raises(CheckpointError, match="more than"):
-        read(path)
+        load_checkpoint(path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {NAME: whole}
 
 
@@ -163,20 +157,20 @@ def test_numbers_that_are_not_finite_make_a_checkpoint_bad(tmp_path):
     save_checkpoint(tmp_path / NAME, STATE, {"number": 2})
     bad = STATE | {"model.a": np.array([1, np.nan], np.float32)}
     (tmp_path / NAME).write_bytes(forged({"number": 3}, bad))
-    found, passed_over = newest(tmp_path, load_checkpoint)
+    found, passed_over = newest(tmp_path)
     assert found.record == {"number": 1}
     assert "model.a holds a number that is not finite" in str(passed_over)
     (tmp_path / (NAME + PREVIOUS)).write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"not finite.*; .*is damaged"):
-        newest(tmp_path, load_checkpoint)
+        newest(tmp_path)
 
 
 def test_a_record_is_read_without_numpy(tmp_path):
     save_checkpoint(tmp_path / NAME, STATE, {"number": 1})
     script = (
         "import sys; from pathlib import Path;"
-        "from training.storage.checkpoint import newest, read;"
-        "assert newest(Path(sys.argv[1]), read)[0].record == {'number': 1};"
+        "from training.storage.checkpoint import newest;"
+        "assert newest(Path(sys.argv[1]))[0].record == {'number': 1};"
         "assert not {'numpy', 'torch'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=60)
@@ -191,6 +185,6 @@ def test_a_file_that_grows_while_it_is_read_takes_no_memory(tmp_path, monkeypatc
     monkeypatch.setattr(os, "stat", lambda *_, **__: before)
     tracemalloc.start()
     with pytest.raises(CheckpointError, match="changed while it was read"):
-        read(path)
+        load_checkpoint(path)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()

@@ -7,7 +7,7 @@ import pytest
 from tests.support import assert_same_run
 from tests.trainer.runs import finish
 from training.backends.numpy import NumpyBackend
-from training.trainer.trainer import Trainer
+from training.trainer.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
 #: Settings, and the calls of two epochs of five steps. The last asks for everything: accuracies
@@ -44,11 +44,11 @@ def test_what_is_recorded_and_saved_is_the_same(device, tmp_path, monkeypatch):
     """On CUDA the sums are not looked at after every call, but where a row needs them."""
     saved: list[list[tuple[int, int]]] = []
 
-    def note(self, original=Trainer._save):
+    def note(self, original=RunRecord.save):
         saved[-1].append((self.progress.epoch, self.progress.step))
         original(self)
 
-    monkeypatch.setattr(Trainer, "_save", note)
+    monkeypatch.setattr(RunRecord, "save", note)
     for name in ("plain", "again"):
         saved.append([])
         finish(tmp_path / name, "backend=numpy", *EVERYTHING)

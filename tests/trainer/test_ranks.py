@@ -50,7 +50,7 @@ class Losing(Alone):
 def trained(folder: Path, ranks: Ranks, *overrides: str) -> float:
     folder.mkdir(exist_ok=True)
     config = compose(*SHORT, "backend=numpy", *overrides)
-    return train(config, few_digits(), ranks, folder, chosen="as asked", introduce=True, label="")
+    return train(config, few_digits(), ranks, folder, chosen="as asked", label="")
 
 
 def test_only_the_first_rank_writes_and_speaks(tmp_path, capsys, monkeypatch):

@@ -184,7 +184,8 @@ def test_a_rate_that_the_schedule_cannot_have_come_to(rate, factor, good, tmp_pa
     """Rounding is allowed for, and nothing else, however small the rate."""
     options = ("backend=numpy", f"optimizer.lr={rate!r}", "scheduler.step_size=1")
     folder = stop(tmp_path / "run", 8, *options)
-    state, saved = load_checkpoint(folder / NAME)
+    checkpoint = load_checkpoint(folder / NAME)
+    state, saved = checkpoint.state, checkpoint.record
     state = {name: np.array(array) for name, array in state.items()}
     state["optimizer.lr"] *= factor
     (folder / NAME).write_bytes(forged(saved, state))

@@ -144,20 +144,6 @@ def test_a_printed_command_can_be_pasted(name, tmp_path, call_main, capsys, monk
     assert f"there is no folder {tmp_path / name}" in one_line(capsys)
 
 
-def test_a_folder_of_runs_is_no_run(tmp_path, call_main, capsys):
-    runs = [tmp_path / "day" / name for name in ("a", "sweep/0", "sweep/1", "sweep/2")]
-    for folder in runs:
-        folder.mkdir(parents=True)
-        (folder / "checkpoint.safetensors").touch()
-    assert call_main("resume=day/sweep") == 2
-    line = one_line(capsys)
-    assert line.endswith(f"{', '.join(f'resume={folder}' for folder in runs[1:])}\n")
-    assert call_main("resume=day") == 2
-    assert one_line(capsys).endswith(f"resume={runs[2]} and 1 more\n")
-    assert call_main("resume=day/a") == 2
-    assert "inside" not in one_line(capsys)
-
-
 def test_fewer_epochs_than_there_are(stopped, call_main, capsys):
     assert call_main("resume=run", "trainer.epochs=2") == 0
     capsys.readouterr()

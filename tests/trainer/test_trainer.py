@@ -168,9 +168,7 @@ def test_every_option_runs(options, call_main, tmp_path):
 @pytest.mark.parametrize("compiles", ["true", "false"])
 def test_compiling_is_announced_where_it_is_waited_for(compiles):
     config = compose("backend=torch", f"backend.compile={compiles}")
-    text = heading(
-        config, open_backend(compose("backend=numpy"), ALONE), "as asked", introduce=True
-    )
+    text = heading(config, open_backend(compose("backend=numpy"), ALONE), "as asked")
     assert text.endswith("\ncompiling: the first epoch takes longer") is (compiles == "true")
 
 

@@ -35,12 +35,10 @@ def initial_weights(shapes: Mapping[str, tuple[int, ...]], init: InitConfig, see
 
     Args:
         shapes: parameter names as torch gives them ("c1.weight") and their shapes: (O, I, kH, kW)
-            for a convolution, (out, in) for a linear layer, (C,) for batch normalisation's weight.
+            for a convolution, (out, in) for a linear layer, (C,) for batch normalisation's weight;
+            a shape of another kind raises ValueError.
         init: the rule's name, and what it takes.
         seed: each parameter's draws depend on this and its name alone, not on the other layers.
-
-    Raises:
-        ValueError: if a shape belongs to no known kind of parameter.
     """
     weights: Weights = {}
     for name, shape in shapes.items():

@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from training.config.schema import ModelConfig
-from training.errors import ConfigError, did_you_mean
+from training.errors import ConfigError, did_you_mean, first_line
 
 Network = TypeVar("Network")
 
@@ -19,8 +19,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 def build_network(build: Callable[..., Network], package: str, config: ModelConfig) -> Network:
     """Return `build(config.name, **config.arguments)` of torch_models or numpy_models.
 
-    Raises:
-        ConfigError: if there is no such network or it does not take an argument or its value.
+    Raises ConfigError if there is no such network or it does not take an argument or its value.
     """
     try:
         network = import_module(f"{package}.registry").network_class(config.name)
@@ -29,43 +28,29 @@ def build_network(build: Callable[..., Network], package: str, config: ModelConf
     except ConfigError:
         raise
     except (MemoryError, RuntimeError) as error:
-        raise ConfigError(
-            f"model {config.name} cannot be built with {config.arguments}: "
-            f"{str(error).partition(chr(10))[0]}"
-        ) from error
+        words = f"model {config.name} cannot be built with {config.arguments}"
+        raise ConfigError(f"{words}: {first_line(error)}") from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"model {config.name}: {error}") from error
 
 
 def check_arguments(network: type, config: ModelConfig) -> None:
-    """Hold the arguments against the signature of the network's class.
-
-    Raises:
-        ConfigError: naming the first that it does not take, or not with this value.
-    """
+    """Refuse, by ConfigError, what the signature of the network's class does not take."""
     accepted = list(inspect.signature(network).parameters)
-    kinds = _annotations(network)
+    try:
+        kinds = get_type_hints(network.__init__)  # type: ignore[misc]
+    except NameError:  # a name that is there for type checkers alone
+        kinds = {}
     for name, value in config.arguments.items():
         if name not in accepted:
-            raise ConfigError(
-                f"model.arguments.{name}: {config.name} accepts {', '.join(accepted) or 'none'}"
-                f"{did_you_mean(name, accepted)}"
-            )
+            words = f"{config.name} accepts {', '.join(accepted) or 'none'}"
+            raise ConfigError(f"model.arguments.{name}: {words}{did_you_mean(name, accepted)}")
         kind = kinds.get(name, Any)
         if not _fits(value, kind):
             choices = [str(choice) for choice in get_args(kind)]
             hint = did_you_mean(str(value), choices) if get_origin(kind) is Literal else ""
-            raise ConfigError(
-                f"model.arguments.{name} must be {_wanted(kind)}, not {value!r}{hint}"
-            )
-
-
-def _annotations(network: type) -> dict[str, Any]:
-    """Return the types that a class's arguments are annotated with, as far as they are known."""
-    try:
-        return get_type_hints(network.__init__)  # type: ignore[misc]
-    except NameError:  # a name that is there for type checkers alone
-        return {}
+            words = f"must be {_wanted(kind)}, not {value!r}{hint}"
+            raise ConfigError(f"model.arguments.{name} {words}")
 
 
 def _fits(value: Any, kind: Any) -> bool:

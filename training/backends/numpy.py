@@ -48,9 +48,6 @@ class NumpyBackend:
 
     Every rank keeps its own parameters and updates them with the same sum of gradients, so that
     they stay equal to the last bit.
-
-    Raises:
-        ConfigError: if the network cannot be built.
     """
 
     name = "numpy"

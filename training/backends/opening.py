@@ -7,24 +7,21 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 from training import environment
 from training.backends.protocol import Backend
 from training.backends.ranks import ALONE, Ranks
 from training.config.schema import Config
 from training.data import Dataset
-from training.errors import ConfigError
+from training.errors import ConfigError, first_line
 
 #: What every rank runs; of those that are started, the result is dropped.
 Program = Callable[[Config, Dataset, Ranks], Any]
 
 
 def process_ranks() -> Ranks:
-    """Return the ranks that torchrun has started, once all have come; without it, one.
-
-    Raises:
-        ConfigError: if it is not said where they are to meet.
-        ProcessError: if they do not come.
-    """
+    """Return the ranks that torchrun has started, once all have come; without it, one."""
     return ALONE if environment.processes() == 1 else _torchruns()
 
 
@@ -39,11 +36,8 @@ def _torchruns() -> Ranks:
 def all_ranks(program: Program, config: Config, dataset: Dataset, ranks: Ranks) -> Iterator[Ranks]:
     """Have the ranks that are not there yet call program(config, dataset, ranks) beside the block.
 
-    Where there is one rank, the NumPy backend starts a process for each core that pays off; the
-    program has to pickle.
-
-    Raises:
-        ProcessError: if another rank fails or is killed.
+    Where there is one rank, the NumPy backend starts a process for each core that pays off, as
+    `workers.other_cores` does; the program has to pickle.
     """
     if ranks.world == 1 and config.backend.name == "numpy":
         from training.backends.numpy import worthwhile_ranks
@@ -64,27 +58,8 @@ def open_backend(config: Config, ranks: Ranks = ALONE) -> Backend:
 
     Raises:
         ConfigError: if the network, an argument, the size of its images or the device cannot
-            be had, on this rank or another.
+            be had.
     """
-    try:
-        backend = _open(config, ranks)
-    except ConfigError as error:
-        ranks.all_gather_text(f"error {error}")
-        raise
-    found = ranks.all_gather_text(f"device {backend.device}")
-    for rank, text in enumerate(found):
-        kind, _, words = text.partition(" ")
-        if kind == "error":
-            raise ConfigError(f"rank {rank}: {words}")
-        if words != backend.device:
-            raise ConfigError(
-                f"device={config.device} means {words} for rank {rank} and {backend.device} for "
-                f"rank {ranks.rank}: use device=cpu, or machines that all have CUDA devices"
-            )
-    return backend
-
-
-def _open(config: Config, ranks: Ranks) -> Backend:
     backend: Backend
     if config.backend.name == "torch":
         from training.backends.torch import TorchBackend
@@ -94,13 +69,15 @@ def _open(config: Config, ranks: Ranks) -> Backend:
         from training.backends.numpy import NumpyBackend
 
         backend = NumpyBackend(config, ranks)
-    size = config.model.image_size
+    model, size = config.model.name, config.model.image_size
     try:
         backend.layer_table()
     except (ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
+        words = f"{model} cannot take {size}×{size} images"
+        raise ConfigError(f"model.image_size={size}: {words} ({first_line(error)})") from error
+    on_cuda = int(ranks.all_reduce(np.array([backend.device == "cuda"], np.int64))[0])
+    if 0 < on_cuda < ranks.world:
         raise ConfigError(
-            f"model.image_size={size}: {config.model.name} cannot take {size}×{size} images "
-            f"({reason})"
-        ) from error
+            "device=auto means cuda for some ranks and cpu for others: use device=cpu"
+        )
     return backend

@@ -21,22 +21,14 @@ State = dict[str, NDArray]
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """Which images each step of one epoch takes.
+    """Which images each step of one epoch takes."""
 
-    Attributes:
-        indices: int64 (images,), positions in the training set, step after step.
-        offsets: int64 (steps + 1,); step i takes indices[offsets[i]:offsets[i + 1]].
-        flips: bool (images,), which of them are mirrored left to right, or None for no image.
-        first_step: the run's steps before this epoch; with i it addresses the dropout masks.
-        moves: float32 (images, 2, 3), where each pixel of an image comes from, as
-            `training.data.inverse_affine` has it, mirroring included; flips is then None. None
-            where no image is rotated or shifted.
-    """
-
-    indices: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    flips: NDArray[np.bool_] | None
-    first_step: int
+    indices: NDArray[np.int64]  # (images,), positions in the training set, step after step
+    offsets: NDArray[np.int64]  # (steps + 1,); step i takes indices[offsets[i]:offsets[i + 1]]
+    flips: NDArray[np.bool_] | None  # (images,), which of them are mirrored left to right
+    first_step: int  # the run's steps before this epoch; with i it addresses the dropout masks
+    # float32 (images, 2, 3), where each pixel of an image comes from, as
+    # `training.data.inverse_affine` has it, mirroring included; flips is then None.
     moves: NDArray[np.float32] | None = None
 
     @property
@@ -112,11 +104,7 @@ class Backend(Protocol):
         """Return the bytes of a state after the first step."""
 
     def load_state(self, state: State) -> None:
-        """Continue from a state of either backend.
-
-        Raises:
-            ValueError: if a name is missing or unknown, or a shape or dtype differs.
-        """
+        """Continue from a state of either backend, as `check_state` lets it pass."""
 
     def layer_table(self) -> list[LayerRow]:
         """Return the layers in order with their output shapes and parameter counts."""
@@ -144,17 +132,13 @@ def check_state(
     parameters: Iterable[str],
     kinds: Iterable[str],
 ) -> None:
-    """Hold a state against the network that is to take it.
+    """Refuse, by ValueError, a finite state that a network and its optimizer cannot take.
 
     Args:
-        state: in the format of `Backend.state`, finite.
+        state: what is missing, unknown, of another shape or dtype, or wrongly negative is named.
         weights: the network's parameters and buffers, for their names, shapes and dtypes.
         parameters: the names in weights that are parameters.
         kinds: the optimizer's arrays per parameter, for example exp_avg; none before step 1.
-
-    Raises:
-        ValueError: naming what is missing, unknown, of another shape or dtype, or negative where
-            it cannot be.
     """
     count: NDArray = np.zeros((), np.int64)
     scalars = {"optimizer.step": count, "optimizer.lr": np.zeros(()), "scheduler.last_epoch": count}
@@ -165,17 +149,13 @@ def check_state(
     missing = sorted(expected.keys() - state.keys())
     unknown = sorted(state.keys() - expected.keys())
     if missing or unknown:
-        raise ValueError(
-            f"this state is not of this network and optimizer: missing {missing or 'nothing'}, "
-            f"unknown {unknown or 'nothing'}"
-        )
+        names = f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
+        raise ValueError(f"this state is not of this network and optimizer: {names}")
     for name, array in expected.items():
         given = state[name]
         if given.shape != array.shape or given.dtype != array.dtype:
-            raise ValueError(
-                f"{name} has shape {given.shape} and dtype {given.dtype}, "
-                f"expected {array.shape} and {array.dtype}"
-            )
+            words = f"shape {given.shape} and dtype {given.dtype}"
+            raise ValueError(f"{name} has {words}, expected {array.shape} and {array.dtype}")
         squares = name.startswith(_SQUARES) or name.endswith("running_var")
         if (squares or name in scalars) and not (given >= 0).all():
             raise ValueError(f"{name} must not be negative")

@@ -14,23 +14,17 @@ from typing import Any
 
 import numpy as np
 
-#: Bytes of a text that is exchanged.
-TEXT = 2000
-
 
 class Ranks(ABC):
     """One rank's view of all of them.
 
-    Every method but `part` is collective: all ranks call it at the same point. Shapes and dtypes
-    are the same on all ranks.
+    Every method but `part` is collective: all ranks call it at the same point, with arrays of the
+    same shapes and dtypes; it raises ProcessError if another rank is gone.
 
     Attributes:
         rank: this one's number; 0 alone prints and writes.
         world: how many there are.
         note: how many and how they came about, for the run's record; empty for one.
-
-    Raises:
-        ProcessError: by every collective method, if another rank is gone.
     """
 
     rank: int
@@ -73,12 +67,6 @@ class Ranks(ABC):
             received[:] = np.frombuffer(content, np.uint8)
         self.broadcast(received)
         return received.tobytes()
-
-    def all_gather_text(self, text: str) -> list[str]:
-        """Return every rank's text, cut to TEXT bytes, in rank order."""
-        content = text.encode(errors="replace")[:TEXT].ljust(TEXT, b"\0")
-        gathered = self.all_gather(np.frombuffer(content, np.uint8).copy())
-        return [array.tobytes().rstrip(b"\0").decode(errors="replace") for array in gathered]
 
 
 class Alone(Ranks):

@@ -41,10 +41,7 @@ def other_cores(program: Program, dataset: Dataset, world: int) -> Iterator[Shar
     Args:
         program: must be one that pickles where processes are spawned.
         dataset: its images are not copied for each process.
-        world: at least 2.
-
-    Yields:
-        The ranks, of which this process is the first.
+        world: at least 2; this process is the first of them.
 
     Raises:
         ConfigError: if so many processes cannot be started.
@@ -56,10 +53,8 @@ def other_cores(program: Program, dataset: Dataset, world: int) -> Iterator[Shar
         try:
             shared = _start(workers, program, dataset, world)
         except (OSError, ImportError) as error:  # no memory, no processes, no semaphores
-            raise ConfigError(
-                f"backend.threads={world}: that many processes cannot be started ({error}): use "
-                "fewer, or backend.threads=1"
-            ) from error
+            words = f"that many processes cannot be started ({error}): use fewer"
+            raise ConfigError(f"backend.threads={world}: {words}") from error
         ranks = SharedMemoryRanks(0, shared, partial(_check, workers, shared))
         ranks.barrier()
         ranks.note = f"{world} processes, started in {perf_counter() - started:.2f} s"
@@ -129,11 +124,7 @@ def _leave_without(parent: int) -> None:
 
 
 def _check(workers: Sequence[BaseProcess], shared: Shared) -> None:
-    """Look whether the other ranks are still there.
-
-    Raises:
-        ProcessError: with the reason of the first that is not.
-    """
+    """Raise ProcessError, with its reason, if another rank is not there any more."""
     for rank, worker in enumerate(workers, 1):
         if worker.exitcode is not None:
             told = shared.reasons[rank].value.decode(errors="replace")

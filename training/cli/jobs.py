@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from training.cli import resumption
-from training.cli.request import Job, Request, check_schedule, folder, is_inside, make_job
+from training.cli.request import Job, Request, folder, is_inside, make_job
 from training.config.composition import Composer, composer
 from training.config.settings import flatten
 from training.config.suggestions import groups
@@ -22,22 +22,23 @@ from training.errors import ConfigError
 
 
 def read(args: argparse.Namespace) -> Request:
-    """Compose and check every job of the command line.
-
-    Raises:
-        ConfigError: with the argument at fault and what it may be.
-    """
+    """Compose and check every job of the command line."""
     with composer() as opened:
         overrides = opened.parse(args.overrides)
-        _check_keys(overrides)
+        _check(overrides)
         resumed = resumption.resumed_folder(overrides)
-        if resumed is not None:
-            return resumption.request(opened, resumed, overrides, bool(args.multirun))
-        return _new_runs(opened, overrides, bool(args.multirun))
+        if resumed is None:
+            request = _new_runs(opened, overrides, args.multirun)
+        else:
+            request = resumption.request(opened, resumed, overrides, args.multirun)
+    keys = [override.key_or_group for override in overrides]
+    schedules = [job.config.scheduler for job in request.jobs]
+    if "scheduler.gamma" in keys and all(each.step_size is None for each in schedules):
+        raise ConfigError("scheduler.gamma needs scheduler=step, or scheduler.step_size=...")
+    return request
 
 
 def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Request:
-    _check_sweeps(overrides)
     whole = opened.compose(next(expand(overrides)))
     hydra = whole.hydra
     if not (multirun or hydra.mode == RunMode.MULTIRUN):
@@ -46,32 +47,30 @@ def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Re
                 line = override.input_line
                 raise ConfigError(f"{line} gives several values: add --multirun to run them all")
         job = make_job(opened, whole)
-        request = Request([job], False, job.directory)
-    else:
-        place = folder(hydra.sweep.dir, "hydra.sweep.dir")
-        swept = opened.parse([f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items()])
-        _check_sweeps(swept)
-        _check_keys(swept)
-        # Hydra's own order: the command line wins over the file's parameters.
-        jobs = []
-        for number, lines in enumerate(expand([*swept, *overrides])):
-            composed = opened.compose(lines)
-            OmegaConf.copy_cache(whole, composed)  # one time, `${now:...}`, for all jobs
-            jobs.append(make_job(opened, composed, number))
-        _check_folders(jobs)
-        request = Request(jobs, True, place)
-    check_schedule(overrides, request.jobs)
-    return request
+        return Request([job], False, job.directory)
+    place = folder(hydra.sweep.dir, "hydra.sweep.dir")
+    swept = opened.parse([f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items()])
+    _check(swept)
+    # Hydra's own order: the command line wins over the file's parameters.
+    jobs = []
+    for number, lines in enumerate(expand([*swept, *overrides])):
+        composed = opened.compose(lines)
+        OmegaConf.copy_cache(whole, composed)  # one time, `${now:...}`, for all jobs
+        jobs.append(make_job(opened, composed, number))
+    _check_folders(jobs)
+    return Request(jobs, True, place)
 
 
-def _check_sweeps(overrides: Iterable[Override]) -> None:
-    """Refuse what gives no list of values: an interval, and Hydra's own settings."""
+def _check(overrides: Iterable[Override]) -> None:
+    """Refuse what gives no list of values, and a group's name, which would not be what runs."""
     for override in overrides:
+        key, option = override.key_or_group, str(override.input_line).partition("=")[2]
+        group, _, name = key.rpartition(".")
+        if (name == "name" and group in groups()) or key == "hydra.launcher":
+            group = group if name == "name" else "hydra/launcher"
+            raise ConfigError(f"{key} is not a setting: write {group}={option}")
         if override.is_interval_sweep():
-            raise ConfigError(
-                f"{override.input_line} gives an interval, but a sweep takes single values: "
-                f"write {override.get_key_element()}=a,b,c"
-            )
+            raise ConfigError(f"{override.input_line} gives an interval: write {key}=a,b,c")
         if override.is_sweep_override() and override.is_hydra_override():
             raise ConfigError(f"{override.input_line}: Hydra's own settings cannot be swept over")
         if not _values(override):
@@ -97,10 +96,8 @@ def _check_folders(jobs: Iterable[Job]) -> None:
         if not is_inside(name):
             raise ConfigError(f"hydra.sweep.subdir must be inside the sweep's folder, not {name}")
         if names.count(name) > 1:
-            raise ConfigError(
-                f"hydra.sweep.subdir gives several jobs the folder {name}: leave it out, or have "
-                "it contain ${hydra:job.num}"
-            )
+            words = f"hydra.sweep.subdir gives several jobs the folder {name}"
+            raise ConfigError(f"{words}: leave it out, or have it contain ${{hydra:job.num}}")
 
 
 def told(request: Request) -> bytes:
@@ -118,15 +115,3 @@ def follow(content: bytes) -> Request:
             for number, (settings, done) in enumerate(told)
         ]
     return Request(jobs, sweep, Path())
-
-
-def _check_keys(overrides: Iterable[Override]) -> None:
-    """Refuse a group's name as a setting: it would be recorded, and not be what runs."""
-    for override in overrides:
-        group, _, name = override.key_or_group.rpartition(".")
-        if (name == "name" and group in groups()) or override.key_or_group == "hydra.launcher":
-            option = str(override.input_line).partition("=")[2]
-            raise ConfigError(
-                f"{override.key_or_group} is not a setting: write "
-                f"{group if name == 'name' else 'hydra/launcher'}={option}"
-            )

@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from training.cli.request import Request
 from training.cli.sweeps import note, report
 from training.config import composition
-from training.config.checks import check
 from training.config.settings import quote
 from training.environment import CONF
 from training.storage.run_folder import FAILURE, claim, hold
@@ -50,7 +49,7 @@ def run_job(composed: DictConfig) -> float:
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
         with hold(directory):
-            return run(check(composed), directory)
+            return run(composition.Composer().check(composed), directory)
     except Exception as error:
         note(directory, error)
         return float("nan")

@@ -26,11 +26,11 @@ from typing import NoReturn
 from training import environment
 from training.cli import jobs
 from training.cli.arguments import parse
-from training.cli.job_folders import job_folder
 from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
 from training.cli.sweeps import run_sweep
 from training.errors import ConfigError, RunError, StoppedError, cannot_write, in_one_line
+from training.storage.run_folder import folder
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
@@ -77,13 +77,22 @@ def _main() -> int:
     request = _request(args)
     if request.finished:
         if environment.rank() == 0:
-            _tell_finished(request)
+            epochs = request.jobs[0].config.trainer.epochs or 0
+            more = "" if request.sweep else f": trainer.epochs={2 * epochs} trains twice as long"
+            print(f"{request.directory} has all its results, nothing is left to do{more}")
         return 0
     numpy = any(job.config.backend.name == "numpy" for job in request.jobs)
     environment.prepare_blas("numpy" if numpy else "torch")
     if not request.here:
         return launch(request, args.overrides, options)
-    return run_sweep(request) if request.sweep else _run_single(request)
+    if request.sweep:
+        return run_sweep(request)
+    from training.trainer.trainer import run  # NumPy's BLAS is prepared
+
+    (job,) = request.jobs
+    with folder(job.directory, "hydra.run.dir", job.begin, request.numbered) as directory:
+        run(job.config, directory)
+    return 0
 
 
 def _request(args: argparse.Namespace) -> Request:
@@ -102,66 +111,30 @@ def _request(args: argparse.Namespace) -> Request:
 
 def _check_resources(request: Request) -> None:
     """Find out whether the processes and the launcher that the jobs need are there."""
-    processes = environment.processes()
+    processes, launcher, job = environment.processes(), request.launcher, request.hydra.job
     if processes > 1 and any(job.config.backend.name == "numpy" for job in request.jobs):
         raise ConfigError(
-            f"backend=numpy trains in one process, not in {processes}: leave torchrun out, or use "
-            "backend=torch"
+            f"backend=numpy trains in one process, not in {processes}: leave torchrun out"
         )
-    if processes > 1 and request.sweep and request.launcher != "basic":
-        raise ConfigError(
-            f"hydra/launcher={request.launcher} cannot use the {processes} processes that torchrun "
-            "has started: leave one of them out"
-        )
-    job = request.hydra.job
     if request.here and any((request.hydra.callbacks, job.chdir, job.env_set, job.env_copy)):
-        raise ConfigError(
-            "hydra.callbacks, hydra.job.chdir, env_set and env_copy are not supported: leave them "
-            "out"
-        )
-    if request.sweep and request.launcher == "joblib":
+        settings = "hydra.callbacks, hydra.job.chdir, env_set and env_copy"
+        raise ConfigError(f"{settings} are not supported: leave them out")
+    if not request.sweep:
+        return
+    if processes > 1 and launcher != "basic":
+        raise ConfigError(f"hydra/launcher={launcher} cannot be used with torchrun: leave one out")
+    if launcher == "joblib":
         count = request.hydra.launcher.n_jobs
         if not isinstance(count, int) or count == 0:
-            raise ConfigError(
-                "hydra.launcher.n_jobs must be a number of jobs, or -1 for as many as there are "
-                f"cores, not {count}"
-            )
-    if request.resumes and not request.here:
+            wanted = "a number of jobs, or -1 for as many as there are cores"
+            raise ConfigError(f"hydra.launcher.n_jobs must be {wanted}, not {count}")
+    elif request.resumes and not request.here:
+        raise ConfigError(f"hydra/launcher={launcher} cannot resume a sweep: leave it out")
+    elif launcher == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
-            f"hydra/launcher={request.launcher} cannot resume a sweep: leave it out, or use "
-            "hydra/launcher=joblib"
+            "hydra/launcher=slurm needs the command srun, which is not found: "
+            "use hydra/launcher=submitit_local on this machine"
         )
-    if request.sweep and request.launcher == "slurm" and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=slurm needs the command srun, which is not found: start the sweep on a "
-            "Slurm cluster, or use hydra/launcher=submitit_local on this machine"
-        )
-
-
-def _run_single(request: Request) -> int:
-    """Run the one job of a request in its folder; return the exit status.
-
-    Raises:
-        ConfigError: and then a new folder is not there any more.
-        RunError, StoppedError: as `training.trainer`.
-    """
-    from training.trainer.trainer import run
-
-    (job,) = request.jobs
-    with job_folder(job, job.directory, "hydra.run.dir", request.numbered) as directory:
-        run(job.config, directory)
-    return 0
-
-
-def _tell_finished(request: Request) -> None:
-    epochs = request.jobs[0].config.trainer.epochs or 0
-    if request.sweep:
-        print(f"{request.directory} has the results of all its jobs, nothing is left to do")
-        return
-    print(
-        f"{request.directory} already has its {epochs} epoch{'' if epochs == 1 else 's'}, nothing "
-        f"is left to do: trainer.epochs={2 * epochs} trains twice as many"
-    )
 
 
 def _open_streams() -> None:

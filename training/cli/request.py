@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
@@ -20,38 +19,39 @@ from training.errors import ConfigError
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
-
-    Attributes:
-        config: its checked configuration.
-        composed: the composition itself, and Hydra's part of it, for the run's record.
-        hydra: the latter.
-        directory: where its results are wanted; in a sweep, inside the sweep's folder.
-        done: whether it has been run, and has all its results.
-    """
+    """One run."""
 
     config: Config
-    composed: DictConfig
+    composed: DictConfig  # for the run's record, as is Hydra's part of it
     hydra: DictConfig
-    directory: Path
-    done: bool = False
+    directory: Path  # where its results are wanted; in a sweep, inside the sweep's folder
+    done: bool = False  # whether it has been run, and has all its results
+
+    @property
+    def begin(self) -> Callable[[Path], None] | None:
+        """Return what writes Hydra's record of a new run's settings to its folder."""
+        return self._record if self.config.resume is None else None
+
+    def _record(self, directory: Path) -> None:
+        hydra = self.hydra.hydra
+        with read_write(hydra):
+            hydra.runtime.output_dir = str(directory)
+        if hydra.output_subdir is not None:
+            record = directory / str(hydra.output_subdir)
+            record.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(self.composed, record / "config.yaml")
+            OmegaConf.save(self.hydra, record / "hydra.yaml")
+            OmegaConf.save(hydra.overrides.task, record / "overrides.yaml")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks for.
-
-    Attributes:
-        jobs: in their order, at least one.
-        sweep: whether they are a sweep's.
-        directory: the folder of the run or the sweep.
-        resumes: whether the folder is that of a run or a sweep to go on with.
-    """
+    """What a command line asks for: at least one job."""
 
     jobs: list[Job]
     sweep: bool
-    directory: Path
-    resumes: bool = False
+    directory: Path  # of the run or the sweep
+    resumes: bool = False  # whether it is one to go on with
 
     @property
     def hydra(self) -> DictConfig:
@@ -79,11 +79,6 @@ class Request:
         node = self.hydra.sweep if self.sweep else self.hydra.run
         return "${now:" in str(OmegaConf.to_container(node)["dir"])  # type: ignore[index, call-overload]
 
-    def introduces(self, job: Job) -> bool:
-        """Return whether a job is the first to be done that trains its network."""
-        network = job.config.model
-        return job is next(j for j in self.jobs if j.config.model == network and not j.done)
-
     @cached_property
     def _varied(self) -> list[str]:
         """The settings that all jobs have and that differ between them."""
@@ -108,11 +103,7 @@ def make_job(
     directory: Path | None = None,
     done: bool = False,
 ) -> Job:
-    """Check a composition; return it as a job, in a sweep with its number.
-
-    Raises:
-        ConfigError: with the setting at fault.
-    """
+    """Check a composition; return it as a job, in a sweep with its number."""
     with read_write(composed.hydra):
         composed.hydra.mode = RunMode.RUN if number is None else RunMode.MULTIRUN
         if number is not None:
@@ -126,11 +117,7 @@ def make_job(
 
 
 def folder(value: object, setting: str) -> Path:
-    """Return the folder that a setting names.
-
-    Raises:
-        ConfigError: if it names none, or one that cannot be written on a command line.
-    """
+    """Return the folder that a setting names, in characters that a command line can have."""
     text = str(value).strip()
     if not text:
         raise ConfigError(f"{setting} is empty: give a folder, or leave the setting out")
@@ -142,13 +129,3 @@ def folder(value: object, setting: str) -> Path:
 def is_inside(directory: Path) -> bool:
     """Return whether a job's folder lies inside its sweep's."""
     return not directory.is_absolute() and ".." not in directory.parts
-
-
-def check_schedule(given: Iterable[Override], jobs: Iterable[Job]) -> None:
-    """Refuse a factor that no job's learning rate is ever multiplied by."""
-    keys = [override.key_or_group for override in given]
-    if "scheduler.gamma" in keys and all(job.config.scheduler.step_size is None for job in jobs):
-        raise ConfigError(
-            "scheduler.gamma needs scheduler=step, or scheduler.step_size=...: without it the "
-            "learning rate never falls"
-        )

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from training.cli.request import Job, Request, check_schedule, is_inside, make_job
+from training.cli.request import Job, Request, is_inside, make_job
 from training.config.composition import Composer
 from training.config.settings import quote
 from training.errors import ConfigError
-from training.storage.checkpoint import NAME, PREVIOUS, Content
+from training.storage.checkpoint import NAME, PREVIOUS, Checkpoint
 from training.storage.files import read_bounded, write_atomically
 from training.storage.run_folder import JOBS
 from training.trainer import resume
@@ -43,8 +43,7 @@ def resumed_folder(overrides: Iterable[Override]) -> Path | None:
 def request(opened: Composer, directory: Path, given: list[Override], multirun: bool) -> Request:
     """Return the request to go on with the run or the sweep in directory.
 
-    Raises:
-        ConfigError: if there is none, or given would change what it computes.
+    It is refused if there is none, or if given would change what it computes.
     """
     keys = [override.key_or_group for override in given]
     for key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", *RECIPES):
@@ -52,62 +51,48 @@ def request(opened: Composer, directory: Path, given: list[Override], multirun: 
             raise ConfigError(f"resume and {key} exclude each other: a run keeps its own")
     if multirun or any(override.is_sweep_override() for override in given):
         raise ConfigError(ONE_FOLDER)
-    sweep = (directory / JOBS).exists()
-    if sweep:
-        jobs = [
-            _job(opened, given, content, number, name, recipes)
-            for number, (name, content, recipes) in enumerate(_listed(directory))
-        ]
+    if sweep := (directory / JOBS).exists():
+        jobs = [_job(opened, given, *listed) for listed in _listed(directory)]
     else:
-        jobs = [_job(opened, given, resume.find_run(directory), name=directory)]
-    check_schedule(given, jobs)
+        jobs = [_job(opened, given, resume.find_run(directory), directory)]
     return Request(jobs, sweep, directory, resumes=True)
 
 
-def save_jobs(directory: Path, jobs: Sequence[Job]) -> None:
-    """Write the list of a sweep's jobs into its folder.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    listed = []
-    for job in jobs:
-        choices = job.hydra.hydra.runtime.choices
-        listed.append(
-            {
-                "directory": str(job.directory),
-                "recipes": {key: choices.get(key) for key in RECIPES},
-                "config": resume.record_of(job.config),
-            }
-        )
+def save_jobs(jobs: Sequence[Job], directory: Path) -> None:
+    """Write the list of a sweep's jobs into its folder."""
+    listed = [
+        {
+            "directory": str(job.directory),
+            "recipes": {key: job.hydra.hydra.runtime.choices.get(key) for key in RECIPES},
+            "config": resume.record_of(job.config),
+        }
+        for job in jobs
+    ]
     content = json.dumps({"format": resume.FORMAT, "jobs": listed}, indent=1).encode()
     write_atomically(directory / JOBS, content)
 
 
-def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
-    """Yield the folder of each of a sweep's jobs, its record, and the settings that choose files.
+def _listed(directory: Path) -> Iterator[tuple[Checkpoint, Path, int, list[str]]]:
+    """Yield each of a sweep's jobs: record, folder, number, and the settings that choose files.
 
     The record is that of the job's checkpoint, or, where there is none, the list's own.
-
-    Raises:
-        ConfigError: if the list is damaged, or a job's checkpoints are.
     """
     path = directory / JOBS
     try:
         listed = json.loads(read_bounded(path, MAX_BYTES))
         if listed["format"] != resume.FORMAT or not listed["jobs"]:
             raise ValueError("it lists no jobs of this version of the program")
-        for entry in listed["jobs"]:
+        for number, entry in enumerate(listed["jobs"]):
             name, recipes = Path(entry["directory"]), entry["recipes"]
             if not str(name).isprintable() or not is_inside(name):
                 raise ValueError("it names a folder that is not a job's")
             if not isinstance(entry["config"], dict):
                 raise ValueError("it lacks a job's settings")
-            content = Content(path, {}, {"config": entry["config"]})
+            content = Checkpoint(path, b"", {"config": entry["config"]})
             if any((directory / name / file).exists() for file in (NAME, NAME + PREVIOUS)):
                 content = resume.find_run(directory / name)
             chosen = [(key, recipes.get(key)) for key in RECIPES]
-            yield name, content, [f"{k}={quote(v)}" for k, v in chosen if v]
+            yield content, name, number, [f"{k}={quote(v)}" for k, v in chosen if v]
     except ConfigError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -117,19 +102,19 @@ def _listed(directory: Path) -> Iterator[tuple[Path, Content, list[str]]]:
 def _job(
     opened: Composer,
     given: list[Override],
-    content: Content,
+    content: Checkpoint,
+    name: Path,
     number: int | None = None,
-    name: Path | None = None,
     recipes: Sequence[str] = (),
 ) -> Job:
     """Return the job that goes on with a run, or that begins one of which there is only a record.
 
-    The content is the run's checkpoint, or the entry of its sweep's list; number, folder (name) and
+    The content is the run's checkpoint, or the entry of its sweep's list; folder (name), number and
     recipes, the settings that choose files and that a new run's record is to name, are a sweep's.
     """
     path, record = content.path, content.record
     saved, begun = resume.saved_settings(path, record["config"]), path.name != JOBS
-    folder = path.parent if begun else path.parent / str(name)
+    folder = path.parent if begun else path.parent / name
     if begun:
         saved["resume"], recipes = str(folder), ()
     given = [override for override in given if override.key_or_group != "resume"]

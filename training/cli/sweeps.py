@@ -18,6 +18,7 @@ import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 
 from training import environment
 from training.child_processes import follow_parent, signals_held, start_method
-from training.cli.job_folders import job_folder, sweep_folder
+from training.cli import resumption
 from training.cli.request import Job, Request
 from training.errors import (
     ConfigError,
@@ -36,7 +37,7 @@ from training.errors import (
     in_one_line,
     is_expected,
 )
-from training.storage.run_folder import FAILURE
+from training.storage.run_folder import FAILURE, folder
 from training.trainer import resume
 from training.trainer.signals import StopRequest, listen
 
@@ -48,13 +49,11 @@ def run_sweep(request: Request) -> int:
     """Run what is to be done of a sweep, report on it, and return the exit status.
 
     A job that fails does not stop the others, but for a mistake in a new sweep's first one: it
-    ends the sweep before there is any result.
-
-    Raises:
-        ConfigError: for such a mistake.
-        StoppedError: at a signal, with what was not started said.
+    ends the sweep before there is any result. A signal ends it by StoppedError when the jobs under
+    way have saved, and what was not started is said.
     """
-    with sweep_folder(request) as place:
+    new = None if request.resumes else partial(resumption.save_jobs, request.jobs)
+    with folder(request.directory, "hydra.sweep.dir", new, request.numbered) as place:
         if request.launcher == "joblib":
             failed = run_side_by_side(request, place)
         else:
@@ -76,8 +75,8 @@ def _run_in_turn(request: Request, place: Path, stop: StopRequest) -> dict[Path,
             _announce(request, job)
         first, directory = number == 0 and not request.resumes, place / job.directory
         try:
-            with job_folder(job, directory, "hydra.sweep.subdir", undo=first):
-                run(job.config, directory, introduce=request.introduces(job), stop=stop)
+            with folder(directory, "hydra.sweep.subdir", job.begin, undo=first):
+                run(job.config, directory, stop)
         except Exception as error:
             if first and isinstance(error, ConfigError):
                 raise
@@ -96,16 +95,11 @@ def _run_in_turn(request: Request, place: Path, stop: StopRequest) -> dict[Path,
 
 
 def run_side_by_side(request: Request, place: Path) -> dict[Path, str]:
-    """Run jobs several at a time; return why those that failed did.
-
-    A job whose process is killed fails alone.
-
-    Raises:
-        StoppedError: at a signal, when the jobs under way have saved.
-    """
+    """Run jobs several at a time, as `_run_in_turn`; one whose process is killed fails alone."""
     count = request.hydra.launcher.n_jobs
     if count < 0:
         count = max(1, environment.available_cores() + 1 + count)
+    context: Any = multiprocessing.get_context(start_method())
     waiting = deque(job for job in request.jobs if not job.done)
     running: dict[BaseProcess, Path] = {}
     failed: dict[Path, str] = {}
@@ -116,7 +110,11 @@ def run_side_by_side(request: Request, place: Path) -> dict[Path, str]:
                 _announce(request, job)
                 label = f"job {1 + request.jobs.index(job)}: "
                 directory = place / job.directory
-                process = _start(job, directory, request.introduces(job), stop, label)
+                process = context.Process(
+                    target=_work, args=(job, directory, stop, label, os.getpid())
+                )
+                with signals_held():
+                    process.start()
                 running[process] = directory
             ready = wait([process.sentinel for process in running])
             for process in [each for each in running if each.sentinel in ready]:
@@ -130,25 +128,14 @@ def run_side_by_side(request: Request, place: Path) -> dict[Path, str]:
     return failed
 
 
-def _start(*arguments: Any) -> BaseProcess:
-    """Begin a job in a process of its own: `_work` with these arguments."""
-    context: Any = multiprocessing.get_context(start_method())
-    process: BaseProcess = context.Process(target=_work, args=(*arguments, os.getpid()))
-    with signals_held():
-        process.start()
-    return process
-
-
-def _work(
-    job: Job, directory: Path, introduce: bool, stop: StopRequest, label: str, parent: int
-) -> None:
+def _work(job: Job, directory: Path, stop: StopRequest, label: str, parent: int) -> None:
     """Run one job; end with status 1 if it fails, when its folder says why."""
     follow_parent(parent)
     from training.trainer.trainer import run
 
     try:
-        with job_folder(job, directory, "hydra.sweep.subdir", undo=False):
-            run(job.config, directory, introduce, stop, label)
+        with folder(directory, "hydra.sweep.subdir", job.begin, undo=False):
+            run(job.config, directory, stop, label)
     except (Exception, ProcessError) as error:
         note(directory, error)
         sys.exit(1)

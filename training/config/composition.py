@@ -1,9 +1,13 @@
-"""From settings on the command line (key=value) to a checked `Config`, by Hydra's compose API."""
+"""From settings on the command line (key=value) to a checked `Config`, by Hydra's compose API.
+
+Whatever goes wrong is a `ConfigError` that names the setting at fault and what it may be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -15,12 +19,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from training.config import schema
-from training.config.checks import check
-from training.config.schema import Config
-from training.config.settings import covered
-from training.config.suggestions import ERRORS, explain, first_line, groups, options
+from training.config.limits import check_limits
+from training.config.schema import Config, SGDConfig
+from training.config.settings import covered, flatten, restorable
+from training.config.suggestions import ERRORS, explain, groups, options
 from training.environment import CONF
-from training.errors import ConfigError
+from training.errors import ConfigError, did_you_mean, first_line
 
 NAME = "config"
 #: Characters of a setting's name: Hydra looks for a file of that name.
@@ -56,11 +60,7 @@ def register() -> None:
 
 @contextmanager
 def composer() -> Iterator[Composer]:
-    """Give what composes the configuration's files, until the block ends.
-
-    Raises:
-        ConfigError: for what goes wrong inside the block.
-    """
+    """Give what composes the configuration's files, until the block ends."""
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
         register()
         try:
@@ -72,11 +72,7 @@ def composer() -> Iterator[Composer]:
 
 
 def configuration(*settings: str) -> Config:
-    """Return the checked configuration of one run: `configuration("model=lenet5_bn", "seed=1")`.
-
-    Raises:
-        ConfigError: with the setting at fault and what it may be.
-    """
+    """Return the checked configuration of one run: `configuration("model=lenet5_bn", "seed=1")`."""
     with composer() as opened:
         return opened.check(opened.compose(settings))
 
@@ -107,11 +103,7 @@ class Composer:
         return found
 
     def compose(self, settings: Sequence[str]) -> DictConfig:
-        """Return the composition with its `hydra` node, which `${hydra:...}` then refers to.
-
-        Raises:
-            ConfigError: with the setting at fault.
-        """
+        """Return the composition with its `hydra` node, which `${hydra:...}` then refers to."""
         try:
             composed = self._attempt(settings)
         except ERRORS as error:
@@ -128,9 +120,6 @@ class Composer:
             saved: values by dotted names; of a group that is swapped, only the threads count.
             given: settings of the command line.
             recipes: settings that choose files, for the record.
-
-        Raises:
-            ConfigError: with the setting at fault.
         """
         keys = [override.key_or_group for override in given]
         names = {g: saved.get(f"{g}.name") for g in groups() if g not in keys}
@@ -152,15 +141,11 @@ class Composer:
         return composed
 
     def check(self, composed: DictConfig) -> Config:
-        """Remove the `hydra` node from a composition, and return what remains as a `Config`.
-
-        Raises:
-            ConfigError: as `checks.check`.
-        """
+        """Remove the `hydra` node from a composition, and return what remains as a `Config`."""
         with open_dict(composed):
             composed.pop("hydra", None)
         try:
-            return check(composed)
+            return _checked(composed)
         except ConfigError:
             raise
         except ERRORS as error:
@@ -172,3 +157,33 @@ class Composer:
     def _attempt(self, settings: Sequence[str]) -> DictConfig:
         """Compose; errors are Hydra's own."""
         return compose(NAME, list(settings), return_hydra_config=True)
+
+
+def _checked(composed: DictConfig) -> Config:
+    """Return a composition, of which every value is within its limits, as a `Config`."""
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value: set it, as in {missing[0]}=...")
+    config, given = OmegaConf.to_object(composed), OmegaConf.to_container(composed)
+    assert isinstance(config, Config)
+    assert isinstance(given, dict)
+    known = flatten(asdict(config))
+    for name in sorted(flatten(given).keys() - known):  # what `+key=value` adds and nothing reads
+        raise ConfigError(f"there is no setting {name}{did_you_mean(name, known)}")
+    check_limits(config)
+    _check_together(config)
+    try:
+        restorable(asdict(config))
+    except ValueError as error:  # the run could not be resumed
+        raise ConfigError(str(error)) from error
+    return config
+
+
+def _check_together(config: Config) -> None:
+    sgd = config.optimizer
+    if isinstance(sgd, SGDConfig) and sgd.nesterov and (not sgd.momentum or sgd.dampening):
+        raise ConfigError("optimizer.nesterov needs a momentum above 0 and dampening=0")
+    if config.trainer.steps_per_epoch and config.data.sampling != "replacement":
+        raise ConfigError("trainer.steps_per_epoch needs data.sampling=replacement")
+    if config.backend.name == "numpy" and config.device == "cuda":
+        raise ConfigError("device=cuda needs backend=torch: the NumPy twin runs on the CPU")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, get_args, get_type_hints
 
-from training.errors import did_you_mean
+from training.errors import ConfigError, did_you_mean
 
 _SYNONYMS = {"gpu": "cuda", "pytorch": "torch"}
 _INTERVAL = re.compile(r" *([1-9][0-9]{0,11}) *(step|epoch)s? *")
@@ -68,6 +69,27 @@ def parse_interval(text: str) -> tuple[int, str]:
     found = _INTERVAL.fullmatch(text)
     assert found
     return int(found[1]), found[2]
+
+
+def limit_of(kind: Any, name: str) -> Limit | None:
+    """Return the limit that a dataclass states for one of its fields."""
+    hint = get_type_hints(kind, include_extras=True)[name]
+    for part in (hint, *get_args(hint)):  # of `Annotated[...] | None`, too
+        for limit in getattr(part, "__metadata__", ()):
+            return limit
+    return None
+
+
+def check_limits(group: Any, prefix: str = "") -> None:
+    """Refuse, by ConfigError, a dataclass of which a value is beyond its limit."""
+    for field in fields(group):
+        value = getattr(group, field.name)
+        if is_dataclass(value):
+            check_limits(value, f"{prefix}{field.name}.")
+            continue
+        limit = limit_of(type(group), field.name)
+        if value is not None and limit and (objection := limit(value)):
+            raise ConfigError(f"{prefix}{field.name} {objection}")
 
 
 Positive = Annotated[float, between(0, above=True)]

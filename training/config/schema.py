@@ -1,8 +1,8 @@
-"""The configuration's types and limits; `training.config.checks` holds a configuration to them.
+"""The configuration's types and limits; `composition` holds a configuration to them.
 
 Each dataclass that fills a Hydra group is registered as an option of that group, so its defaults
 are the option's values; conf/config.yaml picks one option per group. OmegaConf sees the plain
-types, `checks` what `Annotated` adds. This module imports neither NumPy nor torch: the
+types, `limits` what `Annotated` adds. This module imports neither NumPy nor torch: the
 configuration decides how they start.
 """
 
@@ -37,35 +37,26 @@ class ModelConfig:
 
 @dataclass
 class BackendConfig:
-    """Which twin trains.
-
-    Attributes:
-        threads: cores used: threads in each process of PyTorch; processes of NumPy, with one core
-            each. Null means as many as are worth using.
-    """
+    """Which twin trains."""
 
     name: str = MISSING
+    # Cores used: threads in each process of PyTorch; processes of NumPy, with one core each. Null
+    # means as many as are worth using.
     threads: Annotated[int, between(1, 1024)] | None = None
 
 
 @dataclass
 class TorchBackendConfig(BackendConfig):
-    """The PyTorch twin.
-
-    Attributes:
-        deterministic: on CUDA, use only algorithms that give the same bits every time; on the CPU
-            all do.
-        mode: "eager" calls each step's kernels one by one, "graph" replays them as one CUDA
-            graph; "auto" is graph on CUDA where possible, and eager elsewhere.
-        compile: compile the forward and backward pass with torch.compile.
-        precision: "float32", or "tf32" or "bf16" in convolutions and matrix products; only
-            float32 agrees with the other twin to rounding.
-    """
+    """The PyTorch twin."""
 
     name: Annotated[str, one_of("torch")] = "torch"
+    # On CUDA, use only algorithms that give the same bits every time; on the CPU all do.
     deterministic: bool = False
+    # "eager" calls each step's kernels one by one, "graph" replays them as one CUDA graph; "auto"
+    # is graph on CUDA where possible, and eager elsewhere.
     mode: Annotated[str, one_of("auto", "eager", "graph")] = "auto"
-    compile: bool = False
+    compile: bool = False  # the forward and backward pass, with torch.compile
+    # Of convolutions and matrix products; only float32 agrees with the other twin to rounding.
     precision: Annotated[str, one_of("float32", "tf32", "bf16")] = "float32"
 
 
@@ -78,31 +69,24 @@ class NumpyBackendConfig(BackendConfig):
 
 @dataclass
 class DataConfig:
-    """The images and how an epoch is drawn from them.
+    """The images and how an epoch is drawn from them."""
 
-    Attributes:
-        name: "mnist", "digits", or "auto" for mnist if it is available and digits otherwise.
-        root: folder of the MNIST files; null for MNIST_ROOT or the user's cache folder.
-        download: whether missing MNIST files may be downloaded.
-        scaling: pixel x in 0..255 becomes "unit" x/255, "standard" (x/255 - 0.1307)/0.3081,
-            or "raw" x.
-        sampling: "shuffle" (every image once an epoch, last batch shorter) or "replacement"
-            (report R0: full batches of independent draws).
-        flip: probability of mirroring a training image left to right (report R1: 0.5).
-        shift: the greatest shift of a training image, in pixels, to each side and up or down.
-        rotation: the greatest rotation of a training image, in degrees, in either direction.
-        validation: number of images, the last of the training set, that are held out of it and
-            replace the test images, which are then not used.
-    """
-
+    # "auto" is mnist if it is available and digits otherwise.
     name: Annotated[str, one_of("auto", "mnist", "digits")] = MISSING
-    root: str | None = None
-    download: bool = True
+    root: str | None = None  # folder of the MNIST files; null: MNIST_ROOT or the user's cache
+    download: bool = True  # whether missing MNIST files may be downloaded
+    # Pixel x in 0..255 becomes "unit" x/255, "standard" (x/255 - 0.1307)/0.3081, or "raw" x.
     scaling: Annotated[str, one_of("unit", "standard", "raw")] = "standard"
+    # "shuffle" (every image once an epoch, last batch shorter) or "replacement" (report R0: full
+    # batches of independent draws).
     sampling: Annotated[str, one_of("shuffle", "replacement")] = "shuffle"
-    flip: Fraction = 0.0
+    flip: Fraction = 0.0  # probability of mirroring a training image left to right (R1: 0.5)
+    # The greatest shift of a training image, in pixels, to each side and up or down.
     shift: Annotated[float, between(0, 128)] = 0.0
+    # The greatest rotation of a training image, in degrees, in either direction.
     rotation: Annotated[float, between(0, 180)] = 0.0
+    # Images, the last of the training set, that are held out of it and replace the test images,
+    # which are then not used.
     validation: Natural = 0
 
 
@@ -180,41 +164,30 @@ class NormalInitConfig(InitConfig):
 
 @dataclass
 class TrainerConfig:
-    """Length of the run, how often its state is saved, and what is recorded on the way.
+    """Length of the run, how often its state is saved, and what is recorded on the way."""
 
-    Attributes:
-        epochs: null means DEFAULT_EPOCHS of the data set.
-        batch_size: images in a step.
-        checkpoint_every: a whole number and a unit, "1 epoch" or "200 steps", counted from the
-            run's start. The state is also saved after the last epoch and on SIGINT and SIGTERM.
-        steps_per_epoch: only with data.sampling=replacement, which has no natural end of an
-            epoch; null means as many full batches as there are images for.
-        log_every: number of steps between rows of loss and accuracy in steps.csv; null for none.
-        evaluation_samples: number of training and of test images on which accuracies in evaluation
-            mode are written to evaluations.csv, after the first step and each epoch; 0 for none.
-    """
-
-    epochs: Count | None = None
-    batch_size: Count = 128
+    epochs: Count | None = None  # null means DEFAULT_EPOCHS of the data set
+    batch_size: Count = 128  # images in a step
+    # A whole number and a unit, "1 epoch" or "200 steps", counted from the run's start. The state
+    # is also saved after the last epoch and on a signal.
     checkpoint_every: Annotated[str, interval] = "1 epoch"
+    # Only with data.sampling=replacement, which has no natural end of an epoch; null means as many
+    # full batches as there are images for.
     steps_per_epoch: Count | None = None
-    log_every: Count | None = None
+    log_every: Count | None = None  # steps between rows of steps.csv; null for none
+    # Training and test images on which accuracies in evaluation mode are written to
+    # evaluations.csv, after the first step and each epoch; 0 for none.
     evaluation_samples: Natural = 0
 
 
 @dataclass
 class StudyConfig:
-    """How a sweep is summarised at its end (studies/sweep.py).
+    """How a sweep is summarised at its end (studies/sweep.py)."""
 
-    Attributes:
-        title: a line above its table and picture.
-        form: "table" (one row for each setting), "curves" (a column over the epochs) or
-            "evaluations" (accuracies on samples over the epochs).
-        column: the column of metrics.csv that is compared.
-    """
-
-    title: str = ""
+    title: str = ""  # a line above its table and picture
+    # A row for each setting, a column over the epochs, or accuracies on samples over the epochs.
     form: Annotated[str, one_of("table", "curves", "evaluations")] = "table"
+    # The column of metrics.csv that is compared.
     column: Annotated[str, one_of("train_loss", "train_accuracy", "test_loss", "test_accuracy")] = (
         "test_accuracy"
     )
@@ -222,15 +195,10 @@ class StudyConfig:
 
 @dataclass
 class Config:
-    """Everything that determines a run.
+    """Everything that determines a run."""
 
-    Attributes:
-        resume: folder of a run to resume from where it was saved, with its own settings.
-        resume_override: whether settings that change the result may differ from that run's.
-    """
-
-    resume: str | None = None
-    resume_override: bool = False
+    resume: str | None = None  # folder of a run to resume, with its own settings
+    resume_override: bool = False  # whether settings that change the result may differ from them
     seed: Annotated[int, between(0, 2**63 - 1)] = 0
     device: Annotated[str, one_of("auto", "cpu", "cuda")] = "auto"
     model: ModelConfig = MISSING

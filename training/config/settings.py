@@ -58,10 +58,8 @@ def covered(key: str, settings: Iterable[str]) -> bool:
 def restorable(config: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the settings, by their dotted names, that a checkpoint gives back.
 
-    Left out are those of LOCAL and FORMER, and a network's arguments where it has none.
-
-    Raises:
-        ValueError: naming a setting that could not be given back.
+    Left out are those of LOCAL and FORMER, and a network's arguments where it has none. Raises
+    ValueError, naming it, for a setting that could not be given back.
     """
     found = {}
     for path, value in _leaves(config, (), DEPTH):

@@ -19,10 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from training.config.checks import limit_of
-from training.config.limits import two_fractions
+from training.config.limits import limit_of, two_fractions
 from training.config.settings import flatten
-from training.errors import ConfigError, did_you_mean
+from training.errors import ConfigError, did_you_mean, first_line
 
 #: What Hydra and OmegaConf raise on odd text: besides their own errors, what a defect would.
 ERRORS = (
@@ -76,11 +75,6 @@ def groups() -> list[str]:
 def options(group: str) -> list[str]:
     """Return the files of a group."""
     return GlobalHydra.instance().config_loader().get_group_options(group)
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says first."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _describe(

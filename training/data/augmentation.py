@@ -34,16 +34,10 @@ def flip_images(images: np.ndarray, decisions: np.ndarray) -> np.ndarray:
 def draw_moves(
     count: int, shift: float, rotation: float, generator: np.random.Generator
 ) -> np.ndarray:
-    """Draw a rotation and a shift for each of `count` images.
+    """Draw a rotation and a shift for each of `count` images, from 3·count uniforms.
 
-    Args:
-        count: number of images.
-        shift: the greatest, to each side and up or down, in pixels.
-        rotation: the greatest, in either direction, in degrees.
-        generator: gives exactly 3·count uniforms.
-
-    Returns:
-        float64 (count, 3): degrees clockwise, pixels to the right, pixels down.
+    They are at most `rotation` degrees in either direction, and `shift` pixels to each side and up
+    or down: float64 (count, 3), degrees clockwise, pixels to the right, pixels down.
     """
     return generator.uniform(-1, 1, (count, 3)) * (rotation, shift, shift)
 

@@ -19,23 +19,16 @@ WARNING = "accuracies on digits are not accuracies on MNIST"
 class Dataset:
     """Images and labels for training and testing; every array is C-contiguous and read-only.
 
-    Args:
-        name: "mnist" or "digits".
-        train_images: uint8 (N, H, W), 0 is background and 255 ink.
-        train_labels: int64 (N,), 0 to 9.
-        test_images: uint8 (M, H, W).
-        test_labels: int64 (M,).
-        source: where the images come from, in one line.
-        note: what a reader of results must know beside them, in one line; may be empty.
+    Images are uint8 (N, H, W), 0 is background and 255 ink; labels are int64 (N,), 0 to 9.
     """
 
-    name: str
+    name: str  # "mnist" or "digits"
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
-    source: str
-    note: str = ""
+    source: str  # where the images come from, in one line
+    note: str = ""  # what a reader of results must know beside them, in one line
 
     def __post_init__(self) -> None:
         pair = {"images": (np.uint8, 3), "labels": (np.int64, 1)}
@@ -65,13 +58,10 @@ def load_dataset(
             where it is there or can be downloaded within seconds, otherwise digits. MNIST that is
             there but damaged or incomplete is an error under "auto" too: digits in its place
             would hide it.
-        root: folder of MNIST's files; by default a user cache directory. The environment variable
-            MNIST_ROOT overrides it and is never written into.
-        download: whether missing files of MNIST may be downloaded.
+        root, download, collection: as `training.data.mnist` takes them.
         image_size: height and width of the images; other than 28, they are resized (bilinear).
         announce: is given one line that says which data are used, and before it, as it happens,
             one about a download and one about digits in MNIST's place.
-        collection: names, sums and mirrors of the files.
 
     Raises:
         DataError: MNIST is damaged or incomplete, or asked for and not to be had.

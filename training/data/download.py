@@ -47,11 +47,7 @@ class DownloadError(Exception):
 
 
 class _MirrorError(Exception):
-    """One mirror failed on one file; `fatal` if there is no point in asking it for another."""
-
-    def __init__(self, reason: str, fatal: bool = True) -> None:
-        super().__init__(reason)
-        self.fatal = fatal
+    """One mirror failed on one file."""
 
 
 def fetch(
@@ -59,38 +55,30 @@ def fetch(
 ) -> list[Path]:
     """Download files into `folder`, trying the mirrors (addresses that end in a slash) in turn.
 
-    Raises:
-        DownloadError: a file could not be had from any mirror, or not be written.
+    A mirror that fails on one is asked for no other. Raises DownloadError if they could not be had,
+    or not be written.
     """
     deadline = time.monotonic() + limits.total
     contents: dict[RemoteFile, bytes] = {}
-    failures: dict[str, list[str]] = {}
+    failures = []
     for mirror in mirrors:
-        for file in (file for file in files if file not in contents):
-            try:
-                contents[file] = _fetch(mirror + file.name, file, limits.silence, deadline)
-            except _MirrorError as error:
-                reason = str(error) if error.fatal else f"{error} for {file.name}"
-                failures.setdefault(reason, []).append(urlsplit(mirror).netloc)
-                if error.fatal:
-                    break
-        if len(contents) == len(files):
-            try:
-                return _publish({file: contents[file] for file in files}, folder)
-            except OSError as error:
-                words = error.strerror or error
-                raise DownloadError(f"{folder} cannot be written: {words}") from error
-    reasons = (f"{' and '.join(hosts)} {reason}" for reason, hosts in failures.items())
-    raise DownloadError("; ".join(reasons) or "there is no mirror")
-
-
-def _publish(contents: dict[RemoteFile, bytes], folder: Path) -> list[Path]:
-    """Write verified files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, content in contents.items():
-        _remove_stale(file, folder)
-        write_atomically(folder / file.name, content)
-    return [folder / file.name for file in contents]
+        try:
+            for file in files:
+                if file not in contents:
+                    contents[file] = _fetch(mirror + file.name, file, limits.silence, deadline)
+        except _MirrorError as error:
+            failures.append(f"{urlsplit(mirror).netloc} {error} for {file.name}")
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                _remove_stale(file, folder)
+                write_atomically(folder / file.name, contents[file])
+            return [folder / file.name for file in files]
+        except OSError as error:
+            words = error.strerror or error
+            raise DownloadError(f"{folder} cannot be written: {words}") from error
+    raise DownloadError("; ".join(failures) or "there is no mirror")
 
 
 def _remove_stale(file: RemoteFile, folder: Path) -> None:
@@ -109,7 +97,7 @@ def _fetch(url: str, file: RemoteFile, silence: float, deadline: float) -> bytes
     page = "an HTML page" if content.lstrip()[:1] == b"<" else "other content"
     short = len(content) < file.size and content[:2] == b"\x1f\x8b"
     what = f"only {len(content):,} of {file.size:,} bytes" if short else page
-    raise _MirrorError(f"sent {what}", fatal=False)
+    raise _MirrorError(f"sent {what}")
 
 
 def _read(url: str, size: int, silence: float, deadline: float) -> bytes:
@@ -119,7 +107,7 @@ def _read(url: str, size: int, silence: float, deadline: float) -> bytes:
     know a timeout. It is left behind when its time is over.
     """
     if time.monotonic() >= deadline:
-        raise _MirrorError("was not tried because the time was up")
+        raise _MirrorError("had no time left")
     content, errors = bytearray(), list[Exception]()
 
     def read() -> None:
@@ -141,16 +129,16 @@ def _read(url: str, size: int, silence: float, deadline: float) -> bytes:
     if thread.is_alive():
         raise _MirrorError("took too long")
     if errors:
-        raise _refusal(errors[0], bool(content)) from errors[0]
+        raise _MirrorError(_refusal(errors[0], bool(content))) from errors[0]
     return bytes(content)
 
 
-def _refusal(error: Exception, answered: bool) -> _MirrorError:
+def _refusal(error: Exception, answered: bool) -> str:
     """Return in words what an exception of the request's says."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        return _MirrorError(f"answered {error.code} {error.reason}", fatal=False)
+        return f"answered {error.code} {error.reason}"
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     words = str(getattr(inner, "strerror", None) or inner or type(inner).__name__)
     reason = "timed out" if isinstance(inner, TimeoutError) else words
-    return _MirrorError(f"broke off ({reason})" if answered else f"cannot be reached ({reason})")
+    return f"broke off ({reason})" if answered else f"cannot be reached ({reason})"

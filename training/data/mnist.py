@@ -1,32 +1,40 @@
 """MNIST: where its four files are, whether they are the real ones, and what they hold.
 
 Files are looked for in `root/MNIST/raw/` (torchvision's layout) and in `root` itself, archives
-before raw files. An archive must have the canonical MD5 sum; archive or raw, the decoded content
-must have the SHA-256 sum below, so both are held to the same bytes.
+before raw files. Each is an IDX file, plain or gzip-compressed: a header of four bytes and four for
+each dimension, and then unsigned bytes in C order (Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST
+database of handwritten digits").
+
+Files may come from strangers. What they hold is known to the last bit, so nothing in them is
+interpreted: no more is unpacked than MNIST's own has, the content must have the SHA-256 sum below,
+and an archive the canonical MD5 sum as well.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import math
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from training.data import idx
 from training.errors import ConfigError
+from training.storage.files import read_bounded
 
+#: Of a file that is read.
+MAX_BYTES = 64 * 2**20
+GZIP_MAGIC = b"\x1f\x8b"
 ROOT_VARIABLE = "MNIST_ROOT"
-CLASSES = 10
 
 
 class DataError(ConfigError):
-    """Data that cannot be used, told in one sentence: what is at fault, why, and what to do.
-
-    Args: the culprit (a file, a folder, a setting), the reason, and the remedy.
-    """
+    """Data that cannot be used, told in one sentence: what is at fault, why, and what to do."""
 
     def __init__(self, culprit: str | os.PathLike[str], reason: str, remedy: str) -> None:
         self.reason = reason
@@ -39,22 +47,13 @@ class MnistAbsentError(DataError):
 
 @dataclass(frozen=True)
 class Part:
-    """One of the four files.
+    """One of the four files."""
 
-    Args:
-        name: the raw file's name; the archive's has `.gz` behind it.
-        shape: of the array inside; one dimension for labels, three for images.
-        archive_bytes: size of the archive.
-        md5: of the archive.
-        sha256: of the decoded content, IDX header included (what `sha256sum` gives for the raw
-            file).
-    """
-
-    name: str
+    name: str  # the raw file's; the archive's has `.gz` behind it
     shape: tuple[int, ...]
     archive_bytes: int
-    md5: str
-    sha256: str
+    md5: str  # of the archive
+    sha256: str  # of the decoded content, IDX header included (`sha256sum` of the raw file)
 
 
 @dataclass(frozen=True)
@@ -117,13 +116,10 @@ class Place:
 
 
 def find_place(root: str | os.PathLike[str] | None, download: bool = True) -> Place:
-    """Return where MNIST is to be found.
+    """Return where MNIST is to be found, and whether it may be downloaded to there.
 
     The environment variable MNIST_ROOT comes first and is never written into; then `root`; then
     `lenet-twins` in the user's cache directory ($XDG_CACHE_HOME or ~/.cache).
-
-    Raises:
-        DataError: the home directory in the path cannot be determined.
     """
     barred = "" if download else "downloading is switched off"
     named = os.environ.get(ROOT_VARIABLE)
@@ -148,15 +144,11 @@ def load_mnist(
 ) -> tuple[np.ndarray, ...]:
     """Find or download the four files, verify them and return their arrays.
 
-    Args:
-        place: from `find_place`.
-        patient: whether to wait for a slow mirror, or to give up within seconds.
-        collection: names, sums and mirrors.
-        announce: is told before a download starts.
+    They are read-only uint8: training images (60000, 28, 28), training labels (60000,), test images
+    (10000, 28, 28), test labels (10000,).
 
-    Returns:
-        Read-only uint8 arrays: training images (60000, 28, 28), training labels (60000,), test
-        images (10000, 28, 28), test labels (10000,).
+    `patient` waits for a slow mirror instead of giving up within seconds; `announce` is told before
+    a download starts.
 
     Raises:
         MnistAbsentError: none of the files is there, and they cannot be had.
@@ -206,28 +198,36 @@ def _obtain(
 
 def verify_part(part: Part, path: Path, remedy: str) -> np.ndarray:
     """Read one file and return its array if it is the real one, otherwise raise `DataError`."""
+    header = 4 + 4 * len(part.shape)
+    size = header + math.prod(part.shape)
     try:
-        data = idx.read_bytes(path)
-        content = idx.decode(data)
-        array = idx.parse(content)
-    except idx.IdxError as error:
+        data = read_bounded(path, MAX_BYTES)
+        archive = data.startswith(GZIP_MAGIC)
+        content = _unpacked(data, size + 1) if archive else data
+    except ValueError as error:
         raise DataError(path, str(error), remedy) from error
     if hashlib.sha256(content).hexdigest() != part.sha256:
-        raise DataError(path, _difference(part, array), remedy)
-    archive = data.startswith(idx.GZIP_MAGIC)
+        reason = f"its content is not MNIST's (SHA-256 differs from {part.sha256})"
+        if content.lstrip()[:1] == b"<":
+            reason = "it is an HTML or XML page"
+        elif len(content) != size:
+            more = "more than " if len(content) > size else ""
+            reason = f"it holds {more}{min(len(content), size):,} bytes, and MNIST's {size:,}"
+        raise DataError(path, reason, remedy)
     if archive and hashlib.md5(data, usedforsecurity=False).hexdigest() != part.md5:
         raise DataError(path, f"its MD5 sum is not the original's {part.md5}", remedy)
-    return array
+    return np.frombuffer(content, np.uint8, offset=header).reshape(part.shape)
 
 
-def _difference(part: Part, array: np.ndarray) -> str:
-    """Say how an array differs from the one that a part should hold."""
-    if array.shape != part.shape:
-        return f"its shape is {array.shape} where MNIST's is {part.shape}"
-    if array.ndim == 1 and array.max() >= CLASSES:
-        where = int(np.argmax(array >= CLASSES))
-        return f"label {where} is {array[where]}, which is not a digit"
-    return f"its content is not MNIST's (SHA-256 differs from {part.sha256})"
+def _unpacked(archive: bytes, most: int) -> bytes:
+    """Return an archive's content, or its first bytes if it has more than that."""
+    try:
+        with gzip.GzipFile(fileobj=BytesIO(archive)) as file:
+            return file.read(most)
+    except EOFError:
+        raise ValueError("its gzip data is cut short") from None
+    except (OSError, zlib.error) as error:
+        raise ValueError(f"its gzip data is damaged ({error})") from error
 
 
 def _find(part: Part, place: Place) -> Path | None:

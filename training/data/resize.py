@@ -11,15 +11,7 @@ import numpy as np
 
 
 def resize_bilinear(images: np.ndarray, size: int) -> np.ndarray:
-    """Resize square images.
-
-    Args:
-        images: uint8 (..., S, S); left unchanged.
-        size: height and width of the result in pixels, at least 1.
-
-    Returns:
-        A new uint8 array (..., size, size).
-    """
+    """Return square images, uint8 (..., S, S), resized to uint8 (..., size, size)."""
     assert images.dtype == np.uint8
     *shape, old, width = images.shape
     assert old == width

@@ -12,20 +12,11 @@ def epoch_batches(
     generator: np.random.Generator,
     steps: int | None = None,
 ) -> list[np.ndarray]:
-    """Draw the batches of one epoch.
+    """Draw the batches of one epoch over `count` training images: index arrays, int64 (n,).
 
-    Args:
-        count: number of training images.
-        batch_size: images in a batch.
-        sampling: "shuffle" visits every image once, and the last batch holds what is left over;
-            "replacement" (report R0) draws every index independently, for `steps` full batches of
-            at most `count` images.
-        generator: source of the order.
-        steps: number of batches with "replacement"; by default count // batch_size (234 for
-            60,000 images and batches of 256).
-
-    Returns:
-        One int64 index array (n,) for each batch.
+    Sampling "shuffle" visits every image once, and the last batch holds what is left over;
+    "replacement" (report R0) draws every index independently, for `steps` full batches of at most
+    `count` images, by default count // batch_size (234 for 60,000 images and batches of 256).
     """
     if sampling == "shuffle":
         order = generator.permutation(count)

@@ -3,9 +3,9 @@
 A checkpoint is a safetensors file. Its metadata holds a JSON record and a SHA-256 sum over tensors
 and record; nothing in it can be executed, and no name in it is used as a path. Files may come from
 strangers: whatever their bytes, reading them returns their content or raises `CheckpointError`.
-At most `MAX_BYTES` are read, and twice that is held while the tensors are copied out.
+At most `MAX_BYTES` are read, and twice that is held while they are verified.
 
-Reading a record imports neither NumPy nor torch: the configuration inside decides how they start.
+Reading imports neither NumPy nor torch: the configuration inside decides how they start.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import safetensors
 
@@ -34,58 +34,47 @@ DAMAGED = ".damaged"
 MAX_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 2**20
 MAX_DIMENSIONS = 8
-#: The element types, by safetensors' names and by NumPy's.
+#: The element types, by safetensors' names and by NumPy's; and, for these, memoryview's formats.
 DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
+_FORMATS: dict[str, Any] = {"<f4": "f", "<f8": "d", "<i8": "q"}
 
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
 
-Read = TypeVar("Read")
+#: A tensor's NumPy type, shape and bytes.
+Tensor = tuple[str, tuple[int, ...], bytes | bytearray]
 
 
 class CheckpointError(ValueError):
     """A file that is damaged, or no checkpoint; the message says which file and why."""
 
 
-class Tensor(NamedTuple):
-    """A tensor's NumPy type, shape and bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    content: bytes | bytearray
-
-
-class Content(NamedTuple):
-    """A verified file: its tensors by name, and its record of plain JSON values."""
+class Checkpoint(NamedTuple):
+    """A verified file: its bytes, and its record of plain JSON values."""
 
     path: Path
-    tensors: dict[str, Tensor]
+    content: bytes
     record: dict[str, Any]
 
+    @property
+    def state(self) -> dict[str, NDArray]:
+        """Return the run's state as named arrays, all of whose numbers are finite."""
+        from safetensors.numpy import load
 
-class Checkpoint(NamedTuple):
-    """A run's state as named arrays, read-only and finite, and its record of plain JSON values."""
-
-    state: dict[str, NDArray]
-    record: dict[str, Any]
+        return load(self.content)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[str, Any]) -> None:
-    """Save state and record to path; the file it replaces stays as `<name>.previous`.
+    """Save a finite state and a record to path; the file it replaces stays as `<name>.previous`.
 
     Raises:
         OSError: if it cannot be written, or could not be read again for its size; the older files
             are then still there.
-        ValueError: if a number in it is not finite.
     """
     import numpy as np
 
-    from training.storage.weights import serialize
-
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
-    if names := not_finite(arrays):
-        raise ValueError(f"{path} cannot hold numbers that are not finite: {', '.join(names)}")
     text = json.dumps(record, sort_keys=True, allow_nan=False)
-    tensors = {n: Tensor(a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
+    tensors = {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
     content = serialize(arrays, {"record": text, "sha256": checksum(tensors, text)})
     header = int.from_bytes(content[:8], "little")
     sizes = {"a header": (header, MAX_HEADER_BYTES), "a file": (len(content), MAX_BYTES)}
@@ -95,47 +84,8 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[st
     write_atomically(path, content, keep=path.with_name(path.name + PREVIOUS))
 
 
-def not_finite(state: Mapping[str, NDArray]) -> list[str]:
-    """Return the names of the arrays that hold an infinite number or one that is not a number."""
-    import numpy as np
-
-    return [name for name, array in state.items() if not np.isfinite(array).all()]
-
-
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify a checkpoint.
-
-    Raises:
-        CheckpointError: if the file cannot be read, is damaged or not a checkpoint, or if a number
-            of its state is not finite.
-    """
-    return decode(read(path))
-
-
-def decode(content: Content) -> Checkpoint:
-    """Return a verified file's tensors as arrays.
-
-    Raises:
-        CheckpointError: if a number in them is not finite.
-    """
-    import numpy as np
-
-    state = {}
-    for name, (dtype, shape, data) in content.tensors.items():
-        state[name] = np.frombuffer(memoryview(data).toreadonly(), dtype).reshape(shape)
-    if names := not_finite(state):
-        raise CheckpointError(
-            f"{content.path} cannot be resumed: {names[0]} holds a number that is not finite"
-        )
-    return Checkpoint(state, content.record)
-
-
-def read(path: Path) -> Content:
-    """Read and verify a checkpoint without NumPy.
-
-    Raises:
-        CheckpointError: if the file cannot be read, is damaged, or is not a checkpoint.
-    """
+    """Read and verify a checkpoint, or raise CheckpointError as `parse` does."""
     try:
         data = read_bounded(path, MAX_BYTES)
     except ValueError as error:
@@ -143,25 +93,20 @@ def read(path: Path) -> Content:
     return parse(data, path)
 
 
-def newest(directory: Path, reader: Callable[[Path], Read]) -> tuple[Read, str | None]:
+def newest(directory: Path) -> tuple[Checkpoint, str | None]:
     """Return a run's newest good checkpoint, and why the file before it was passed over, if so.
 
-    Args:
-        directory: the run's folder.
-        reader: `read`, or `load_checkpoint`, for which a state that is not finite is not good.
-
-    Raises:
-        CheckpointError: if the folder holds no good checkpoint.
+    Raises CheckpointError if the folder holds none.
     """
     current = directory / NAME
     previous = current.with_name(NAME + PREVIOUS)
     if not current.exists() and not previous.exists():
         raise CheckpointError(f"there is no {NAME} in {directory}")
     try:
-        return reader(current), None
+        return load_checkpoint(current), None
     except CheckpointError as error:
         try:
-            return reader(previous), str(error)
+            return load_checkpoint(previous), str(error)
         except CheckpointError as second:
             raise CheckpointError(f"{error}; {second}") from error
 
@@ -173,11 +118,11 @@ def set_aside(damaged: Path) -> None:
     copy(damaged.with_name(damaged.name + PREVIOUS), damaged)
 
 
-def parse(data: bytes, path: Path) -> Content:
-    """Return the content of a checkpoint's bytes; path is what errors call it.
+def parse(data: bytes, path: Path) -> Checkpoint:
+    """Return the checkpoint of which these are the bytes; path is what errors call it.
 
-    Raises:
-        CheckpointError: whenever the bytes are not exactly a checkpoint's.
+    Raises CheckpointError if they are not exactly a checkpoint's, or hold an infinite number or one
+    that is not a number.
     """
     try:
         metadata, tensors = _deserialize(data)
@@ -188,25 +133,17 @@ def parse(data: bytes, path: Path) -> Content:
         record = json.loads(metadata["record"], parse_float=_finite, parse_constant=_finite)
         if not isinstance(record, dict):
             raise ValueError("its record is not a JSON object")
+        for name, (dtype, _, content) in tensors.items():
+            if not all(map(math.isfinite, memoryview(content).cast(_FORMATS[dtype]))):
+                words = f"{name} holds a number that is not finite"
+                raise CheckpointError(f"{path} cannot be resumed: {words}")
     except CheckpointError:
         raise
     except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         reason = str(error).removeprefix("Error while deserializing: ").partition("\n")[0]
         printable = "".join(filter(str.isprintable, reason))[:200]
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({printable})") from error
-    return Content(path, tensors, record)
-
-
-def fits(value: Any, shape: Any) -> bool:
-    """Return whether a record's value is of a shape: a type, or a dict or a list of shapes."""
-    match shape:
-        case dict():
-            same = isinstance(value, dict) and value.keys() == shape.keys()
-            return same and all(fits(value[key], part) for key, part in shape.items())
-        case list():
-            same = isinstance(value, list) and len(value) == len(shape)
-            return same and all(map(fits, value, shape))
-    return type(value) is shape
+    return Checkpoint(path, data, record)
 
 
 def checksum(tensors: Mapping[str, Tensor], record: str) -> str:
@@ -217,6 +154,22 @@ def checksum(tensors: Mapping[str, Tensor], record: str) -> str:
         digest.update(f"\0{name} {dtype} {shape}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> bytes:
+    """Return arrays and metadata as safetensors, equal bytes for equal content.
+
+    The library alone would write the metadata in an order that changes from process to process.
+    """
+    from safetensors.numpy import save
+
+    content = save(dict(arrays), dict(metadata))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _deserialize(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -233,9 +186,14 @@ def _deserialize(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
             raise ValueError(f"{name} has the element type {entry['dtype']}")
         if len(shape) > MAX_DIMENSIONS or max(shape, default=0) > MAX_BYTES:
             raise ValueError(f"{name} has more dimensions, or larger ones, than any tensor saved")
-        tensors[name] = Tensor(dtype, shape, entry["data"])
-    # Only the names and sizes are the library's to give: the metadata stand in the header.
-    return json.loads(data[8 : 8 + length]).get("__metadata__") or {}, tensors
+        tensors[name] = dtype, shape, entry["data"]
+    return metadata_of(data), tensors
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """Return the metadata in a safetensors file's header, which the library does not give."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]).get("__metadata__") or {}
 
 
 def _finite(text: str) -> float:

@@ -14,14 +14,8 @@ _LEFTOVER = re.compile(r"\.[A-Za-z0-9_.]+\.[0-9a-f]+\.(tmp|kept)")
 def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> None:
     """Write a file so that a reader, at any moment and after any crash, finds old or new, whole.
 
-    Args:
-        path: the file.
-        content: its new bytes.
-        keep: where the file that is replaced, if there is one, lives on.
-
-    Raises:
-        OSError: if it cannot be written, with path as its filename; an older file is then still
-            there, and so is the one at keep.
+    The file that is replaced, if there is one, lives on at keep. Raises OSError, with path as its
+    filename, if it cannot be written; an older file is then still there, and so is the one at keep.
     """
     temporary = _beside(path, "tmp")
     try:
@@ -43,9 +37,8 @@ def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> No
 def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     """Return the bytes of a regular file that may be a stranger's.
 
-    Raises:
-        ValueError: with the reason, if it is no regular file, has more bytes than the limit,
-            changes while it is read, or cannot be read.
+    Raises ValueError, with the reason, if it is no regular file, has more bytes than the limit,
+    changes while it is read, or cannot be read.
     """
     if "\0" in os.fspath(path):
         raise ValueError("it cannot be a path (embedded null byte)")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from training import environment
 from training.errors import ConfigError
 from training.storage.checkpoint import NAME
 from training.storage.files import is_leftover
@@ -28,8 +30,53 @@ _LEFT |= {SUMMARY, FAILURE}
 
 
 @contextmanager
+def folder(
+    wanted: Path,
+    setting: str,
+    begin: Callable[[Path], None] | None,
+    numbered: bool = False,
+    undo: bool = True,
+) -> Iterator[Path]:
+    """Hold the folder of a run or a sweep, which a setting chooses, within the block.
+
+    A new one is claimed, and its first files are written by `begin`, which is None for one that is
+    there already; if the block refuses the settings and `undo` is set, it is removed again. Rank 0
+    alone does this.
+    """
+    wanted = wanted.absolute()
+    if environment.rank() > 0:
+        yield wanted
+    elif begin is None:
+        if not os.access(wanted, os.W_OK):
+            raise ConfigError(f"cannot write results to {wanted}: copy the folder to where you can")
+        with hold(wanted):
+            yield wanted
+    else:
+        there = next(path for path in (wanted, *wanted.parents) if path.exists())
+        with claim(wanted, setting, numbered) as directory:
+            begin(directory)
+            try:
+                yield directory
+            except ConfigError:
+                if undo:
+                    _discard(directory, there)
+                raise
+
+
+def _discard(directory: Path, present: Path) -> None:
+    """Remove a folder in which nothing was begun, and those around it up to one that was there."""
+    if {path.name for path in directory.iterdir()} <= {".hydra", JOBS}:
+        shutil.rmtree(directory)
+    for path in (directory, *directory.parents):
+        if path == present:
+            return
+        with suppress(OSError):
+            path.rmdir()
+
+
+@contextmanager
 def claim(wanted: Path, setting: str = "hydra.run.dir", numbered: bool = False) -> Iterator[Path]:
-    """Make a folder for a new run, and hold it.
+    """Make a folder for a new run, and hold it; raise ConfigError if it cannot be had.
 
     It may be there already if it is empty, or has nothing but what a run left that ended before
     its first save.
@@ -38,9 +85,6 @@ def claim(wanted: Path, setting: str = "hydra.run.dir", numbered: bool = False) 
         wanted: the folder.
         setting: which chooses it.
         numbered: take `wanted_2`, `wanted_3`, ... where it cannot be had.
-
-    Raises:
-        ConfigError: if the folder cannot be made, or is not empty.
     """
     remedy = f"choose another folder with {setting}=..."
     for number in itertools.count(1):
@@ -65,11 +109,7 @@ def claim(wanted: Path, setting: str = "hydra.run.dir", numbered: bool = False) 
 
 
 def _mark(directory: Path) -> None:
-    """Mark a folder as a run's.
-
-    Raises:
-        ConfigError: if it holds anything but what a run left that ended before its first save.
-    """
+    """Mark a folder as a run's; raise ConfigError if it holds more than a run's first files."""
     names = {path.name for path in directory.iterdir()}
     if (directory / NAME).exists() or (directory / JOBS).exists():
         raise ConfigError(f"{directory} already holds a run: resume=... continues it")
@@ -87,8 +127,7 @@ def _mark(directory: Path) -> None:
 def hold(directory: Path) -> Iterator[None]:
     """Keep other processes from training in directory; the system lets go when a process dies.
 
-    Raises:
-        ConfigError: if another process holds it.
+    Raises ConfigError if another process holds it.
     """
     try:
         import fcntl

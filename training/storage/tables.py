@@ -47,8 +47,7 @@ Numbers = tuple[float, ...]
 class Table:
     """A CSV file that is written row by row; whatever the file held before is replaced.
 
-    Raises:
-        OSError: if it cannot be written.
+    Every method raises OSError, with the file's name, if it cannot be written.
     """
 
     def __init__(
@@ -58,11 +57,7 @@ class Table:
         write_atomically(path, b"".join(map(_line, [columns, *rows])))
 
     def append(self, cells: Iterable[object]) -> None:
-        """Add a row; floats are written so that reading them gives the same bits.
-
-        Raises:
-            OSError: if it cannot be written, with the file's name.
-        """
+        """Add a row; floats are written so that reading them gives the same bits."""
         try:
             with self._path.open("ab") as file:
                 file.write(_line(cells))
@@ -71,12 +66,7 @@ class Table:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
-    """Return a whole table's rows by column.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if it is damaged, with the line.
-    """
+    """Return a whole table's rows by column; raise ValueError, with the line, if it is damaged."""
     rows = []
     text = path.read_text("utf-8", errors="replace").removesuffix("\n")
     for number, line in enumerate(text.split("\n"), 1):

@@ -20,12 +20,7 @@ MAX_COLUMNS = 100
 
 
 class Console:
-    """A run's lines on the terminal.
-
-    Args:
-        silent: print nothing, as every rank but the first.
-        label: begins every line, where several runs share a terminal.
-    """
+    """A run's lines on the terminal, none if silent; a label begins each where runs share it."""
 
     def __init__(self, silent: bool = False, label: str = "") -> None:
         self._silent, self._label = silent, label
@@ -73,7 +68,7 @@ class Console:
         self.say("  ".join([*results, *details]))
 
 
-def heading(config: Config, backend: Backend, chosen: str, introduce: bool) -> str:
+def heading(config: Config, backend: Backend, chosen: str) -> str:
     """Return what stands above a run's epochs, whose number was chosen so, with the layer table."""
     workers = _plural(backend.threads, "thread")
     if backend.name == "numpy" and backend.threads > 1:
@@ -82,9 +77,8 @@ def heading(config: Config, backend: Backend, chosen: str, introduce: bool) -> s
         f"{config.model.name} on {backend.name} ({backend.device}, {workers}), "
         f"seed {config.seed}, {_plural(config.trainer.epochs, 'epoch')} ({chosen})",
         *backend.notes,
+        layer_table(backend.layer_table()),
     ]
-    if introduce:
-        lines.append(layer_table(backend.layer_table()))
     if isinstance(config.backend, TorchBackendConfig) and config.backend.compile:
         lines.append("compiling: the first epoch takes longer")
     return "\n".join(lines)

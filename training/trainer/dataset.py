@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 from training.backends.ranks import Ranks
 from training.config.schema import Config
@@ -15,8 +14,7 @@ from training.errors import ConfigError
 def load(config: Config, ranks: Ranks) -> Dataset:
     """Return the configured data; rank 0 looks for them, and downloads them, before the others.
 
-    Raises:
-        ConfigError: if they cannot be had, or have too few images for a batch.
+    Raises ConfigError if they cannot be had, or have too few images for a batch.
     """
     if ranks.rank > 0:
         ranks.barrier()
@@ -25,20 +23,17 @@ def load(config: Config, ranks: Ranks) -> Dataset:
     dataset = _load_once(data.name, data.root, data.download, config.model.image_size, silent)
     if ranks.rank == 0:
         ranks.barrier()
-    if data.validation:
-        if data.validation >= len(dataset.train_labels):
-            raise ConfigError(
-                f"data.validation={data.validation} leaves none of the {len(dataset.train_labels)} "
-                "training images to train on"
-            )
-        dataset = held_out(dataset, data.validation)
+    count, held, size = len(dataset.train_labels), data.validation, config.trainer.batch_size
+    if held:
+        if held >= count:
+            raise ConfigError(f"data.validation={held} leaves none of the {count} training images")
+        dataset = held_out(dataset, held)
         if ranks.rank == 0:
             print(dataset.note)
-    count = len(dataset.train_labels)
-    if data.sampling == "replacement" and config.trainer.batch_size > count:
+    if data.sampling == "replacement" and size > count - held:
         raise ConfigError(
-            f"trainer.batch_size={config.trainer.batch_size} is more than the {count} training "
-            "images: data.sampling=replacement takes full batches only"
+            f"trainer.batch_size={size} is more than the {count - held} training images: "
+            "data.sampling=replacement takes full batches only"
         )
     return dataset
 
@@ -58,5 +53,4 @@ def held_out(dataset: Dataset, count: int) -> Dataset:
 
 @lru_cache(maxsize=4)
 def _load_once(name: str, root: str | None, download: bool, size: int, silent: bool) -> Dataset:
-    folder = None if root is None else Path(root)
-    return load_dataset(name, folder, download, size, (lambda _: None) if silent else print)
+    return load_dataset(name, root, download, size, (lambda _: None) if silent else print)

@@ -10,19 +10,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What the logits say about labelled images.
+    """What the logits say about labelled images."""
 
-    Attributes:
-        loss: mean cross-entropy.
-        accuracy: share of images whose greatest logit is the label's, 0 to 1.
-        predictions: int64 (N,), the class of the greatest logit (the first of equal ones).
-        probabilities: float64 (N, 10), softmax of the logits.
-    """
-
-    loss: float
-    accuracy: float
-    predictions: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
+    loss: float  # mean cross-entropy
+    accuracy: float  # share of images whose greatest logit is the label's, 0 to 1
+    predictions: NDArray[np.int64]  # (N,), the class of the greatest logit (the first of equal)
+    probabilities: NDArray[np.float64]  # (N, 10), softmax of the logits
 
 
 def score(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Scores:

@@ -31,11 +31,7 @@ DPI = 110
 
 
 def draw(directory: Path, rows: list[Row], scores: Scores, dataset: Dataset, label: str) -> None:
-    """Draw a finished run's three pictures, each of which says in its label what run it is of.
-
-    Raises:
-        OSError: if they cannot be written.
-    """
+    """Draw a finished run's three pictures, each of which says in its label what run it is of."""
     curves(directory / "curves.png", rows, label)
     confusion(directory / "confusion.png", scores, dataset, label)
     worst(directory / "worst.png", scores, dataset, label)
@@ -121,9 +117,6 @@ def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
     """Write a figure in the format that path ends in, whole or not at all, and close it.
 
     A PNG does not name what made it: the same figure gives the same bytes.
-
-    Raises:
-        OSError: if it cannot be written.
     """
     form, content = path.suffix.removeprefix("."), BytesIO()
     metadata = {"Software": None} if form == "png" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,19 @@ from training.storage.tables import TABLES, Numbers, Row, Table
 from training.trainer.evaluation import Scores
 from training.trainer.resume import RECORD
 
+_UNKNOWN = "it does not record how far its run had got"
+
 
 @dataclass
 class Progress:
-    """Where a run stands: with the backend's state, all that is needed to go on from here.
+    """Where a run stands: with the backend's state, all that is needed to go on from here."""
 
-    Attributes:
-        epoch: epochs completed.
-        step: steps done in the epoch under way.
-        totals: its sums so far.
-        recorded: what they were at its last row of steps.csv.
-        seconds: its training time so far.
-        metrics, steps, evaluations: the rows of these tables.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    totals: Totals = field(default_factory=Totals)
-    recorded: Totals = field(default_factory=Totals)
-    seconds: float = 0.0
-    metrics: list[Row] = field(default_factory=list)
+    epoch: int = 0  # epochs completed
+    step: int = 0  # steps done in the epoch under way
+    totals: Totals = field(default_factory=Totals)  # its sums so far
+    recorded: Totals = field(default_factory=Totals)  # what they were at its last row of steps.csv
+    seconds: float = 0.0  # its training time so far
+    metrics: list[Row] = field(default_factory=list)  # the rows of the tables of these names
     steps: list[Numbers] = field(default_factory=list)
     evaluations: list[Numbers] = field(default_factory=list)
 
@@ -89,51 +82,40 @@ class Progress:
     def from_record(cls, record: dict[str, Any], state: Mapping[str, NDArray]) -> Progress:
         """Return what gave a record of the right shape and, within a state, tables.
 
-        Raises:
-            ValueError: if they are no progress.
+        Raises ValueError if they are no progress.
         """
-        tables = {name: state.get(f"progress.{name}", np.empty(0)) for name in TABLES}
-        sound = True
-        for name, table in tables.items():
-            shape = (len(table), len(TABLES[name]))
-            sound = sound and (table.dtype, table.shape) == (np.float64, shape)
-            sound = sound and bool((np.diff(table[:, 0], prepend=0) >= 0).all())
-        epochs = tables["metrics"][:, 0].tolist() if sound else []
-        if not sound or epochs != list(range(1, record["epoch"] + 1)):
-            raise ValueError("it does not record how far its run had got")
+        rows: dict[str, list[Any]] = {}
+        for name, columns in TABLES.items():
+            table = state.get(f"progress.{name}", np.empty(0))
+            sound = table.dtype == np.float64 and table.shape[1:] == (len(columns),)
+            if not sound or (np.diff(table[:, 0], prepend=0) < 0).any():
+                raise ValueError(_UNKNOWN)
+            rows[name] = [tuple(row) for row in table.tolist()]
+        epochs = [row[0] for row in rows["metrics"]]
+        if len(epochs) != record["epoch"] or epochs != [*range(1, len(epochs) + 1)]:
+            raise ValueError(_UNKNOWN)
+        rows["metrics"] = [Row(int(row[0]), *row[1:]) for row in rows["metrics"]]
         totals = {key: Totals(*record[key]) for key in ("totals", "recorded")}
-        return cls(
-            **{**record, **totals},
-            metrics=[Row(int(row[0]), *row[1:].tolist()) for row in tables["metrics"]],
-            steps=[tuple(row) for row in tables["steps"].tolist()],
-            evaluations=[tuple(row) for row in tables["evaluations"].tolist()],
-        )
+        return cls(**record | totals | rows)
 
 
 class Recorder:
     """Adds rows to a run's progress, and writes them to its tables.
 
     The tables are written anew from the progress where a run begins or goes on: what a killed
-    process left in them beyond its last save is trained, and written, again.
-
-    Args:
-        config: the run's.
-        directory: its folder, or None for a rank that writes nothing.
-        progress: where the run stands.
+    process left in them beyond its last save is trained, and written, again. A rank that writes
+    nothing has no directory.
     """
 
     def __init__(self, config: Config, directory: Path | None, progress: Progress) -> None:
         self._progress = progress
-        self._tables: dict[str, Table] = {}
-        if directory is None:
-            return
         wanted = {"metrics": 1, "steps": config.trainer.log_every}
         wanted["evaluations"] = config.trainer.evaluation_samples
-        for name, columns in TABLES.items():
-            rows = getattr(progress, name)
-            if rows or wanted[name]:
-                cells = rows if name == "metrics" else map(_cells, rows)
-                self._tables[name] = Table(directory / f"{name}.csv", columns, cells)
+        self._tables = {
+            name: Table(directory / f"{name}.csv", columns, map(_cells, getattr(progress, name)))
+            for name, columns in TABLES.items()
+            if directory and (getattr(progress, name) or wanted[name])
+        }
 
     def after_steps(self, step: int) -> None:
         """Add a row for the steps since the last one, up to a step of the run."""
@@ -143,21 +125,21 @@ class Recorder:
         accuracy = (totals.correct - progress.recorded.correct) / images
         progress.recorded = totals
         progress.steps.append((step, loss, accuracy))
-        self._write("steps", _cells(progress.steps[-1]))
+        self.write("steps", progress.steps[-1])
 
     def evaluation(self, step: int, epoch: int, train: float, test: float) -> None:
         """Add accuracies on samples of both sets after a step and so many epochs."""
         self._progress.evaluations.append((step, epoch, train, test))
-        self._write("evaluations", _cells(self._progress.evaluations[-1]))
+        self.write("evaluations", self._progress.evaluations[-1])
 
-    def end_epoch(self, row: Row) -> None:
-        """Write an epoch that has been completed."""
-        self._write("metrics", row)
-
-    def _write(self, name: str, cells: Numbers | list[str]) -> None:
+    def write(self, name: str, row: Numbers) -> None:
+        """Write a row of the progress to its table."""
         if name in self._tables:
-            self._tables[name].append(cells)
+            self._tables[name].append(_cells(row))
 
 
-def _cells(row: Numbers) -> list[str]:
+def _cells(row: Numbers) -> Sequence[object]:
+    """Return a row as it is written: metrics to the last bit, all else to six digits."""
+    if isinstance(row, Row):
+        return row
     return [f"{value:.6g}" if value % 1 else str(int(value)) for value in row]

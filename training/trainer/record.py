@@ -14,6 +14,7 @@ from pathlib import Path
 from signal import SIGTERM
 from time import perf_counter
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from training import environment
@@ -33,7 +34,6 @@ from training.storage.checkpoint import (
     MAX_BYTES,
     MAX_HEADER_BYTES,
     NAME,
-    not_finite,
     save_checkpoint,
     set_aside,
 )
@@ -50,13 +50,7 @@ from training.trainer.saved_run import Provenance, describe, newest_run
 
 
 class RunRecord:
-    """A run's progress, and its folder.
-
-    Attributes:
-        progress: where the run stands.
-        notes: what has happened to it that a reader of its record has to know.
-        saved: whether the folder holds a checkpoint of it.
-    """
+    """A run's progress, and its folder."""
 
     def __init__(
         self,
@@ -72,8 +66,8 @@ class RunRecord:
         self.epochs: int = config.trainer.epochs
         self.ranks, self.directory, self.console = ranks, directory, console
         self.progress = Progress()
-        self.notes: list[str] = []
-        self.saved = False
+        self.notes: list[str] = []  # what a reader of the record has to know
+        self.saved = False  # whether the folder holds a checkpoint
         self.writes = ranks.rank == 0
         self._started, self._seconds_before = perf_counter(), 0.0
 
@@ -85,8 +79,7 @@ class RunRecord:
     def restore(self) -> None:
         """Go on from the folder's newest good checkpoint.
 
-        Raises:
-            ConfigError: if it does not fit this configuration; nothing has then been written.
+        Raises ConfigError if it does not fit this configuration; nothing has then been written.
         """
         saved, passed_over = newest_run(self.directory, self.ranks)
         words, anew = saved.load_into(self.config, self.dataset, self.backend)
@@ -111,8 +104,7 @@ class RunRecord:
     def begin(self) -> None:
         """Write the run's settings, without those of its resumption, into its folder.
 
-        Raises:
-            ConfigError: if its checkpoints would be too large to be read.
+        Raises ConfigError if its checkpoints would be too large to be read.
         """
         trainer, rows = self.config.trainer, {"metrics": self.epochs}
         if trainer.evaluation_samples:
@@ -133,15 +125,11 @@ class RunRecord:
             write_atomically(self.directory / "config.yaml", text.encode())
             (self.directory / FAILURE).unlink(missing_ok=True)
 
-    def save(self) -> bool:
-        """Write a checkpoint, unless a number of the state is not finite; return whether it is.
-
-        Raises:
-            OSError: if it cannot be written; the one before is then still there.
-        """
+    def save(self) -> None:
+        """Write a checkpoint, or raise DivergenceError if a number of the state is not finite."""
         state = self.backend.state()
-        if not_finite(state):
-            return False
+        if not all(np.isfinite(array).all() for array in state.values()):
+            raise self.diverged(self.progress.step)
         if self.writes:
             record = {
                 "format": resume.FORMAT,
@@ -154,7 +142,6 @@ class RunRecord:
             }
             save_checkpoint(self.directory / NAME, {**state, **self.progress.tables()}, record)
         self.saved = True
-        return True
 
     def finish(self, scores: Scores) -> None:
         """Leave weights, pictures and the summary of a finished run in its folder."""

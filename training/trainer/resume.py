@@ -15,9 +15,9 @@ from typing import Any
 
 from training import environment
 from training.config.schema import Config
-from training.config.settings import LOCAL, RESUMABLE, covered, flatten, quote, restorable
+from training.config.settings import RESUMABLE, covered, flatten, quote, restorable
 from training.errors import ConfigError
-from training.storage.checkpoint import NAME, CheckpointError, Content, fits, newest, read
+from training.storage.checkpoint import Checkpoint, CheckpointError, newest
 from training.storage.run_folder import SUMMARY
 
 #: Of a checkpoint's record; counted up when older ones can no longer be read.
@@ -40,40 +40,28 @@ RECORD: dict[str, Any] = {
 }
 #: What is installed beside the checkout's train.py.
 COMMAND = "lenet-twins-train"
-#: Of a folder's runs, in the sentence that it is no run's itself.
-MAX_NAMED = 3
 
 
-def find_run(directory: Path) -> Content:
+def find_run(directory: Path) -> Checkpoint:
     """Return a run's newest good checkpoint without changing anything.
 
-    Raises:
-        ConfigError: if there is none.
+    Raises ConfigError if there is none.
     """
     try:
         if not directory.is_dir():
             raise CheckpointError(f"there is no folder {directory}")
-        content = newest(directory, read)[0]
+        checkpoint = newest(directory)[0]
     except (CheckpointError, OSError) as error:
-        raise ConfigError(f"resume={directory}: {error}{_runs_inside(directory)}") from error
-    check_record(content.path, content.record)
-    return content
+        remedy = "give the folder of a saved run, or start the run again"
+        raise ConfigError(f"resume={directory}: {error}; {remedy}") from error
+    check_record(checkpoint.path, checkpoint.record)
+    return checkpoint
 
 
-def _runs_inside(directory: Path) -> str:
-    """Return in words which runs a sweep's or a day's folder holds, or what else can be done."""
-    found = [path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{NAME}")]
-    if not found:
-        return "; give the folder of a saved run, or start the run again"
-    named = [f"resume={quote(str(path))}" for path in sorted(found)[:MAX_NAMED]]
-    more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
-    return f"; there are runs inside, give one of them: {', '.join(named)}{more}"
-
-
-def is_finished(content: Content, config: Config) -> bool:
+def is_finished(checkpoint: Checkpoint, config: Config) -> bool:
     """Return whether a checkpoint's run has all its epochs and all its results."""
-    epochs, summary = config.trainer.epochs, summary_of(content.path.parent)
-    done = content.record["progress"]["epoch"]
+    epochs, summary = config.trainer.epochs, summary_of(checkpoint.path.parent)
+    done = checkpoint.record["progress"]["epoch"]
     return summary.get("status") == "finished" and epochs == done == summary.get("epochs")
 
 
@@ -87,33 +75,37 @@ def summary_of(directory: Path) -> dict[str, Any]:
 
 
 def check_record(path: Path, record: dict[str, Any]) -> None:
-    """Refuse a checkpoint whose record is not that of a run of this version.
-
-    Raises:
-        ConfigError: naming the file.
-    """
+    """Refuse, by ConfigError, a checkpoint whose record is not that of a run of this version."""
     form = record.get("format")
     if isinstance(form, int) and form != FORMAT:
-        raise ConfigError(
-            f"{path}: it was written by a version of this program that saves runs in another "
-            f"format ({form}, here {FORMAT}): resume it with that version"
-        )
-    sound = (
-        fits(record, RECORD) and min(record["progress"]["epoch"], record["progress"]["step"]) >= 0
-    )
+        words = "it was written by a version that saves runs in another format"
+        raise ConfigError(f"{path}: {words} ({form}, here {FORMAT}): resume it with that version")
+    sound = _fits(record, RECORD)
     if sound:
-        dataset, maker = record["dataset"], record["maker"]
+        progress, dataset, maker = record["progress"], record["dataset"], record["maker"]
         texts = [*record["notes"], dataset["name"], maker["backend"], maker["device"]]
-        sound = all(isinstance(text, str) and text.isprintable() for text in texts)
+        sound = min(progress["epoch"], progress["step"]) >= 0
+        sound = sound and all(isinstance(text, str) and text.isprintable() for text in texts)
     if not sound:
         raise ConfigError(f"{path}: its record is not that of a run")
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Return whether a record's value is of a shape: a type, or a dict or a list of shapes."""
+    match shape:
+        case dict():
+            same = isinstance(value, dict) and value.keys() == shape.keys()
+            return same and all(_fits(value[key], part) for key, part in shape.items())
+        case list():
+            same = isinstance(value, list) and len(value) == len(shape)
+            return same and all(map(_fits, value, shape))
+    return type(value) is shape
 
 
 def saved_settings(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Return a file's settings by their dotted names, as `settings.restorable` has them.
 
-    Raises:
-        ConfigError: naming the file and a setting that is none.
+    Raises ConfigError, naming the file, for a setting that is none.
     """
     known = {field.name for field in fields(Config)}
     try:
@@ -126,43 +118,43 @@ def saved_settings(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def check_unchanged(record: dict[str, Any], config: Config) -> None:
-    """Refuse a configuration that would not continue the run of a record.
+def check_unchanged(
+    record: dict[str, Any], config: Config, dataset: dict[str, Any] | None = None
+) -> dict[str, str]:
+    """Return in words, by name, the settings that decide the result and differ from a record's.
 
-    Raises:
-        ConfigError: naming each setting that differs, unless `resume_override` allows it; or if
-            the run already has more epochs than are asked for.
+    They are those of the configuration and, once the data are loaded, what the record is to say of
+    them. Raises ConfigError if there are any, unless `resume_override` allows them; or if the run
+    already has more epochs than are asked for.
     """
     done, epochs = record.get("progress", {}).get("epoch", 0), config.trainer.epochs
     if epochs is not None and done > epochs:
         raise ConfigError(f"trainer.epochs={epochs}: the run already has {done} epochs")
-    differences = changes(record["config"], asdict(config))
-    if differences and not config.resume_override:
-        raise ConfigError(
-            f"this is not the run's own configuration: {', '.join(differences.values())}; leave "
-            "that out, or add resume_override=true to apply it"
-        )
+    was, now = record["config"], asdict(config)
+    if dataset is not None:
+        was, now = was | {"dataset": record["dataset"]}, now | {"dataset": dataset}
+    found = changes(was, now)
+    if found and not config.resume_override:
+        words = ", ".join(found.values())
+        raise ConfigError(f"{words}; add resume_override=true to resume all the same")
+    return found
 
 
 def changes(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
-    """Return in words, by their names, the saved settings that decide the result and differ."""
-    current = _settings(now)
+    """Return in words, by name, the saved settings that decide the result and differ."""
+    current = flatten(now)
     return {
         key: f"{key} was {value} and is {current.get(key, 'no longer a setting')}"
-        for key, value in _settings(saved).items()
-        if not covered(key, RESUMABLE) and (key not in current or current[key] != value)
+        for key, value in flatten(saved).items()
+        if value != {} and not covered(key, RESUMABLE)  # a group without settings has none
+        if key not in current or current[key] != value
     }
 
 
 def record_of(config: Config) -> dict[str, Any]:
     """Return a configuration as JSON values, without what belongs to this machine alone."""
     tree = asdict(config)
-    for key in LOCAL:
-        *path, last = key.split(".")
-        node = tree
-        for part in path:
-            node = node[part]
-        del node[last]
+    del tree["resume"], tree["resume_override"], tree["data"]["root"]  # LOCAL
     return tree
 
 
@@ -171,31 +163,15 @@ def command(directory: Path, config: Config, *more: str) -> str:
     settings = [f"resume={quote(str(directory))}", *more]
     if config.data.root is not None:
         settings.append(f"data.root={quote(config.data.root)}")
-    return " ".join(map(_shell_word, [*_program(), *settings]))
-
-
-def _shell_word(word: str) -> str:
-    """Return a word for a POSIX shell; what has apostrophes is easier to read in double quotes."""
-    quoted = shlex.quote(word)
-    return quoted if quoted == word or set(word) & set('"$`\\!') else f'"{word}"'
+    return shlex.join([*_program(), *settings])
 
 
 def _program() -> list[str]:
     """Return what starts this program, in as many processes as this one was started in."""
-    script, processes = sys.argv[0], environment.processes()
-    if processes == 1 and Path(script).name == COMMAND:
-        return [COMMAND]
-    program = script if script.endswith(".py") else "train.py"
+    installed = Path(sys.argv[0]).name == COMMAND
+    program = sys.argv[0] if installed or sys.argv[0].endswith(".py") else "train.py"
+    processes, here = environment.processes(), environment.local_processes()
     if processes == 1:
-        return ["python", program]
-    if Path(script).name == COMMAND:
-        program = script
-    here = environment.local_processes()
-    machines = processes // here
-    nodes = [f"--nnodes={machines}", "..."] if machines > 1 else []
+        return [COMMAND] if installed else ["python", program]
+    nodes = [f"--nnodes={processes // here}", "..."] if processes > here else []
     return ["torchrun", *nodes, f"--nproc_per_node={here}", program]
-
-
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings by their dotted names; a group without any has none."""
-    return {key: value for key, value in flatten(config).items() if value != {}}

@@ -15,7 +15,7 @@ from training.config.schema import Config
 from training.config.settings import covered
 from training.data import Dataset
 from training.errors import ConfigError
-from training.storage.checkpoint import NAME, decode, load_checkpoint, newest, parse
+from training.storage.checkpoint import NAME, newest, parse
 from training.trainer import resume
 from training.trainer.plan import plan_epoch
 from training.trainer.progress import Progress
@@ -57,21 +57,12 @@ class SavedRun(NamedTuple):
     record: dict[str, Any]
 
     def load_into(self, config: Config, dataset: Dataset, backend: Backend) -> tuple[str, bool]:
-        """Have the backend go on from here.
+        """Have the backend go on from here, or raise ConfigError if the run does not fit.
 
-        Returns:
-            The changed settings in words, and whether the epoch under way begins anew.
-
-        Raises:
-            ConfigError: if the run does not fit this configuration.
+        Returns the changed settings in words, and whether the epoch under way begins anew.
         """
         try:
-            now = {**resume.record_of(config), "dataset": describe(dataset)}
-            was = {**self.record["config"], "dataset": self.record["dataset"]}
-            changes = resume.changes(was, now)
-            words = ", ".join(changes.values())
-            if changes and not config.resume_override:
-                raise ValueError(f"{words}; add resume_override=true to resume anyway")
+            changes = resume.check_unchanged(self.record, config, describe(dataset))
             stood = self.progress.step
             self._adapt(config, changes)
             plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
@@ -83,37 +74,36 @@ class SavedRun(NamedTuple):
                 raise ValueError("its schedule and its run are at different epochs")
         except ValueError as error:
             raise ConfigError(f"resume={config.resume}: {error}") from error
-        return words, self.progress.step < stood
+        return ", ".join(changes.values()), self.progress.step < stood
 
     def _adapt(self, config: Config, changes: Iterable[str]) -> None:
         """Make changed settings take effect from here on."""
         schedule = config.scheduler
         falls = self.progress.epoch // schedule.step_size if schedule.step_size else 0
         rate = config.optimizer.lr * float(np.float64(schedule.gamma) ** falls)
-        if _concern(changes, LEARNING_RATE):
+        if any(covered(key, LEARNING_RATE) for key in changes):
             self.state["optimizer.lr"] = np.asarray(rate)
         elif not np.allclose(
             self.state.get("optimizer.lr", rate), rate, rtol=RATE_ROUNDING, atol=1e-300
         ):
             raise ValueError(f"its learning rate is not the {rate:.3g} of its settings")
-        if _concern(changes, EPOCH):
+        if any(covered(key, EPOCH) for key in changes):
             self.progress.begin_epoch()
 
 
 def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
     """Return a folder's newest good run, and why the checkpoint before it was passed over, if so.
 
-    Rank 0 reads the file; the others, which may be on machines without it, get its bytes.
-
-    Raises:
-        ConfigError: if there is none.
+    Rank 0 reads the file; the others, which may be on machines without it, get its bytes. Raises
+    ConfigError if there is none.
     """
     try:
         passed_over, content = None, b""
         if ranks.rank == 0:
-            content, passed_over = newest(directory, _good_bytes)
-        content = ranks.broadcast_bytes(content)
-        state, record = decode(parse(content, directory / NAME))
+            checkpoint, passed_over = newest(directory)
+            content = checkpoint.content
+        checkpoint = parse(ranks.broadcast_bytes(content), directory / NAME)
+        state, record = checkpoint.state, checkpoint.record
         resume.check_record(directory / NAME, record)
         progress = Progress.from_record(record["progress"], state)
     except ValueError as error:  # CheckpointError is one
@@ -122,15 +112,6 @@ def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
     return SavedRun(state, progress, record), passed_over
 
 
-def _good_bytes(path: Path) -> bytes:
-    load_checkpoint(path)
-    return path.read_bytes()
-
-
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Return what tells a run's data from others."""
     return {"name": dataset.name, "train_images": len(dataset.train_labels)}
-
-
-def _concern(changes: Iterable[str], settings: tuple[str, ...]) -> bool:
-    return any(covered(key, settings) for key in changes)

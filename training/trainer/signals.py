@@ -54,11 +54,8 @@ def listen(rank: int = 0, request: StopRequest | None = None) -> Iterator[StopRe
     """Watch for the signals within the block, except those the process was told to ignore.
 
     A signal to a job of several ranks is rank 0's to answer; the others ignore it, since saving
-    takes all of them.
-
-    Args:
-        rank: of this process.
-        request: which notes the signal, where another process is to know of it or may get it.
+    takes all of them. Where another process is to know of a signal, or may get it, its request is
+    given.
     """
     request = request or StopRequest()
     if threading.current_thread() is not threading.main_thread():

@@ -34,7 +34,6 @@ from training.trainer.record import RunRecord
 def run(
     config: Config,
     directory: Path,
-    introduce: bool = True,
     stop: signals.StopRequest | None = None,
     label: str = "",
 ) -> float:
@@ -43,7 +42,6 @@ def run(
     Args:
         config: checked.
         directory: the run's own folder, which this process holds.
-        introduce: whether to print the network's table.
         stop: what a signal to another process is known by.
         label: begins every line that is printed.
 
@@ -60,9 +58,7 @@ def run(
     if config.trainer.epochs is None:
         chosen, epochs = f"the default for {dataset.name}", DEFAULT_EPOCHS[dataset.name]
         config = replace(config, trainer=replace(config.trainer, epochs=epochs))
-    program = partial(
-        train, directory=directory, chosen=chosen, introduce=introduce, label=label, stop=stop
-    )
+    program = partial(train, directory=directory, chosen=chosen, label=label, stop=stop)
     with all_ranks(program, config, dataset, ranks) as ranks:
         return program(config, dataset, ranks)
 
@@ -73,7 +69,6 @@ def train(
     ranks: Ranks,
     directory: Path,
     chosen: str,
-    introduce: bool,
     label: str,
     stop: signals.StopRequest | None = None,
 ) -> float:
@@ -85,7 +80,7 @@ def train(
     with np.errstate(all="ignore"), signals.listen(ranks.rank, stop) as stop:
         record = RunRecord(config, backend, dataset, ranks, directory, console)
         with record.accounted():
-            console.say(heading(config, backend, chosen, introduce))
+            console.say(heading(config, backend, chosen))
             if config.resume is not None:
                 record.restore()
             record.begin()
@@ -132,9 +127,9 @@ class Trainer:
                 bar(progress.step)
                 self._record_steps(plan)
                 if progress.step < plan.steps and self._due(plan):
-                    self._save()
+                    self.record.save()
         if stopping:
-            self._save()
+            self.record.save()
             raise self.record.stopped(self.stop)
 
     def _take_steps(self, plan: EpochPlan) -> None:
@@ -165,8 +160,8 @@ class Trainer:
         self.backend.end_epoch()
         stopping = self._stopping()
         if stopping or progress.epoch == self.epochs or self._due(plan, ended=True):
-            self._save()
-        self.recorder.end_epoch(row)
+            self.record.save()
+        self.recorder.write("metrics", row)
         self.console.epoch(progress.metrics)
         if stopping:
             raise self.record.stopped(self.stop)
@@ -211,13 +206,3 @@ class Trainer:
             right = scores.predictions[:samples] == self.dataset.test_labels[:samples]
             step = plan.first_step + self.progress.step
             self.recorder.evaluation(step, epoch, train, float(right.mean()))
-
-    def _save(self) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            DivergenceError: if a number is not finite; the checkpoint before is then kept.
-            OSError: if it cannot be written.
-        """
-        if not self.record.save():
-            raise self.record.diverged(self.progress.step)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,7 +10,6 @@ import pytest
 
 from parity.networks import network_cases
 from parity.report.page import page
-from parity.report.record import to_json
 
 VOID = {"meta", "br", "wbr", "link", "img", "hr", "input"}
 
@@ -121,31 +118,3 @@ def test_a_network_without_figures_still_makes_a_page(right, report_of) -> None:
     text = page(report_of(empty))
     parsed(text)
     assert text.index("conv9 is only in torch") < text.index("<table")
-
-
-def test_json_holds_the_same_figures(right, wrong, report_of) -> None:
-    plain = json.loads(to_json(report_of(right, wrong)))
-    assert plain["passed"] is False
-    assert plain["environment"]["numpy"]
-    for network, entry in zip((right, wrong), plain["networks"], strict=True):
-        assert entry["passed"] is network.passed
-        assert entry["culprit"] == network.culprit
-        for run, measured in zip(entry["runs"], network.runs, strict=True):
-            assert run["whole"]["passed"] is measured.whole.passed
-            groups = [run["whole"], *(probe["comparison"] for probe in run["layers"])]
-            kept = [check for group in groups for check in group["checks"]]
-            for written, (_, check) in zip(kept, measured.checks, strict=True):
-                for key in ("layer", "tensor", "error", "budget", "share", "passed"):
-                    assert written[key] == getattr(check, key)
-        for training, measured in zip(entry["trainings"], network.trainings, strict=True):
-            losses = [(step["torch_value"], step["numpy_value"]) for step in training["losses"]]
-            assert losses == [(step.torch_value, step.numpy_value) for step in measured.losses]
-
-
-def test_json_stays_json_where_numbers_are_not_finite(wrong, report_of) -> None:
-    run = wrong.runs[0]
-    first = replace(run.whole.checks[0], error=math.inf, torch_value=-math.inf, budget=math.nan)
-    odd = replace(wrong, runs=[replace(run, whole=replace(run.whole, checks=[first]))])
-    entry = json.loads(to_json(report_of(odd)))["networks"][0]["runs"][0]
-    check = entry["whole"]["checks"][0]
-    assert (check["error"], check["torch_value"], check["budget"]) == ("inf", "-inf", None)

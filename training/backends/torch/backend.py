@@ -26,11 +26,7 @@ SHARED_STEPS_PER_CALL = 16
 
 
 class TorchBackend:
-    """The backend on torch; float32 with TF32 off unless precision says else.
-
-    Raises:
-        ConfigError: if the network, the device or a setting cannot be had.
-    """
+    """The backend on torch; float32 with TF32 off unless precision says else."""
 
     name = "torch"
 

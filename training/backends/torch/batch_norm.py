@@ -16,22 +16,16 @@ Sum = Callable[[Tensor], Tensor]
 
 
 def convert_batchnorm(net: nn.Module, total: Sum) -> None:
-    """Replace every nn.BatchNorm2d within net, keeping its parameters, buffers and their names.
+    """Have every nn.BatchNorm2d within net normalise with the statistics of all ranks.
 
     Args:
-        net: the network; its parameters stay the same objects.
+        net: the network; its layers, parameters and buffers stay the same objects.
         total: replaces a tensor by its sum over the ranks and returns it.
     """
-    for parent in list(net.modules()):
-        for name, old in parent.named_children():
-            if type(old) is nn.BatchNorm2d:
-                features, momentum = old.num_features, old.momentum
-                arguments = features, old.eps, momentum, old.affine, old.track_running_stats
-                new = SyncBatchNorm2d(*arguments, total=total).train(old.training)
-                tensors = [*old.named_parameters(), *old.named_buffers()]
-                for key, tensor in tensors:
-                    setattr(new, key, tensor)
-                setattr(parent, name, new)
+    for layer in net.modules():
+        if type(layer) is nn.BatchNorm2d:
+            layer.__class__ = SyncBatchNorm2d
+            layer.total = total  # type: ignore[assignment]
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
@@ -39,15 +33,9 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     With n values of a channel in all parts together, the mean is Σx/n, the variance Σ(x − mean)²/n,
     and the running variance that times n/(n − 1), in float32 at least.
-
-    Args:
-        arguments: those of nn.BatchNorm2d, in its order.
-        total: replaces a tensor by its sum over the ranks and returns it.
     """
 
-    def __init__(self, *arguments: Any, total: Sum) -> None:
-        super().__init__(*arguments)
-        self._total = total
+    total: Sum
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, (N, C, H, W), normalised; in evaluation mode as nn.BatchNorm2d does."""
@@ -55,11 +43,11 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         count = values.new_full((1,), values.numel() // values.shape[1])
-        sums = _Sum.apply(torch.cat([values.sum((0, 2, 3)), count]), self._total)
+        sums = _Sum.apply(torch.cat([values.sum((0, 2, 3)), count]), self.total)
         count = sums[-1].detach()
         mean = sums[:-1] / count
         centred = values - mean[:, None, None]
-        variance = _Sum.apply(centred.square().sum((0, 2, 3)), self._total) / count
+        variance = _Sum.apply(centred.square().sum((0, 2, 3)), self.total) / count
         self._track(mean.detach(), variance.detach() * (count / (count - 1).clamp(min=1)))
         scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
         if self.affine:

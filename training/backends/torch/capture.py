@@ -6,55 +6,12 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol
 
 import torch
 
 #: Calls that are made one by one first: lazily made state, workspaces and choices of algorithms
 #: must be there before a recording.
 WARM_UP = 3
-
-
-class Recorder(Protocol):
-    """What a device offers for recording work on it."""
-
-    def __call__(self, action: Callable[[], None]) -> Callable[[], None]:
-        """Record what an action does, without doing it; return what replays it."""
-
-    def working(self) -> AbstractContextManager[None]:
-        """Return the context of all that is recorded, replayed, or done to warm up."""
-
-
-class CapturedCalls:
-    """Calls of a function that takes a whole number and reads all else from fixed places.
-
-    Args:
-        function: does its work on the device without waiting for it.
-        recorder: of the device, or None to call the function each time.
-    """
-
-    def __init__(self, function: Callable[[int], None], recorder: Recorder | None) -> None:
-        self._function, self._recorder = function, recorder
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop what was recorded: the places it reads from have changed."""
-        self._replays: dict[int, Callable[[], None]] = {}
-        self._calls: Counter[int] = Counter()
-
-    def working(self) -> AbstractContextManager[None]:
-        """Return the context in which the calls are to be made."""
-        return self._recorder.working() if self._recorder else nullcontext()
-
-    def __call__(self, argument: int) -> None:
-        """Call the function, or replay its recording for this argument."""
-        if self._recorder and argument not in self._replays and self._calls[argument] >= WARM_UP:
-            self._replays[argument] = self._recorder(lambda: self._function(argument))
-        if argument in self._replays:
-            self._replays[argument]()
-        else:
-            self._function(argument)
-            self._calls[argument] += 1
 
 
 class GraphRecorder:
@@ -87,5 +44,35 @@ class GraphRecorder:
             outside.wait_stream(self._stream)
 
 
+class CapturedCalls:
+    """Calls of a function that takes a whole number and reads all else from fixed places.
+
+    It works on the device without waiting for it. Without a recorder it is called each time.
+    """
+
+    def __init__(self, function: Callable[[int], None], recorder: GraphRecorder | None) -> None:
+        self._function, self._recorder = function, recorder
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was recorded: the places it reads from have changed."""
+        self._replays: dict[int, Callable[[], None]] = {}
+        self._calls: Counter[int] = Counter()
+
+    def working(self) -> AbstractContextManager[None]:
+        """Return the context in which the calls are to be made."""
+        return self._recorder.working() if self._recorder else nullcontext()
+
+    def __call__(self, argument: int) -> None:
+        """Call the function, or replay its recording for this argument."""
+        if self._recorder and argument not in self._replays and self._calls[argument] >= WARM_UP:
+            self._replays[argument] = self._recorder(lambda: self._function(argument))
+        if argument in self._replays:
+            self._replays[argument]()
+        else:
+            self._function(argument)
+            self._calls[argument] += 1
+
+
 #: The devices whose work can be recorded.
-RECORDERS: dict[str, Callable[[], Recorder]] = {"cuda": GraphRecorder}
+RECORDERS: dict[str, Callable[[], GraphRecorder]] = {"cuda": GraphRecorder}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from training import environment
-from training.backends.torch.capture import RECORDERS, Recorder
+from training.backends.torch.capture import RECORDERS, GraphRecorder
 from training.config.schema import Config, TorchBackendConfig
 from training.errors import ConfigError
 
@@ -23,28 +23,20 @@ COMPILERS = {
 
 @dataclass(frozen=True)
 class Execution:
-    """How the steps are carried out.
+    """How the steps are carried out."""
 
-    Attributes:
-        device: "cpu" or "cuda".
-        threads: of the CPU.
-        graph: whether the mode is that of CUDA graphs (on a CPU: the same steps, not recorded).
-        compile: whether torch.compile makes the kernels.
-        precision: "float32", "tf32" or "bf16".
-    """
-
-    device: str
+    device: str  # "cpu" or "cuda"
     threads: int
-    graph: bool
+    graph: bool  # whether in the mode of CUDA graphs (on a CPU: the same steps, not recorded)
     compile: bool
-    precision: str
+    precision: str  # "float32", "tf32" or "bf16"
 
     @property
     def captured(self) -> str | None:
         """Return the device whose graphs hold the steps, or None."""
         return self.device if self.graph and self.device in RECORDERS else None
 
-    def recorder(self) -> Recorder | None:
+    def recorder(self) -> GraphRecorder | None:
         """Return what records the steps, or None where they are called one by one."""
         return RECORDERS[self.device]() if self.captured else None
 
@@ -68,8 +60,7 @@ class Execution:
 def prepare(config: Config, processes: int = 1) -> Execution:
     """Choose the device and set torch up, where so many processes share the work.
 
-    Raises:
-        ConfigError: if the device, the mode, the precision or the compiler cannot be had.
+    Raises ConfigError if the device, the mode, the precision or the compiler cannot be had.
     """
     backend = config.backend
     assert isinstance(backend, TorchBackendConfig)
@@ -99,21 +90,16 @@ def prepare(config: Config, processes: int = 1) -> Execution:
 
 def _share(device: str, backend: TorchBackendConfig) -> None:
     """Give this process a CUDA device of its own, and refuse what several cannot do."""
-    for setting, chosen in (
-        ("compile=true", backend.compile),
-        ("mode=graph", backend.mode == "graph"),
-    ):
+    refused = {"compile=true": backend.compile, "mode=graph": backend.mode == "graph"}
+    for setting, chosen in refused.items():
         if chosen:
-            words = f"backend.{setting} cannot be used with several processes"
-            raise ConfigError(f"{words}: leave it out")
-    number, count = environment.local_rank(), torch.cuda.device_count()
-    if device == "cuda" and number >= count:
-        raise ConfigError(
-            f"device=cuda: there are more processes than CUDA devices on this machine ({count}): "
-            f"use torchrun --nproc_per_node={count}, or device=cpu"
-        )
+            raise ConfigError(f"backend.{setting} cannot be used with several processes")
+    count = torch.cuda.device_count()
+    if device == "cuda" and environment.local_processes() > count:
+        words = f"there are more processes than CUDA devices on this machine ({count})"
+        raise ConfigError(f"device=cuda: {words}: use --nproc_per_node={count}, or device=cpu")
     if device == "cuda":
-        torch.cuda.set_device(number)
+        torch.cuda.set_device(environment.local_rank())
 
 
 def _choose_device(wanted: str) -> str:
@@ -127,10 +113,8 @@ def _check_compiler(device: str) -> None:
     language, variable, names = COMPILERS[device]
     named = os.environ.get(variable)
     if not any(shutil.which(name) for name in ([named] if named else names)):
-        raise ConfigError(
-            f"backend.compile=true needs a {language} compiler on {device}: install "
-            f"{' or '.join(names[:2])}, or leave the setting out"
-        )
+        words = f"needs a {language} compiler on {device}: install {' or '.join(names[:2])}"
+        raise ConfigError(f"backend.compile=true {words}, or leave the setting out")
     # What was compiled for other runs of this process counts towards a limit, beyond which torch
     # compiles no more.
     torch.compiler.reset()

@@ -82,11 +82,7 @@ class DistributedRanks(Ranks):
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Turn a broken connection into a sentence, and remember it.
-
-        Raises:
-            ProcessError: instead of what torch raises.
-        """
+        """Turn a broken connection into a ProcessError, and remember it."""
         try:
             yield
         except RuntimeError as error:

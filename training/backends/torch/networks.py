@@ -16,11 +16,7 @@ from training.config.schema import Config
 
 
 def open_network(config: Config, device: str) -> nn.Module:
-    """Build the network on the device and give it its initial weights.
-
-    Raises:
-        ConfigError: if the network or one of its arguments cannot be had.
-    """
+    """Build the network on the device and give it its initial weights."""
     net = build_network(torch_models.build, "torch_models", config.model)
     shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
     values = initial_weights(shapes, config.init, config.seed)

@@ -28,13 +28,9 @@ def state_kinds(config: OptimizerConfig) -> tuple[str, ...]:
 def make_optimizer(
     parameters: Iterable[Any], config: OptimizerConfig, captured: str | None = None
 ) -> torch.optim.Optimizer:
-    """Build the optimizer.
+    """Build the optimizer of parameters or parameter groups.
 
-    Args:
-        parameters: parameters or parameter groups.
-        config: its name and settings.
-        captured: the device whose graphs are to hold the steps, with a learning rate that lives
-            there, or None for steps that are called one by one.
+    If a device's graphs are to hold the steps, it is given, and the learning rate lives there.
     """
     settings = asdict(config)
     name = settings.pop("name")
@@ -48,12 +44,7 @@ def make_optimizer(
 
 
 class Schedule:
-    """torch's StepLR as a number on the host, in double precision.
-
-    Attributes:
-        lr: the current learning rate.
-        epoch: how many have ended.
-    """
+    """torch's StepLR as a number on the host, in double precision."""
 
     def __init__(self, lr: float, config: SchedulerConfig) -> None:
         self.lr, self.epoch, self._config = lr, 0, config

@@ -105,11 +105,9 @@ class Steps:
         self.forget()
 
     def run(self, offsets: list[int], first_step: int) -> None:
-        """Take steps.
+        """Take steps, of which step i takes the plan's images offsets[i] to offsets[i + 1].
 
-        Args:
-            offsets: step i takes the plan's images offsets[i] to offsets[i + 1].
-            first_step: the first one's number in the run, which decides the dropout masks.
+        The first one's number in the run decides the dropout masks.
         """
         with self._calls.working():
             self._position.fill_(offsets[0])
