@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 import zipfile
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -295,33 +294,14 @@ def refusal(path: Path, words: str | None) -> None:
         files.read_arrays(path)
 
 
-def test_arrays_of_the_formats_second_version_are_read(tmp_path) -> None:
-    path, content = tmp_path / "file.npz", BytesIO()
-    np.lib.format.write_array(content, np.arange(3.0), version=(2, 0))
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x.npy", content.getvalue())
-    np.testing.assert_array_equal(files.read_arrays(path)["x"], np.arange(3.0))
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"\x93NUMPY\x03\x00", r"it has an array in version \(3, 0\) of the format"),
-        (b"", "magic string"),
-    ],
-)
-def test_arrays_of_a_strange_kind_are_refused(data, words, tmp_path) -> None:
+def test_what_is_no_array_of_numbers_or_text_is_refused(tmp_path) -> None:
     path = tmp_path / "file.npz"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x.npy", data)
-    refusal(path, words)
-    np.savez(path, x=np.zeros(3, complex))
-    refusal(path, "it has an array of complex128")
-    with zipfile.ZipFile(path) as archive:
-        whole = archive.read("x.npy").replace(b"'<c16'", b"'<f8' ")
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x.npy", whole)
-    refusal(path, r"it has an array of shape \(3,\) and other data")
+    for array, words in (
+        (np.zeros(3, complex), "it has an array of complex128"),
+        (np.array([{}], dtype=object), "Object arrays cannot be loaded when allow_pickle=False"),
+    ):
+        np.savez(path, x=array)
+        refusal(path, words)
 
 
 def test_a_place_to_write_is_tried_and_left_as_it_was(tmp_path) -> None:
