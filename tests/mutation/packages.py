@@ -42,6 +42,9 @@ _OF_THE_TOOL = (
     *("how_a_pair_is_judged", "kernels", "names", "names_of_an_lstm", "onnx", "optimizers"),
     *("own_code", "pair", "perturbation", "precision", "replay", "sides", "strangers"),
     *("two_culprits", "unusual_pairs"),
+    *("correspondence", "layers_of_a_pair", "networks_under_test", "numpy_runs", "runs", "trees"),
+    *("differences", "examination", "reproductions", "searches", "steps"),
+    *("figures", "sides_alone", "variation", "verdicts_in_full"),
 )
 _IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
