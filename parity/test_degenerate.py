@@ -73,7 +73,7 @@ def modes() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("kind", INPUTS)
-@pytest.mark.parametrize(("case", "train"), modes())
+@pytest.mark.parametrize(("case", "train"), [*modes()])
 def test_inputs(case: NetworkCase, kind: str, train: bool, rng) -> None:
     with np.errstate(over="ignore"):
         inputs = INPUTS[kind](rng, (3, *case.input)).astype(np.float32)
