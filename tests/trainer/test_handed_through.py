@@ -7,7 +7,6 @@ import re
 import signal
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +18,7 @@ from training.backends.ranks import Alone
 from training.config.schema import Config
 from training.errors import ConfigError, DivergenceError, StoppedError
 from training.storage.checkpoint import NAME
+from training.storage.tables import TABLES, read_table
 from training.trainer import dataset, record, trainer
 from training.trainer.progress import Progress, Recorder
 from training.trainer.signals import StopRequest
@@ -101,6 +101,33 @@ def test_what_is_drawn_is_the_run(tmp_path, monkeypatch):
     assert label == "linear_baseline on numpy, digits, seed 5"
 
 
+@pytest.mark.usefixtures("few_digits", "no_pictures")
+def test_each_row_says_after_which_step_and_epoch_it_is(tmp_path, monkeypatch):
+    """Of two epochs of five steps; of the test set the sample is the whole."""
+    backends = []
+
+    def opened(*given, original=trainer.open_backend):
+        backends.append(original(*given))
+        return backends[-1]
+
+    monkeypatch.setattr(trainer, "open_backend", opened)
+    settings = ("trainer.log_every=2", "trainer.evaluation_samples=30", "trainer.epochs=2")
+    accuracy = run(short(*settings), tmp_path)
+    rows = read_table(tmp_path / "metrics.csv", TABLES["metrics"])
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[-1]["test_accuracy"] == accuracy
+    assert [row["step"] for row in read_table(tmp_path / "steps.csv", TABLES["steps"])] == [
+        *(2, 4, 5, 6, 8, 10)
+    ]
+    first, *others = read_table(tmp_path / "evaluations.csv", TABLES["evaluations"])
+    assert [(row["step"], row["epoch"]) for row in (first, *others)] == [(1, 0), (5, 1), (10, 2)]
+    for row, other in zip(rows, others, strict=True):
+        assert other["test_accuracy"] == pytest.approx(row["test_accuracy"], rel=1e-5)
+    right = backends[0].evaluate(30).argmax(1) == few_digits().train_labels[:30]
+    assert others[-1]["train_accuracy"] == pytest.approx(right.mean(), rel=1e-5)
+    assert backends[0].evaluate().shape == (30, 10)
+
+
 # Data
 
 
@@ -130,7 +157,7 @@ def test_the_first_rank_loads_the_data_before_the_others(rank, tmp_path, monkeyp
     for _ in range(2):  # and once a process
         assert dataset.load(config, ranks) is few_digits()
     dataset._load_once.cache_clear()
-    given = ("digits", Path(tmp_path), False, 32)
+    given = ("digits", str(tmp_path), False, 32)
     assert events == ([given, "barrier", "barrier"] if rank == 0 else ["barrier", given, "barrier"])
     assert capsys.readouterr().out == "data: loaded\n" * (rank == 0)
     assert dataset.load(compose(), ranks) is few_digits()
@@ -198,7 +225,7 @@ def test_rows_begin_after_a_step():
     good = Progress(epoch=1, steps=[(1, 0.5, 0.5)])
     tables, fields = good.tables(), good.to_record() | {"epoch": 0}
     assert Progress.from_record(fields, tables).steps == [(1, 0.5, 0.5)]
-    for step in (-1, float("nan")):
+    for step in (0, -1):
         table = tables["progress.steps"].copy()
         table[0, 0] = step
         with pytest.raises(ValueError, match="how far its run had got"):

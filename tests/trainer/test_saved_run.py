@@ -32,13 +32,15 @@ def config(*overrides: str) -> Config:
     return replace(compose(*SHORT, *SCHEDULE, "trainer.epochs=9", *overrides), resume="a run")
 
 
-def saved(step: int = 3, lr: float = 0.004, last_epoch: int = 3) -> SavedRun:
+def saved(step: int = 3, lr: float = 0.004, last_epoch: int = 3, **sums: Any) -> SavedRun:
+    seen = min(20 * step, 96)
     rows = [(number, 0.5, 0.5) for number in (15, 17, 18, 19)]
     progress = Progress(
-        *(3, step, Totals(5.0, 3, 60), Totals(4.0, 2, 40), 1.5),
+        *(3, step, Totals(5.0, 3, seen), Totals(4.0, 2, max(seen - 20, 0)), 1.5),
         steps=list(rows),
         evaluations=[(*row, 0.25) for row in rows],
     )
+    progress = replace(progress, **sums)
     state = {"optimizer.lr": np.asarray(lr), "scheduler.last_epoch": np.asarray(last_epoch)}
     record = {"config": resume.record_of(config()), "dataset": describe(few_digits())}
     return SavedRun(state, progress, record)
@@ -120,6 +122,31 @@ def test_a_run_that_cannot_be_its_settings(run, words):
         return
     with pytest.raises(ConfigError, match=rf"^resume=a run: {words}"):
         run.load_into(config(), few_digits(), SimpleNamespace(load_state=lambda state: None))
+
+
+@pytest.mark.parametrize(
+    ("sums", "good"),
+    [
+        ({}, True),
+        ({"totals": Totals(5.0, 3, 59)}, False),
+        ({"totals": Totals(5.0, 3, 61)}, False),
+        ({"recorded": Totals(4.0, 2, 60)}, True),
+        ({"recorded": Totals(4.0, 2, 61)}, False),  # the next row would be of no images
+        ({"recorded": Totals()}, True),
+        ({"recorded": Totals(0.0, 0, -1)}, False),
+        ({"seconds": 0.0}, False),
+        ({"seconds": -1.0}, False),
+        ({"step": 0, "totals": Totals(), "recorded": Totals(), "seconds": 0.0}, True),
+        ({"step": 0, "totals": Totals(5.0, 3, 20)}, False),
+    ],
+    ids=str,
+)
+def test_sums_are_of_the_images_that_a_run_has_seen(sums, good):
+    if good:
+        load(saved(**sums))
+        return
+    with pytest.raises(ConfigError, match="its sums are not those of the images"):
+        load(saved(**sums))
 
 
 def test_a_state_that_a_backend_refuses():

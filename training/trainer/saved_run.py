@@ -68,6 +68,7 @@ class SavedRun(NamedTuple):
             plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
             if self.progress.step > plan.steps:
                 raise ValueError(f"it is at step {self.progress.step} of {plan.steps}")
+            self.progress.check_images(int(plan.offsets[self.progress.step]))
             self.progress.forget_after(plan.first_step + self.progress.step)
             backend.load_state(self.state)
             if int(self.state["scheduler.last_epoch"]) != self.progress.epoch:
