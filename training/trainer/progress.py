@@ -98,7 +98,7 @@ class Progress:
         for name, columns in TABLES.items():
             table = state.get(f"progress.{name}", np.empty(0))
             sound = table.dtype == np.float64 and table.shape[1:] == (len(columns),)
-            if not sound or (np.diff(table[:, 0], prepend=0) < 0).any():
+            if not sound or (np.diff(table[:, 0], prepend=1) < 0).any():
                 raise ValueError(_UNKNOWN)
             rows[name] = [tuple(row) for row in table.tolist()]
         epochs = [row[0] for row in rows["metrics"]]
@@ -119,7 +119,7 @@ class Recorder:
 
     def __init__(self, config: Config, directory: Path | None, progress: Progress) -> None:
         self._progress = progress
-        wanted = {"metrics": 1, "steps": config.trainer.log_every}
+        wanted = {"metrics": True, "steps": config.trainer.log_every}
         wanted["evaluations"] = config.trainer.evaluation_samples
         self._tables = {
             name: Table(directory / f"{name}.csv", columns, map(_cells, getattr(progress, name)))
