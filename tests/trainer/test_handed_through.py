@@ -18,7 +18,7 @@ from training.backends.ranks import Alone
 from training.config.schema import Config
 from training.errors import ConfigError, DivergenceError, StoppedError
 from training.storage.checkpoint import NAME
-from training.storage.tables import TABLES, read_table
+from training.storage.tables import TABLES, Row, read_table
 from training.trainer import dataset, record, trainer
 from training.trainer.progress import Progress, Recorder
 from training.trainer.signals import StopRequest
@@ -234,6 +234,24 @@ def test_rows_begin_after_a_step():
         rest = {key: table for key, table in tables.items() if key != name}
         with pytest.raises(ValueError, match="how far its run had got"):
             Progress.from_record(fields, rest)
+
+
+@pytest.mark.parametrize("column", [-1, -2])
+def test_accuracies_are_shares(column):
+    """Of metrics, steps and evaluations; a picture of others ends in an error of matplotlib."""
+    good = Progress(
+        metrics=[Row(1, 1e-3, 2.5, 0.0, 2.5, 1.0, 1.5, 1e3)],
+        steps=[(1, 2.5, 0.0), (2, 2.5, 1.0)],
+        evaluations=[(1, 0, 0.0, 1.0)],
+    )
+    tables, fields = good.tables(), good.to_record() | {"epoch": 1}
+    Progress.from_record(fields, tables)
+    for name, place in (("metrics", 3), ("metrics", 5), ("steps", 2), ("evaluations", column)):
+        for wrong in (-1e-9, 1 + 1e-9, 1e308):
+            table = tables[f"progress.{name}"].copy()
+            table[-1, place] = wrong
+            with pytest.raises(ValueError, match="accuracies that are none"):
+                Progress.from_record(fields, tables | {f"progress.{name}": table})
 
 
 @pytest.mark.usefixtures("few_digits", "no_pictures")
