@@ -16,7 +16,7 @@ from tests.trainer.runs import SHORT, finish
 from training.backends.protocol import Totals
 from training.backends.ranks import Alone
 from training.config.schema import Config
-from training.errors import ConfigError, DivergenceError, StoppedError
+from training.errors import ConfigError, DivergenceError, OutputError, StoppedError
 from training.storage.checkpoint import NAME
 from training.storage.tables import TABLES, Row, read_table
 from training.trainer import dataset, record, trainer
@@ -62,6 +62,22 @@ def test_a_signal_that_another_process_got(tmp_path):
     with pytest.raises(StoppedError, match=r"^stopped by SIGTERM before the first step") as caught:
         run(short(), tmp_path, stop=request)
     assert caught.value.number == signal.SIGTERM
+
+
+@pytest.mark.usefixtures("few_digits", "no_pictures")
+def test_what_ended_a_run_is_told_where_its_summary_cannot_be_written(tmp_path, monkeypatch):
+    def full(path, content, original=record.write_atomically):
+        if path.name == "summary.json":
+            raise OSError(28, "No space left on device", str(path))
+        original(path, content)
+
+    monkeypatch.setattr(record, "write_atomically", full)
+    request = StopRequest()
+    request._number.value = signal.SIGTERM
+    with pytest.raises(StoppedError, match=r"^stopped by SIGTERM before the first step"):
+        run(short(), tmp_path, stop=request)
+    with pytest.raises(OutputError, match=r"summary\.json: No space left on device; the last"):
+        run(short(), tmp_path)
 
 
 @pytest.mark.usefixtures("few_digits", "no_pictures")
