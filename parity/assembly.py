@@ -43,7 +43,7 @@ def explain(setting: Setting, comparison: Comparison) -> Finding | None:
 
     task = setting.task
     if task.torch_criterion is not None:  # which is right alone
-        task = replace(task, targets=None, torch_criterion=None, numpy_criterion=None, expect={})
+        task = replace(task, torch_criterion=None, numpy_criterion=None, expect={})
         task = with_upstream(module, task)
     searches: list[Callable[[], Finding | None]] = [
         lambda: _inside(setting),

@@ -58,7 +58,7 @@ class Choice:
 
     def decision(self, others: Sequence[Choice]) -> Decision | None:
         """Return what other runs choose otherwise, None if nothing."""
-        differs, margin, moved = torch.zeros_like(self.chosen, dtype=torch.bool), 0.0, 0.0
+        differs, margin, moved = torch.zeros_like(self.chosen), 0.0, 0.0
         for other in others:
             differing = self.chosen != other.chosen
             if differing.any():

@@ -181,7 +181,7 @@ def _judged(setting: Setting, result: Tensors, given: References) -> list[Tensor
     if setting.layer and outputs != {p for p in result if p[1].startswith("output")}:
         raise ParityError(f"{setting.name}: NumPy's layer returns other outputs than torch's")
     if any(p in result and result[p].shape != own[p].shape for p in outputs):  # nothing to go back
-        own = {place: value for place, value in own.items() if place in outputs}
+        own, result = ({p: x for p, x in side.items() if p in outputs} for side in (own, result))
     checks, wide = [], list[str]()
     for place in [*own, *(place for place in result if place not in own)]:
         if place not in result:

@@ -92,8 +92,8 @@ def _verbose() -> str:
             if torch.backends.mkl.is_available():
                 mkl = torch.backends.mkl
                 stack.enter_context(mkl.verbose(mkl.VERBOSE_ON))
-            torch.conv2d(torch.ones(4, 3, 20, 20), torch.ones(8, 3, 3, 3))
-            _ = torch.ones(64, 64) @ torch.ones(64, 64)
+            images, square = torch.ones(8, 8, 8, 8), torch.ones(64, 64)
+            _ = torch.conv2d(images, images), square @ square
         finally:
             os.dup2(kept, 1)
             os.close(kept)

@@ -124,7 +124,8 @@ def nudge_gradient(y: Any, size: float, probe: int, terms: float = 0.0) -> Any:
         moved = nudge(gradient, size, probe)
         if not terms:
             return moved
-        return moved + torch.from_numpy(signs(gradient, probe) * size * terms).to(moved.dtype)
+        apart = np.asarray(signs(gradient, probe) * size * terms)  # a number where there is no axis
+        return moved + torch.from_numpy(apart).to(moved.dtype)
 
     if isinstance(y, Tensor) and y.requires_grad:
         y.register_hook(change)
@@ -160,7 +161,7 @@ def signs(x: Tensor, probe: int) -> np.ndarray:
 
 
 def _numbers(x: Tensor) -> np.ndarray:
-    return np.asarray(x.detach().to(torch.float64).numpy(), order="C")
+    return x.detach().to(torch.float64).numpy()
 
 
 def _inner_dimensions(layer: nn.Module, arguments: Any, outputs: Any) -> InnerDimensions:

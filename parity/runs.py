@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -35,8 +36,11 @@ def clone(module: nn.Module, dtype: torch.dtype, train: bool) -> nn.Module:
                 f"{name} of torch's {type(module).__name__} has no shape yet: run the lazy module "
                 "once, or build it with its sizes"
             )
+    # Half of the time would go into the empty dicts of each layer's hooks.
+    held = (each for layer in module.modules() for each in vars(layer).values())
+    made: dict[int, Any] = {id(d): OrderedDict() for d in held if type(d) is OrderedDict and not d}
     try:
-        copied = copy.deepcopy(module)
+        copied = copy.deepcopy(module, made)
     except Exception as error:
         raise ParityError(
             f"torch's {type(module).__name__} cannot be copied, and parity never runs the "
@@ -111,10 +115,7 @@ def _gradients(
         upstream = task.upstream or {}
         outputs = {name: leaf for name, leaf in outputs.items() if name in upstream}
         heads = list(outputs.values())
-        arriving = [
-            torch.tensor(upstream[name], dtype=leaf.dtype, device=leaf.device)
-            for name, leaf in outputs.items()
-        ]
+        arriving = [torch.tensor(upstream[n], device=y.device) for n, y in outputs.items()]
     else:
         heads, arriving = [loss], [torch.ones_like(loss)]
         sources = {("", f"gradient of output{name}"): leaf for name, leaf in outputs.items()}
@@ -147,7 +148,7 @@ def run_forward(module: nn.Module, task: Task, dtype: torch.dtype, grad: bool = 
         arithmetic(dtype),
         shared_masks.on_torch(module, task.seed),
     ):
-        y = _called(module, _arguments(task, dtype, "cpu", grad)[1], task, dtype)
+        y = _called(module, _arguments(task, dtype, "cpu")[1], task, dtype)
     if not named(y, Tensor):
         raise ParityError(
             f"torch's {type(module).__name__} returns {kind_of(y)}: parity needs a tensor, or a "
@@ -209,7 +210,7 @@ def torch_targets(targets: np.ndarray | None, dtype: torch.dtype) -> Tensor:
 
 
 def _arguments(
-    task: Task, dtype: torch.dtype, device: str | torch.device, grad: bool = True
+    task: Task, dtype: torch.dtype, device: str | torch.device
 ) -> tuple[dict[str, Tensor], Call]:
     """Return the floating-point inputs to take gradients of, by name, and a call on all."""
     leaves: dict[str, Tensor] = {}
@@ -218,7 +219,7 @@ def _arguments(
         value = torch.tensor(array, device=device)
         if not value.is_floating_point() or name in task.constants:
             return value.to(dtype) if value.is_floating_point() else value
-        leaves[name] = value.to(dtype).requires_grad_(grad and not task.forward_only)
+        leaves[name] = value.to(dtype).requires_grad_(not task.forward_only)
         return leaves[name].clone()  # which a layer may change in place
 
     return leaves, mapped(tensor, call_of(task.inputs), np.ndarray)

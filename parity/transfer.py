@@ -33,7 +33,7 @@ def to_numpy(
     """
     network = renamed(torch_module, numpy_network, names)
     tensors, _ = _matched(torch_module, network)
-    assign(network, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
+    assign(network, {name: tensor.cpu().numpy() for name, tensor in tensors.items()})
 
 
 def to_torch(
@@ -235,7 +235,7 @@ def _matched(
     if getattr(network, "frozen", False):
         return {}, {}
     absent = getattr(network, "absent", ())
-    state = torch_module.state_dict(keep_vars=True)
+    state = torch_module.state_dict()
     tensors = {name: tensor for name, tensor in state.items() if name not in absent}
     arrays = _arrays(network)
     for names in tied(torch_module):  # of which one is enough

@@ -122,7 +122,7 @@ class TorchModule:
                 yield _name(name), parameter
 
     def _state(self) -> dict[str, Tensor]:
-        state = _plain(self.module).state_dict(keep_vars=True)
+        state = _plain(self.module).state_dict()
         return {_name(name): value for name, value in state.items()}
 
     def _tensor(self, _: str, value: np.ndarray) -> Tensor:

@@ -47,15 +47,15 @@ def small(image_size: int = 28) -> Dataset:
     )
 
 
-def opened(*overrides: str) -> tuple[Backend, Dataset]:
-    config = compose(*overrides)
+def opened(*overrides: str, seed: int = 0) -> tuple[Backend, Dataset]:
+    config = replace(compose(*overrides), seed=seed)
     backend, dataset = open_backend(config), small(config.model.image_size)
     backend.place(dataset)
     return backend, dataset
 
 
 def run_steps(backend: Backend, overrides: tuple[str, ...], epoch: int, first: int, last: int):
-    plan = plan_epoch(compose(*overrides), 100, epoch)
+    plan = plan_epoch(compose("backend=numpy", *overrides), 100, epoch)  # the same for either
     backend.begin_epoch(plan, Totals())
     backend.train(first, last)
     return backend.totals()
@@ -150,7 +150,7 @@ def test_a_state_continues_on_either_backend(writer, reader, optimizer, tmp_path
     run_steps(straight, overrides, 0, 0, 3)
     straight.end_epoch()
     save_checkpoint(tmp_path / "state", straight.state(), {})
-    resumed, _ = opened(f"backend={reader}", "seed=5", *overrides)
+    resumed, _ = opened(f"backend={reader}", *overrides, seed=5)
     resumed.load_state(load_checkpoint(tmp_path / "state").state)
     assert_same_state(resumed.state(), straight.state(), tolerance=0)
     for backend in (straight, resumed):

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_info
 from torch import nn
 
 import numpy_models
@@ -196,3 +197,10 @@ class Tired(numpy_models.Linear):
 
 def tired():
     return _with(Tired)
+
+
+def echo(job):
+    """Work for a process of its own: what it was told, and what it computes with."""
+    print("said to standard output")
+    blas = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    return {"job": job, "torch": torch.get_num_threads(), "blas": max(blas)}

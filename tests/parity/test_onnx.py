@@ -101,3 +101,34 @@ def test_the_first_layer_whose_output_is_wrong_is_named() -> None:
         assert_parity(module, wrong, inputs, train=False)
     with pytest.raises(AssertionError, match=r"\Aculprit: unknown"):  # a session shows no layers
         assert_parity(module, OnnxFile(wrong.session), inputs, train=False)
+
+
+def test_inputs_go_by_place_or_name_and_several_outputs_are_a_tuple() -> None:
+    import onnx
+
+    def values(*names: str):
+        kind = onnx.TensorProto.FLOAT
+        return [onnx.helper.make_tensor_value_info(name, kind, ["n", 3]) for name in names]
+
+    nodes = [onnx.helper.make_node(k, ["x", "z"], [k]) for k in ("Sub", "Div")]
+    graph = onnx.helper.make_graph(nodes, "g", values("x", "z"), values("Sub", "Div"))
+    opset = [onnx.helper.make_opsetid("", 20)]
+    made = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    side = OnnxFile(made.SerializeToString())
+    x, z = np.random.default_rng(0).random((2, 4, 3)).astype(np.float32) + 1
+    for found in (side.forward(x, z), side.forward(x, z=z), side.forward(z=z, x=x)):
+        assert type(found) is tuple
+        np.testing.assert_allclose(found, (x - z, x / z), rtol=1e-6)
+    assert (side.parameters(), side.gradients(), side.buffers()) == ({}, {}, {})
+    assert side.session.get_session_options().intra_op_num_threads == 1
+    assert side.session.get_session_options().inter_op_num_threads == 1
+    assert side.session.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_verdicts_on_three_have_their_names() -> None:
+    pair = nn.Sequential(nn.Linear(6, 4)), numpy_models.Sequential(numpy_models.Linear(6, 4))
+    inputs = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+    for name, shown in ((None, "Sequential"), ("mine", "mine")):
+        found = compare_with_onnxruntime(*pair, inputs, name=name)
+        assert [each.network for each in found] == [shown, f"{shown} in onnxruntime"]
+        assert not any(each.train for each in found)

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.support import assert_same_run, compose, metrics, signal_at_step
+from tests.support import assert_same_run, compose, draw_nothing, metrics, signal_at_step
 from tests.trainer.runs import SHORT, finish, notes_of
 from training.backends.numpy import NumpyBackend
 from training.backends.opening import open_backend
@@ -76,6 +76,8 @@ def test_every_optimizer(optimizer, backend, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_printed_command_goes_on(backend, call_main, tmp_path, monkeypatch, capsys):
+    if backend == "torch":  # pictures do not depend on it
+        draw_nothing(monkeypatch)
     arguments = ("data=digits", *SHORT, f"backend={backend}", "backend.threads=1")
     assert call_main(*arguments, "hydra.run.dir=whole") == 0
     with monkeypatch.context() as patch:
@@ -202,6 +204,7 @@ def test_where_it_was_stopped(method, call, where, call_main, tmp_path, monkeypa
     assert len(metrics(tmp_path / "run")) == 2
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_resuming_at_the_end_of_an_epoch_warns_of_nothing(tmp_path, monkeypatch, recwarn):
     overrides = ("backend=torch", "scheduler.step_size=1")
     with monkeypatch.context() as patch:

@@ -75,7 +75,7 @@ def _main() -> int:
             hand_over([*args.overrides, *options])
         return 0
     request = _request(args)
-    if request.finished:
+    if all(job.done for job in request.jobs):
         if environment.rank() == 0:
             epochs = request.jobs[0].config.trainer.epochs or 0
             more = "" if request.sweep else f": trainer.epochs={2 * epochs} trains twice as long"

@@ -103,7 +103,9 @@ def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
         if ranks.rank == 0:
             checkpoint, passed_over = newest(directory)
             content = checkpoint.content
-        checkpoint = parse(ranks.broadcast_bytes(content), directory / NAME)
+        content = ranks.broadcast_bytes(content)
+        if ranks.rank > 0:
+            checkpoint = parse(content, directory / NAME)
         state, record = checkpoint.state, checkpoint.record
         resume.check_record(directory / NAME, record)
         progress = Progress.from_record(record["progress"], state)
