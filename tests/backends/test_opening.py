@@ -70,15 +70,19 @@ def test_all_others_keep_the_ranks_that_they_have(settings, given, monkeypatch) 
 
 
 def test_processes_that_cannot_be_started(monkeypatch) -> None:
-    def full(*_):
+    def full(context, world):
+        asked.append((context.get_start_method(), world))
         raise OSError(12, "Cannot allocate memory")
 
+    asked: list[tuple[str, int]] = []
     monkeypatch.setattr(workers, "Shared", full)
+    monkeypatch.setattr(workers, "start_method", lambda: "spawn")
     with (
         pytest.raises(ConfigError, match=r"backend\.threads=3: that many .* memory.*use fewer"),
         workers.other_cores(print, few_digits(), 3),
     ):
         pass
+    assert asked == [("spawn", 3)]
 
 
 @pytest.mark.usefixtures("forked")
