@@ -199,13 +199,15 @@ def test_images_are_evaluated_in_batches(backend, monkeypatch) -> None:
 def test_two_ranks_of_torch_look_up_less_often_and_say_what_they_are() -> None:
     pytest.importorskip("torch")
 
-    def opened(world: int) -> Backend:
-        ranks = Alone()
+    def opened(world: int, mode: str = "auto") -> Backend:
+        ranks, settings = Alone(), ("backend=torch", "device=cpu", "model=lenet5_bn")
         ranks.world, ranks.note = world, f"{world} processes"
-        return open_backend(compose("backend=torch", "device=cpu", "model=lenet5_bn"), ranks)
+        return open_backend(compose(*settings, f"backend.mode={mode}"), ranks)
 
     assert (opened(1).notes, opened(1).steps_per_call) == ((), 1)
     assert (opened(2).notes, opened(2).steps_per_call) == (("2 processes, gloo",), 16)
+    with pytest.raises(ConfigError, match="mode=graph cannot be used with several processes"):
+        opened(2, "graph")
 
 
 def test_spawned_ranks_share_their_images() -> None:

@@ -31,6 +31,12 @@ def test_plan_visits_every_image_once():
     assert plan.flips is None
 
 
+def test_plan_of_fewer_steps_than_there_are_images_for():
+    drawn = ("data.sampling=replacement", "trainer.batch_size=32", "trainer.steps_per_epoch=2")
+    plan = plan_epoch(compose(*drawn), 100, epoch=3)
+    assert (plan.offsets.tolist(), plan.first_step) == ([0, 32, 64], 6)
+
+
 def test_plan_with_replacement_and_flips():
     config = compose("data.sampling=replacement", "trainer.batch_size=32", "data.flip=0.5")
     plan = plan_epoch(config, 100, epoch=0)
