@@ -9,6 +9,7 @@ import pytest
 from torch import nn
 from torch.nn import functional as F
 
+from parity.numpy_runs import other
 from parity.task import Setting, Task
 from parity.variation import drawn, hard, samples_of, taken, variations
 
@@ -146,6 +147,15 @@ def test_random_inputs_are_uniform_over_the_range(values, ends) -> None:
     expected = ((1 - u) * ends[0] + u * ends[1]).astype(np.float32)
     np.testing.assert_array_equal(found.inputs.args[0], expected, strict=True)
     np.testing.assert_array_equal(found.inputs.args[1], tags, strict=True)
+
+
+def test_numbers_without_axes_stay_arrays() -> None:
+    task = Task((np.ones((2, 1)), np.array(2.5, np.float32)), {"": np.array(1.5)})
+    for made in (drawn(task), other(task)):
+        assert type(made.inputs.args[1]) is np.ndarray
+        assert made.inputs.args[1].dtype == np.float32
+        assert made.upstream is not None
+        assert type(made.upstream[""]) is np.ndarray
 
 
 @pytest.mark.parametrize(
