@@ -14,7 +14,7 @@ from parity import Pair, localise
 from parity.localisation import _accepted, members_of, parts, traffic
 from parity.perturbation import InnerDimensions, Probe, layers_of, perturbed
 from parity.protocol import ParityError, check_network, kind_of, set_mode, told
-from parity.task import Task
+from parity.task import Setting, Task
 from parity.trees import Call
 
 X = np.array([[1.0, -2.0], [3.0, 4.0]])
@@ -63,6 +63,19 @@ def test_every_call_of_a_layer_is_seen_going_forward_and_back() -> None:
     np.testing.assert_array_equal(output, 6 * two)
     named, _ = traffic(module, Task(X, {"": dy}), ["fork"])
     assert [passage.layer for passage in named] == ["fork"]
+
+
+class NumpyFork(ReLU):
+    def forward(self, x, scale):
+        return {"wide": x * scale}
+
+
+def test_what_torch_takes_no_gradient_of_is_a_constant_alone() -> None:
+    network: Any = ReLU()
+    network.layers = {"fork": NumpyFork()}
+    setting = Setting("twice", Twice().double(), network, Task(X, {"": X}))
+    (part,) = parts(setting)
+    assert part.task.constants == {"[scale]"}
 
 
 def inner() -> nn.Sequential:

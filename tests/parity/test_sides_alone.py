@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity import shared_masks
+from parity import ParityError, shared_masks
 from parity.sides import FunctionalOptimizer, Functions, JaxFunction, TorchModule, TorchOptimizer
 from parity.sides.functions import subtree
 
@@ -294,6 +295,9 @@ def test_64_bits_by_the_older_name(jax, monkeypatch) -> None:
         monkeypatch.delattr(jax, "enable_x64")
     side = JaxFunction(lambda p, x: x * p["w"], {"w": np.ones(2)})
     assert side.forward(X).dtype == np.float64
+    monkeypatch.setitem(sys.modules, "jax.experimental", None)
+    with pytest.raises(ParityError, match=r"jax.experimental is not .*: pip install '.*\[jax\]'"):
+        side.forward(X)
 
 
 # Shared masks

@@ -15,7 +15,8 @@ from parity import DisagreementError, ParityError, Recipe, assert_trajectory, fo
 from parity.perturbation import InnerDimensions, Probe
 from parity.steps import numpy_steps, torch_steps
 from parity.task import Task
-from parity.trajectory import _longest_sum
+from parity.tolerance import TensorCheck
+from parity.trajectory import Trajectory, _blame_update, _longest_sum
 
 DOUBLE = torch.float64
 
@@ -261,6 +262,21 @@ def test_a_wrong_update_and_a_wrong_layer_are_told_apart() -> None:
     dw = ((by_hand()[1][2] * x - targets) * x)[0]  # on the weights of step 2, to the last digit
     assert any(f"torch {value:.9g}, NumPy {1.01 * value:.9g}," in lines[0] for value in dw)
     assert "Times: step 3 is the first to leave the envelope" in lines
+
+
+def test_a_wrong_rate_is_told_before_what_comes_of_it() -> None:
+    def check(tensor: str) -> TensorCheck:
+        return TensorCheck("net, step 1", "", tensor, (), 1.0, 2.0, 1.0, 0.5)
+
+    told = "culprit: {}, as loss and gradients are right at this step: {}"
+    rate, state, weight = check("learning rate"), check("exp_avg of w"), check("w")
+    for checks, culprit, first in (
+        ([weight, state, rate], "schedule", rate),
+        ([weight, state], "optimizer", state),
+        ([weight], "optimizer", weight),
+    ):
+        blamed = _blame_update(Trajectory("net", [checks]))
+        assert blamed == (told.format(culprit, first), [culprit])
 
 
 def test_dropout_is_shared_by_seed_and_step() -> None:
