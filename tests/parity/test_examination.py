@@ -55,11 +55,13 @@ class World:
         return self.answers.get(setting.name, verdict())
 
     def probes(self, setting: Setting) -> list[LayerProbe]:
+        assert setting.name == "net"
         if self.alone is None:
             raise ParityError("there is none")
         return self.alone
 
     def given_parts(self, setting: Setting) -> Iterator[Setting]:
+        assert setting.name == "net"
         if self.parts is None:
             raise ParityError("there is none")
         yield from self.parts

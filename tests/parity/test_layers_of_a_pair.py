@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from parity import Pair, localise
 from parity.localisation import _accepted, members_of, parts, traffic
 from parity.perturbation import InnerDimensions, Probe, layers_of, perturbed
 from parity.protocol import ParityError, check_network, kind_of, set_mode, told
+from parity.references import references
 from parity.task import Setting, Task
 from parity.trees import Call
 
@@ -100,7 +102,7 @@ def test_a_layer_alone_is_the_whole_ones_task_on_what_it_met() -> None:
         name="mine",
         expect={"bn.running_var": "biased"},
     )
-    setting = pair.setting()
+    setting = replace(pair.setting(), ask=references)
     found = {part.layer: part for part in parts(setting)}
     assert list(found) == ["bn", "block.0", "block.1", "loss"]
     assert [part.name for part in found.values()] == [
@@ -113,6 +115,7 @@ def test_a_layer_alone_is_the_whole_ones_task_on_what_it_met() -> None:
         assert (part.task.seed, part.task.train, part.task.dtype) == (9, True, np.float32)
         assert part.task.expect == ({"running_var": "biased"} if layer == "bn" else {})
         assert part.layers is None
+        assert part.ask is references
         assert not part.vary
     loss = found.pop("loss")
     assert loss.task.torch_criterion is pair.torch_criterion

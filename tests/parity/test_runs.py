@@ -146,6 +146,7 @@ def test_an_upstream_gradient_is_drawn_for_each_smooth_output() -> None:
         np.testing.assert_array_equal(gradient, expected, strict=True)
     for kept in (Task(X, torch_criterion=nn.MSELoss()), Task(X, forward_only="so")):
         assert with_upstream(nn.Tanh(), kept) is kept
+    assert with_upstream(nn.Linear(2, 2), Task(X)).upstream is not None
     nan = Task(np.array([[np.nan, 1.0]]))  # gives the same each time
     assert with_upstream(nn.Tanh(), nan).upstream is not None
 

@@ -118,6 +118,7 @@ def test_how_a_torch_module_is_run() -> None:
     for options, dtypes in (
         ({}, (torch.float32, torch.float32, False, False)),
         ({"autocast": torch.bfloat16}, (torch.float32, torch.bfloat16, False, True)),
+        ({"autocast": torch.float16}, (torch.float32, torch.float16, False, True)),
         ({"memory_format": torch.channels_last}, (torch.float32, torch.float32, True, False)),
     ):
         side = TorchModule(kind, **options)  # type: ignore[arg-type]
@@ -202,7 +203,10 @@ def test_functions_have_their_arrays_by_path_and_are_told_the_mode() -> None:
     assert list(side.layers["other"].parameters()) == ["0"]
     assert side.layers["other"].buffers() == {}
     ready = TorchModule(nn.Linear(2, 2))
-    assert Functions(forward, None, tree, layers={"a": ready}).layers["a"] is ready
+    layers = {"a": ready, "inner": (forward, lambda *_: ("dx", {}))}
+    both = Functions(forward, None, tree, layers=layers).layers
+    assert both["a"] is ready
+    assert both["inner"].backward(X) == "dx"
     assert not hasattr(Functions(forward, None, tree), "layers")
     untold = Functions(lambda p, x: (x, None), None, tree)
     untold.eval()

@@ -264,6 +264,21 @@ def test_a_wrong_update_and_a_wrong_layer_are_told_apart() -> None:
     assert "Times: step 3 is the first to leave the envelope" in lines
 
 
+def test_three_twins_and_before_a_verdict_twelve() -> None:
+    made: list[int] = []
+
+    def counted(parameters: Any) -> torch.optim.Optimizer:
+        made.append(1)
+        return torch.optim.SGD(parameters, lr=0.5, momentum=0.5)
+
+    how = Recipe(**{**vars(RECIPE), "torch_optimizer": counted})
+    assert follow(Times(), Scale(), BATCHES, how).passed
+    assert len(made) == 2 + 3
+    late = Recipe(**{**vars(how), "numpy_schedule": None})
+    assert not follow(Times(), Scale(), BATCHES, late).passed
+    assert len(made) == 5 + 2 + 3 + 2 + 12
+
+
 def test_a_wrong_rate_is_told_before_what_comes_of_it() -> None:
     def check(tensor: str) -> TensorCheck:
         return TensorCheck("net, step 1", "", tensor, (), 1.0, 2.0, 1.0, 0.5)

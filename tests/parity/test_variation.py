@@ -36,6 +36,7 @@ def test_images_are_cut_repeated_and_widened() -> None:
     again[:, 0, 0, 0], again[:, 0, 1, 2] = -0.5, 2.25
     np.testing.assert_array_equal(many, again, strict=True)
     np.testing.assert_array_equal(wide, images[..., [0, 1, 2, 0, 1, 2]], strict=True)
+    assert list(tried(nn.ReLU(), images, targets=np.zeros(3))) == [WIDE]  # whose samples are not
     for task in found.values():  # the old upstream gradient would not fit
         assert task.upstream is not None
         upstream = np.random.default_rng((5, 1)).standard_normal(task.arrays[""].shape)
