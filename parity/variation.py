@@ -134,7 +134,7 @@ def taken(task: Task, samples: np.ndarray) -> Task:
 
 
 def _range(array: np.ndarray) -> tuple[float, float]:
-    finite = array[np.isfinite(array)].astype(np.float64)
+    finite = array[np.isfinite(array)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
