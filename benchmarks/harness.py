@@ -176,19 +176,16 @@ def measure(
     """
     calls = {}
     for name, worker in workers.items():
-        count = 1 if seconds is None else warm_up(worker, kind, seconds)
-        calls[name] = partial(worker.call, "seconds", kind=kind, count=count)
+        run = partial(worker.call, "seconds", kind=kind)
+        count, spent = 1, 0.0
+        if seconds is not None:  # how many runs last about as long as warming up does
+            run(count=1)
+            count = 0
+            while spent < seconds:
+                spent += run(count=1)
+                count += 1
+        calls[name] = partial(run, count=count)
     return interleaved(calls, rounds)
-
-
-def warm_up(worker: Worker, kind: str, seconds: float) -> int:
-    """Run for at least that long; return how many runs then last about as long."""
-    worker.call("seconds", kind=kind, count=1)
-    spent, count = 0.0, 0
-    while spent < seconds:
-        spent += worker.call("seconds", kind=kind, count=1)
-        count += 1
-    return count
 
 
 def samples(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,6 @@ for each core where that pays, as it is by default.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import command
 from benchmarks.cases import CASES
@@ -58,22 +57,16 @@ def main() -> None:
             name: watch(["-c", f"import training.trainer.trainer, training.backends.{name}"]).peak
             for name in SIDES
         }
-        content["results"] = [_case(network, options) for network in options.networks]
-
-
-def _case(network: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure one network on both sides."""
-    command.announce(f"{network} on {options.data}")
-    trainings = {
-        side: partial(train, network, side, options.data, options.epochs) for side in SIDES
-    }
-    runs = interleaved(trainings, options.rounds)
-    return {
-        "network": network,
-        "batch": CASES[network].batch,
-        "seconds": samples({side: [run.seconds for run in runs[side]] for side in SIDES}),
-        "peaks": samples({side: [run.peak for run in runs[side]] for side in SIDES}),
-    }
+        content["results"] = []
+        for network in options.networks:
+            command.announce(f"{network} on {options.data}")
+            given = options.data, options.epochs
+            trainings = {side: partial(train, network, side, *given) for side in SIDES}
+            runs = interleaved(trainings, options.rounds)
+            result = {"network": network, "batch": CASES[network].batch}
+            result["seconds"] = samples({side: [r.seconds for r in runs[side]] for side in SIDES})
+            result["peaks"] = samples({side: [r.peak for r in runs[side]] for side in SIDES})
+            content["results"].append(result)
 
 
 def train(network: str, side: str, data: str, epochs: int) -> Run:

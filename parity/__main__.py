@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from parity.exercises import NAMES, exercise
 from parity.files import standard_output
+from parity.grading.submission import Limits
 from parity.protocol import ParityError, told
 
 
@@ -33,11 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if words[:1] in (["grade"], ["exercise"]):
-        from parity.grading import command as classroom
-
-        return classroom.COMMANDS[words[0]](words[1:])
     options = _parser().parse_args(words)
+    if options.command == "exercise":
+        return exercise(options.name, options.folder)
+    if options.command == "grade":
+        from parity.grading.command import grading
+
+        return grading(options)
     if options.command == "faults":
         from parity.faults.command import command
 
@@ -91,8 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("file", help="an .npz file that check wrote; its factory is imported again")
     faults = commands.add_parser("faults", help="plant every known fault and print the kill matrix")
     faults.add_argument("--only", metavar="TEXT", default="", help="faults whose name has TEXT")
-    commands.add_parser("grade", help="grade a class's submissions; see grade --help")
-    commands.add_parser("exercise", help="write a folder to start from; see exercise --help")
+    handout = commands.add_parser("exercise", help="write a folder that a student starts from")
+    handout.add_argument("name", choices=NAMES)
+    handout.add_argument("folder", type=Path, help="a new or empty folder")
+    _add_grade(commands.add_parser("grade", help="grade every submission in a folder"))
     report = commands.add_parser("report", help="measure networks; write an HTML page")
     what = report.add_mutually_exclusive_group(required=True)
     what.add_argument("--all", action="store_true", help="measure every network")
@@ -105,6 +111,24 @@ def _parser() -> argparse.ArgumentParser:
         help="(default: %(default)s)",
     )
     return parser
+
+
+def _add_grade(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", type=Path, help="of STUDENT/solution.py or STUDENT.py files, or one solution.py")
+    add(
+        "--against",
+        required=True,
+        metavar="MODULE:FACTORY",
+        help="takes a solution; returns a pair as for check, or a dict of pairs by name",
+    )
+    add("--output", type=Path, default=Path("grades"), metavar="FOLDER", help="(default: grades)")
+    add("--overwrite", action="store_true", help="replace what is there")
+    add("--points", type=float, help="full marks (default: one point for each tensor)")
+    add("--seconds", type=float, default=Limits.seconds, help="for each submission")
+    add("--memory", type=int, default=Limits.mebibytes, metavar="MIB", help="for each submission")
+    forbidden = f"not to be imported, besides {', '.join(Limits.forbidden)}"
+    add("--forbid", action="append", default=[], metavar="MODULE", help=forbidden)
 
 
 if __name__ == "__main__":

@@ -110,9 +110,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _array(data: bytes) -> np.ndarray:
     """Return the array of numbers or text of an ``.npy`` file's bytes."""
-    array = np.lib.format.read_array(BytesIO(data), allow_pickle=False)
+    content = BytesIO(data)
+    array = np.lib.format.read_array(content, allow_pickle=False)
     if array.dtype.kind not in "fiubU":
         raise ValueError(f"it has an array of {array.dtype}")
+    if content.read(1):
+        raise ValueError(f"it has an array of shape {str(array.shape)[:60]} and other data")
     return array
 
 

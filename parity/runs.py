@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -35,8 +36,11 @@ def clone(module: nn.Module, dtype: torch.dtype, train: bool) -> nn.Module:
                 f"{name} of torch's {type(module).__name__} has no shape yet: run the lazy module "
                 "once, or build it with its sizes"
             )
+    # Half of the time would go into the empty dicts of each layer's hooks.
+    held = (each for layer in module.modules() for each in vars(layer).values())
+    made: dict[int, Any] = {id(d): OrderedDict() for d in held if type(d) is OrderedDict and not d}
     try:
-        copied = copy.deepcopy(module)
+        copied = copy.deepcopy(module, made)
     except Exception as error:
         raise ParityError(
             f"torch's {type(module).__name__} cannot be copied, and parity never runs the "

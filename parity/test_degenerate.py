@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,9 +63,17 @@ def pair(case: NetworkCase):
     )
 
 
-@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+def modes() -> Iterator[Any]:
+    """Each network in training mode, and in evaluation mode those that then compute otherwise."""
+    for case in CASES:
+        yield pytest.param(case, True, id=f"{case}-train")
+        layers = pair(case)[0].modules()
+        if any(type(layer).__name__ in ("BatchNorm2d", "Dropout") for layer in layers):
+            yield pytest.param(case, False, id=f"{case}-eval")
+
+
 @pytest.mark.parametrize("kind", INPUTS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "train"), [*modes()])
 def test_inputs(case: NetworkCase, kind: str, train: bool, rng) -> None:
     with np.errstate(over="ignore"):
         inputs = INPUTS[kind](rng, (3, *case.input)).astype(np.float32)

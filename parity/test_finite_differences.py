@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,63 @@ def test_float32_is_refused(rng) -> None:
     network = Sequential(Linear(3, 2)).to(np.float64)
     with pytest.raises(ParityError, match="need float64, and input is float32"):
         assert_derivatives(network, rng.standard_normal((2, 3)).astype(np.float32))
+
+
+class Cubic:
+    """y = w·x³, with a gradient that is off by a factor."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.w, self.dw, self.factor = np.array([2.0, 0.5]), np.zeros(2), factor
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.x = x.copy()
+        return self.w * x**3
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        self.dw[...] = (dy * self.x**3).sum(axis=0) * self.factor
+        return dy * self.w * 3 * self.x**2
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        return {"w": self.w}
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        return {"w": self.dw}
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        return {}
+
+
+def test_a_difference_quotient_is_good_to_eight_places() -> None:
+    """The tolerance is 32·ε^(2/3) of what is summed and of the largest gradient, 30 times."""
+    x = np.array([[1.0, 100.0], [0.25, -3.0]])
+    network, before = Cubic(), x.copy()
+    y = network.forward(x)
+    upstream = np.random.default_rng(0).standard_normal(y.shape)
+    network.backward(upstream)
+    assert_derivatives(network, x)
+    assert np.array_equal(x, before)
+    assert network.w.tolist() == [2.0, 0.5]
+    scale = np.abs(upstream * y).sum() + np.abs(network.dw).max()
+    tolerance = 30 * 32 * np.finfo(np.float64).eps ** (2 / 3) * scale
+    share = tolerance / np.abs(network.dw).max()
+    assert_derivatives(Cubic(1 + 0.8 * share), x)
+    for factor in (1 + 1.2 * share, 1 - 1.2 * share, math.nan):
+        with pytest.raises(AssertionError) as caught:
+            assert_derivatives(Cubic(factor), x)
+        kind, *lines = str(caught.value).splitlines()
+        assert (kind, len(lines)) == ("Cubic", 1)
+        assert lines[0].startswith("  gradient of w at [")
+        assert math.isnan(factor) or f"tolerance {tolerance:.3g}" in lines[0]
+
+
+def test_no_more_elements_are_tried_than_asked_for() -> None:
+    class Counting(Cubic):
+        calls = 0
+
+        def forward(self, x: np.ndarray) -> np.ndarray:
+            self.calls += 1
+            return super().forward(x)
+
+    network = Counting()
+    assert_derivatives(network, np.ones((40, 2)), samples=7)
+    assert network.calls == 1 + 2 * (7 + 2)

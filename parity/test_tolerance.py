@@ -9,8 +9,7 @@ from torch import nn
 
 from numpy_models import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential, Tanh
 from parity import assert_parity, compare
-from parity.perturbation import signs
-from parity.tolerance import FACTOR, judge, movement
+from parity.tolerance import FACTOR, TensorCheck, floor, judge, largest, movement, vacuous
 
 
 def verdict(a, t, r, floor=0.0):
@@ -49,14 +48,6 @@ def test_shape_and_dtype_are_held() -> None:
     r = np.zeros((2, 3))
     assert "shape" in judge("n", "", "output", np.zeros((3, 2)), r, r, 1.0).note
     assert "dtype" in judge("n", "", "output", r.astype(np.float32), r, r, 1.0).note
-
-
-def test_equal_values_are_changed_alike_and_others_independently() -> None:
-    x = torch.tensor([[3.0, 3.0, -1.0, 3.0], [3.0, 3.0, 3.0, 3.0]], dtype=torch.float64)
-    assert len(set(signs(x, 0)[0, [0, 1, 3]])) == 1
-    many = signs(torch.randn(1, 40_000, dtype=torch.float64), 1)
-    assert set(many.flat) == {-1.0, 1.0}
-    assert abs(many.mean()) < 0.02
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -111,3 +102,54 @@ def test_a_saturated_tanh_is_no_disagreement() -> None:
     network = Sequential(Linear(5, 5), Tanh(), Linear(5, 3)).to(np.float64)
     inputs = np.random.default_rng(20).standard_normal((6, 5))
     assert_parity(module, network, inputs)
+
+
+def test_the_floor_is_what_runs_move_and_the_rounding_of_a_sum() -> None:
+    reference = np.array([3.0, -4.0, np.inf])
+    trials = [reference + np.array([1e-6, 0, 0]), reference - np.array([0, 5e-6, 0])]
+    assert floor(reference, [], 9, 1e-3) == pytest.approx(3 * 1e-3 * 4)
+    assert floor(reference, trials, 9, 1e-3) == pytest.approx(5e-6 + 3 * 1e-3 * 4)
+    assert largest(np.array([np.nan, np.inf])) == largest(np.zeros(0)) == 0.0
+    assert movement(np.array([1.0, np.nan]), np.array([3.0, 1.0])) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("error", "budget", "size", "biggest", "epsilon", "unjudged"),
+    [
+        (0.2, 1.0, 1.0, 1.0, 1e-7, True),  # above a tenth of the tensor
+        (0.09, 1.0, 1.0, 1.0, 1e-7, False),
+        (0.2, 1.0, 1.0, 1e4, 1e-7, False),  # the budget is negligible beside the largest
+        (0.2, 1.1, 1.0, 1e4, 1e-7, True),
+        (1e-9, 1.0, 1e-9, 1.0, 1e-7, False),  # zero but for float64's rounding
+        (1e-4, 1.0, 1e-4, 1.0, 1e-7, True),
+        (1e-9, 1.0, 1e-9, 1.0, 2.0**-52, True),  # in float64 there is nothing finer
+        (2.0, 1.0, 1.0, 1.0, 1e-7, False),  # which fails
+    ],
+)
+def test_a_budget_that_lets_anything_pass_is_no_verdict(
+    error, budget, size, biggest, epsilon, unjudged
+) -> None:
+    check = TensorCheck("net", "c1", "weight", (0,), 0.0, 0.0, error, budget * 1.0)
+    biggest = biggest * 1.0
+    exact = {("c1", "weight"): np.array([size]), ("", "output"): np.array([biggest])}
+    negligible = 1024 * epsilon * biggest
+    if biggest == 1e4:
+        check = TensorCheck("net", "c1", "weight", (0,), 0, 0, error, budget * negligible)
+    (marked,) = vacuous([check], exact, epsilon)
+    assert bool(marked.unjudged) is unjudged
+    assert marked.passed is (check.passed and not unjudged)
+    (apart,) = vacuous([check], exact, epsilon, {"weight of c1"})
+    assert apart == check
+
+
+def test_the_worst_element_is_where_numpy_is_farthest_from_the_reference() -> None:
+    reference = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    ours = (reference + np.array([[0, 0, 0], [0, -0.5, 0.25]])).astype(np.float32)
+    check = judge("n", "", "output", ours, reference.astype(np.float32), reference, 1.0)
+    assert (check.index, check.error, check.share) == ((1, 1), 0.5, 0.5)
+    assert (check.torch_value, check.numpy_value) == (5.0, 4.5)
+    none = judge("n", "", "output", ours[:0], ours[:0], reference[:0], 0.0)
+    assert (none.error, none.share, none.passed) == (0.0, 0.0, True)
+    flags = np.array([True, False])
+    assert not judge("n", "", "mask", ~flags, flags, flags, 0.5).passed
+    assert judge("n", "", "mask", flags, flags, flags, 0.0).passed

@@ -63,11 +63,15 @@ class Record:
         """Return the rows of metrics, steps or evaluations; [] where there is no such file."""
         path = self.directory / f"{name}.csv"
         try:
-            return read_table(path, TABLES[name]) if path.exists() else []
+            rows = read_table(path, TABLES[name]) if path.exists() else []
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from error
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        epochs = self.summary.get("epochs", len(rows)) if self.status == "finished" else len(rows)
+        if name == "metrics" and [row["epoch"] for row in rows] != [*range(1, epochs + 1)]:
+            raise ConfigError(f"{path} is damaged: its rows are not the epochs 1 to {epochs}")
+        return rows
 
     def last_epoch(self) -> dict[str, float]:
         """Return the last row of metrics, of which there must be one."""

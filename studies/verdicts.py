@@ -99,7 +99,7 @@ def _yes(holds: bool) -> str:
 
 
 def _show(claim: Claim, spreads: Sequence[Spread]) -> str:
-    if claim.percent and len(spreads) == 1:
+    if claim.percent:  # then it is one
         return spreads[0].text(percent=True)
     return ", ".join(_figure(claim, found.mean) for found in spreads)
 

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
+from hydra.core.config_store import ConfigStore
 
 import training.trainer.dataset
 from tests import support
 
 # Threads that wait by spinning take the cores from tests that run beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_compositions() -> Iterator[None]:
+    """Have Hydra, which composes a thousand times, read YAML in C and not copy its whole store.
+
+    What it takes from the store it copies as well.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        patch.setattr(ConfigStore, "__deepcopy__", lambda store, _: store, raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +94,14 @@ def mnist_of_digits(monkeypatch: pytest.MonkeyPatch, no_pictures: None) -> None:
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let runs make empty files for pictures, which take longer than a short training."""
-    for name in ("curves", "confusion", "worst"):
-        monkeypatch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())
+    support.draw_nothing(monkeypatch)
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let benchmarks fork their workers."""
+    from benchmarks import harness
+    from tests.forked import ForkedWorker
+
+    names = {"PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired}
+    monkeypatch.setattr(harness, "subprocess", SimpleNamespace(Popen=ForkedWorker, **names))

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import training.trainer.dataset
 from training.config.composition import configuration
 from training.config.schema import Config
 from training.data import Dataset, load_dataset
@@ -39,7 +40,13 @@ def _compose(overrides: tuple[str, ...]) -> Config:
 @lru_cache
 def few_digits(image_size: int = 28, train: int = 96, test: int = 30) -> Dataset:
     """So few real digits that a run over them takes a moment."""
-    whole = load_dataset("digits", image_size=image_size, announce=lambda _: None)
+    return first(
+        load_dataset("digits", image_size=image_size, announce=lambda _: None), train, test
+    )
+
+
+def first(whole: Dataset, train: int, test: int) -> Dataset:
+    """The first images of a data set."""
     return replace(
         whole,
         train_images=whole.train_images[:train],
@@ -47,6 +54,19 @@ def few_digits(image_size: int = 28, train: int = 96, test: int = 30) -> Dataset
         test_images=whole.test_images[:test],
         test_labels=whole.test_labels[:test],
     )
+
+
+def draw_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Let runs make empty files for pictures, which take longer than a short training."""
+    for name in ("curves", "confusion", "worst"):
+        patch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())
+
+
+def shorten(patch: pytest.MonkeyPatch, train: int, test: int) -> None:
+    """Let runs of this process see so few images, and draw no pictures."""
+    load = training.trainer.dataset._load_once
+    patch.setattr(training.trainer.dataset, "_load_once", lambda *a: first(load(*a), train, test))
+    draw_nothing(patch)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, cwd: Path, *arguments: str) -> int | str | None:

@@ -28,3 +28,11 @@ def write(name: str, folder: Path) -> None:
     for file in ("exercise.py", "solution.py", "README.md"):
         files.write(folder / file, (here / name / file).read_bytes())
     files.write(folder / "test_solution.py", (here / "test_solution.py").read_bytes())
+
+
+def exercise(name: str, folder: Path) -> int:
+    """Write a folder that a student starts from; return the exit status."""
+    write(name, folder)
+    print(f"to start: {folder / 'README.md'}")
+    print(f"to grade: python -m parity grade FOLDER --against {__name__}.{name}.exercise:pairs")
+    return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from functools import partial
+from functools import cache, partial
 from inspect import isfunction
 from typing import Any
 
@@ -22,11 +22,8 @@ def edited(kind: type, *edits: str) -> type:
     Raises:
         ValueError: unless the nearest class that has an edit's text has it in one place.
     """
-    owners = [owner for owner in kind.__mro__ if owner is not object]
-    sources = {
-        owner: {f.__name__: inspect.getsource(f) for f in vars(owner).values() if isfunction(f)}
-        for owner in owners
-    }
+    owners = kind.__mro__[:-1]
+    sources = {owner: dict(_sources(owner)) for owner in owners}
     changed: dict[str, type] = {}
     for edit in edits:
         right, wrong = (_CHANGE.sub(rf"\{group}", edit) for group in (1, 2))
@@ -45,6 +42,12 @@ def edited(kind: type, *edits: str) -> type:
         name: _compiled(owner, name, sources[owner][name]) for name, owner in changed.items()
     }
     return type(kind.__name__, (kind,), methods)
+
+
+@cache
+def _sources(owner: type) -> dict[str, str]:
+    """Return the sources of a class's own methods."""
+    return {f.__name__: inspect.getsource(f) for f in vars(owner).values() if isfunction(f)}
 
 
 def _compiled(owner: type, name: str, source: str) -> Any:

@@ -68,23 +68,6 @@ class SampleBySample(Conv2d):
         return dx
 
 
-class SplitProduct(Linear):
-    """Products taken over two halves of the inner dimension."""
-
-    def forward_batch_last(self, x):
-        y, weight = super().forward_batch_last(x), self._parameters["weight"]
-        half = x.shape[0] // 2
-        y[...] = weight[:, half:] @ x[half:] + self._parameters["bias"][:, None]
-        y += weight[:, :half] @ x[:half]
-        return y
-
-    def backward_batch_last(self, dy, input_gradient=True):
-        dx, x = super().backward_batch_last(dy, input_gradient), self._saved
-        self._gradients["weight"][...] = np.einsum("fn,cn->fc", dy[:, ::-1], x[:, ::-1])
-        self._gradients["bias"][...] = dy[:, ::-1].sum(axis=1)
-        return dx
-
-
 class Textbook(BatchNorm2d):
     """Each derivative on its own line: through the variance, the mean and x."""
 
@@ -121,16 +104,6 @@ class ThroughProbabilities(CrossEntropyLoss):
         return ((self.p - one_hot) / len(gradient)).astype(gradient.dtype)
 
 
-class PlainSGD(SGD):
-    """g·(1 − τ) added before the buffer is decayed."""
-
-    def _update(self, parameters, gradients):
-        velocity = self._state["momentum_buffer"]
-        share = 1 if self.steps == 1 else 1 - self.dampening
-        velocity[...] = share * gradients + self.momentum * velocity
-        parameters[...] = parameters - self.lr * velocity
-
-
 class TextbookAdagrad(Adagrad):
     def _update(self, parameters, gradients):
         total = self._state["sum"]
@@ -152,6 +125,14 @@ class TextbookAdam(Adam):
 
 
 OffsetByOffset = edited(Conv2d, convolution.GENERAL)
+#: Sums over every other number first, and over the samples in reverse.
+SplitProduct = edited(
+    Linear,
+    'y = self._parameters["weight"]« @ x'
+    '→[:, ::2] @ x[::2] + self._parameters["weight"][:, 1::2] @ x[1::2]»',
+    "np.matmul(dy«→[:, ::-1]», x«→[:, ::-1]».T, out",
+    "dy«→[:, ::-1]».sum(axis=1, out",
+)
 ByArgmax = edited(
     MaxPool2d,
     pooling.GENERAL,
@@ -167,6 +148,12 @@ ReluByProduct = edited(ReLU, "y = «np.maximum(x, 0, out=empty(x.shape, x.dtype)
 TanhByProduct = edited(Tanh, "return «dx→dy * (1 - self._saved) * (1 + self._saved)»")
 DropoutByWhere = edited(
     Dropout, "return «dy * self._saved→np.where(self._saved != 0, dy * self._saved, 0)»"
+)
+PlainSGD = edited(
+    SGD,
+    "velocity« *= self.momentum"
+    "→[...] = (1 - self.dampening) * gradients + self.momentum * velocity»",
+    "velocity += «(1 - self.dampening)→0» * gradients",
 )
 
 

@@ -1,4 +1,4 @@
-"""``python -m parity grade`` and ``python -m parity exercise``, and the files they write."""
+"""``python -m parity grade``, and the files it writes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import argparse
 import csv
 import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from parity import files
-from parity.exercises import NAMES, write
 from parity.grading.assignment import Assignment, Result, assignment, grade
 from parity.grading.submission import Limits
 from parity.protocol import ParityError
@@ -24,22 +22,8 @@ NO_SANDBOX = (
 )
 
 
-def exercise(words: Sequence[str]) -> int:
-    """Write a folder that a student starts from."""
-    parser = argparse.ArgumentParser("python -m parity exercise", description=exercise.__doc__)
-    parser.add_argument("name", choices=NAMES)
-    parser.add_argument("folder", type=Path, help="a new or empty folder")
-    options = parser.parse_args(words)
-    write(options.name, options.folder)
-    spec = f"parity.exercises.{options.name}.exercise:pairs"
-    print(f"to start: {options.folder / 'README.md'}")
-    print(f"to grade: python -m parity grade FOLDER --against {spec}")
-    return 0
-
-
-def grading(words: Sequence[str]) -> int:
+def grading(options: argparse.Namespace) -> int:
     """Grade every submission in a folder: a table, a CSV file, and results.json for each."""
-    options = _parser().parse_args(words)
     output = options.output
     found = submissions(options.folder, output)
     if output.exists() and not options.overwrite and (output.is_file() or any(output.iterdir())):
@@ -71,26 +55,6 @@ def grading(words: Sequence[str]) -> int:
     for reason in {r.unlimited for r in results.values() if r.unlimited}:
         print(f"memory was not limited, because this system cannot: {reason}")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m parity grade", description=grading.__doc__)
-    add = parser.add_argument
-    add("folder", type=Path, help="of STUDENT/solution.py or STUDENT.py files, or one solution.py")
-    add(
-        "--against",
-        required=True,
-        metavar="MODULE:FACTORY",
-        help="takes a solution; returns a pair as for check, or a dict of pairs by name",
-    )
-    add("--output", type=Path, default=Path("grades"), metavar="FOLDER", help="(default: grades)")
-    add("--overwrite", action="store_true", help="replace what is there")
-    add("--points", type=float, help="full marks (default: one point for each tensor)")
-    add("--seconds", type=float, default=Limits.seconds, help="for each submission")
-    add("--memory", type=int, default=Limits.mebibytes, metavar="MIB", help="for each submission")
-    forbidden = f"not to be imported, besides {', '.join(Limits.forbidden)}"
-    add("--forbid", action="append", default=[], metavar="MODULE", help=forbidden)
-    return parser
 
 
 def submissions(folder: Path, output: Path) -> dict[str, Path]:
@@ -168,6 +132,3 @@ def _print_row(width: int, student: str, parts: str, points: str, culprit: str) 
     line = f"{student:<{width}.{width}}  {parts:>5}  {points:>6}  {culprit}"
     line = "".join(letter if letter.isprintable() else " " for letter in line).rstrip()
     print(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…", flush=True)
-
-
-COMMANDS = {"grade": grading, "exercise": exercise}

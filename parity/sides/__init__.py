@@ -1,9 +1,8 @@
 """Ready sides to hold against a torch module: each satisfies `parity.protocol.Network`."""
 
-from parity.sides.functions import Functions
+from parity.sides.functions import FunctionalOptimizer, Functions
 from parity.sides.jax_function import JaxFunction
 from parity.sides.onnx_file import OnnxFile
-from parity.sides.optimizers import FunctionalOptimizer
 from parity.sides.torch_module import TorchModule, TorchOptimizer
 
 __all__ = [

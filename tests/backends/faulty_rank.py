@@ -1,4 +1,8 @@
-"""train.py with a fault, FAULT=<kind>:<rank>:<steps>, after so many steps of one rank."""
+"""train.py with what the environment asks for.
+
+FAULT=<kind>:<rank>:<steps>: a fault, after so many steps of one rank.
+FEW=<training>:<test>: a run on so many images, and without pictures.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ def fail(kind: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "raise":
         raise ValueError("the fault\nin two lines")
+    if kind == "slow":  # each step from then on
+        return time.sleep(0.2)
     before = signal.getsignal(signal.SIGTERM)
     if kind == "interrupt":  # Ctrl-C, which every process of the terminal gets
         os.killpg(0, signal.SIGINT)
@@ -25,9 +31,20 @@ def fail(kind: str) -> None:
         time.sleep(0.01)
 
 
-def plant(fault: str) -> None:
+def arrange() -> None:
+    """Have this process do as the environment says."""
+    if few := os.environ.get("FEW"):
+        import pytest
+
+        from tests.support import shorten
+
+        shorten(pytest.MonkeyPatch(), *map(int, few.split(":")))
+    if fault := os.environ.get("FAULT"):
+        _plant(*fault.split(":"))
+
+
+def _plant(kind: str, rank: str, after: str) -> None:
     """Have this process fail if it is that rank."""
-    kind, rank, after = fault.split(":")
     if "backend=numpy" in sys.argv:
         from training.backends.numpy import NumpyBackend as Backend
     else:
@@ -48,7 +65,7 @@ def plant(fault: str) -> None:
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     sys.argv[0] = str(ROOT / "train.py")
-    plant(os.environ["FAULT"])
+    arrange()
     from training.cli.main import main
 
     main()

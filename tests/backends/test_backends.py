@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from tests.support import MODELS, compose
 from training.backends.initialisation import initial_weights
 from training.backends.opening import open_backend
-from training.backends.protocol import Backend, Totals
+from training.backends.protocol import Backend, Totals, check_state
 from training.backends.ranks import Alone
 from training.backends.streams import stream
 from training.config.schema import InitConfig, NormalInitConfig
@@ -46,15 +47,15 @@ def small(image_size: int = 28) -> Dataset:
     )
 
 
-def opened(*overrides: str) -> tuple[Backend, Dataset]:
-    config = compose(*overrides)
+def opened(*overrides: str, seed: int = 0) -> tuple[Backend, Dataset]:
+    config = replace(compose(*overrides), seed=seed)
     backend, dataset = open_backend(config), small(config.model.image_size)
     backend.place(dataset)
     return backend, dataset
 
 
 def run_steps(backend: Backend, overrides: tuple[str, ...], epoch: int, first: int, last: int):
-    plan = plan_epoch(compose(*overrides), 100, epoch)
+    plan = plan_epoch(compose("backend=numpy", *overrides), 100, epoch)  # the same for either
     backend.begin_epoch(plan, Totals())
     backend.train(first, last)
     return backend.totals()
@@ -149,7 +150,7 @@ def test_a_state_continues_on_either_backend(writer, reader, optimizer, tmp_path
     run_steps(straight, overrides, 0, 0, 3)
     straight.end_epoch()
     save_checkpoint(tmp_path / "state", straight.state(), {})
-    resumed, _ = opened(f"backend={reader}", "seed=5", *overrides)
+    resumed, _ = opened(f"backend={reader}", *overrides, seed=5)
     resumed.load_state(load_checkpoint(tmp_path / "state").state)
     assert_same_state(resumed.state(), straight.state(), tolerance=0)
     for backend in (straight, resumed):
@@ -326,3 +327,41 @@ def test_ranks_on_different_devices_are_refused():
     with pytest.raises(ConfigError, match="means cuda for some ranks and cpu for others"):
         open_backend(config, OneOfTwo(alike=False))
     assert open_backend(config, OneOfTwo(alike=True)).device == "cpu"
+
+
+def state_of(step: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Weights of a batch normalisation, and a state with them after so many steps."""
+    names = "weight", "running_mean", "running_var"
+    weights = {f"bn.{name}": np.full(3, 0.5, np.float32) for name in names}
+    state = {f"model.{name}": array for name, array in weights.items()}
+    state |= {"optimizer.step": np.asarray(step), "optimizer.lr": np.asarray(0.0)}
+    state["scheduler.last_epoch"] = np.asarray(0)
+    kinds = ("exp_avg", "exp_avg_sq", "sum", "momentum_buffer") if step else ()
+    return weights, state | {f"optimizer.{k}.bn.weight": np.zeros(3, np.float32) for k in kinds}
+
+
+def check(weights: dict[str, np.ndarray], state: dict[str, np.ndarray]) -> None:
+    kinds = ("exp_avg", "exp_avg_sq", "sum", "momentum_buffer")
+    check_state(state, weights, ["bn.weight"], kinds)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_state_is_whole_and_squares_and_counts_are_not_negative(step):
+    weights, state = state_of(step)
+    check(weights, state)
+    squares = ("exp_avg_sq.", "sum.", "running_var")
+    for name, array in state.items():
+        rest = {key: value for key, value in state.items() if key != name}
+        with pytest.raises(ValueError, match=rf"missing \['{re.escape(name)}'\], unknown"):
+            check(weights, rest)
+        with pytest.raises(ValueError, match=rf"missing nothing, unknown \['{name}x'\]"):
+            check(weights, state | {f"{name}x": array})
+        if name == "optimizer.step" and not step:
+            continue  # any other number of steps has left arrays
+        negative = array.copy()
+        negative.flat[0] = -1
+        if array.ndim and not any(word in name for word in squares):
+            check(weights, state | {name: negative})
+        else:
+            with pytest.raises(ValueError, match=rf"^{name} must not be negative$"):
+                check(weights, state | {name: negative})

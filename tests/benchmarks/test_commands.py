@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import chain, repeat
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,13 +13,7 @@ from benchmarks.epoch import R1, STOCK, loops
 from benchmarks.harness import ROOT, BenchmarkError, start_workers
 from tests import forked
 
-
-@pytest.fixture(autouse=True)
-def _forked_workers(monkeypatch) -> None:
-    """Fork the workers; test_harness.py starts real ones."""
-    names = {"PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired}
-    started = SimpleNamespace(Popen=forked.ForkedWorker, **names)
-    monkeypatch.setattr(harness, "subprocess", started)
+pytestmark = pytest.mark.usefixtures("forked_workers")  # test_harness.py starts real ones
 
 
 @pytest.fixture

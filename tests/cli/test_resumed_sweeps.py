@@ -117,8 +117,8 @@ def children(pid: int) -> list[int]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_side_by_side(number, tmp_path) -> None:
     """A signal to the first process stops all and leaves none; a killed job fails alone."""
-    long = [*SWEEP, "trainer.epochs=12", "trainer.batch_size=256", "hydra.sweep.dir=all"]
-    started = Forked(tmp_path, train, *long, *SIDE_BY_SIDE)
+    long = [*SWEEP, "trainer.epochs=40", "hydra.sweep.dir=all"]
+    started = Forked(tmp_path, train, *long, *SIDE_BY_SIDE, FEW="96:30", FAULT="slow:0:0")
     while len(list(tmp_path.glob("all/*/checkpoint.safetensors"))) < 2:
         assert started.process.is_alive()
         time.sleep(0.05)
@@ -142,6 +142,6 @@ def test_side_by_side(number, tmp_path) -> None:
         assert lines == [f"train.py: {FOLDERS[1]} failed: {killed}", notice, end]
         return
     assert lines == [notice, middle, end]
-    result = run(tmp_path, train, "resume=all", *SIDE_BY_SIDE)
+    result = run(tmp_path, train, "resume=all", *SIDE_BY_SIDE, FEW="96:30")
     assert (result.returncode, result.stderr) == (0, "")
     assert len(list(tmp_path.glob("all/*/weights.safetensors"))) == 3

@@ -127,6 +127,18 @@ def test_what_only_hydra_could_do_is_refused(call_main, tmp_path, capsys) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("subdir", ["../mine", "mine", "metrics.csv", "."])
+def test_hydras_record_has_its_place(subdir, call_main, tmp_path, capsys) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text("a user's own")
+    assert call_main(*QUICK, f"hydra.output_subdir={subdir}", "hydra.run.dir=run") == 2
+    said = "train.py: hydra.output_subdir is .hydra or null here: leave it out\n"
+    assert capsys.readouterr().err == said
+    assert not (tmp_path / "run").exists()
+    assert (tmp_path / "mine" / "config.yaml").read_text() == "a user's own"
+    assert call_main(*QUICK, "hydra.output_subdir=null", "hydra.run.dir=run") == 0
+
+
 def test_interrupted_while_libraries_are_read(tmp_path) -> None:
     (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
     result = train_py(cwd=tmp_path, PYTHONPATH=str(tmp_path))

@@ -147,7 +147,7 @@ def test_a_folder_without_permission(call_main, tmp_path, capsys):
 def test_a_folder_that_cannot_be_made(setting, call_main, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     mode = ("--multirun", "seed=0,1") if "sweep" in setting else ()
-    for folder in ("file/run", "/proc/none", "file"):
+    for folder in ("file/run", "/proc/none", "file", "x" * 300):
         assert call_main(*RUN, *mode, f"{setting}={folder}") == 2
         error = capsys.readouterr().err
         assert folder in error

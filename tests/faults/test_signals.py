@@ -105,7 +105,7 @@ def test_a_signal_the_process_was_told_to_ignore_stays_ignored():
     try:
         with signals.listen() as stop:
             signal.raise_signal(signal.SIGINT)
-            assert not stop.requested
+            assert not stop.number
             assert signal.getsignal(signal.SIGTERM) == stop.receive
     finally:
         signal.signal(signal.SIGINT, before)
@@ -117,7 +117,7 @@ def test_outside_the_main_thread_nothing_is_changed():
 
     def listen() -> None:
         with signals.listen() as stop:
-            seen.append((stop.requested, signal.getsignal(signal.SIGINT)))
+            seen.append((stop.number, signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=listen)
     thread.start()

@@ -54,26 +54,36 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def document(weights: list[Weights]) -> str:
-    return command.page([command.entry(w, w.model) for w in weights], command.samples())
+def samples() -> list[dict[str, Any]]:
+    return command.samples()
 
 
 @pytest.fixture(scope="module")
-def home(document: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(
+    weights: list[Weights], samples: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     path = tmp_path_factory.mktemp("explore") / "page.html"
+    document = command.page([command.entry(w, w.model) for w in weights], samples)
     path.write_text(document, encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="module")
-def page(home: Path) -> Iterator[Page]:
+def browser() -> Iterator[Page]:
     program = executable()
     if program is None:
         pytest.skip("needs Chromium or Chrome (apt-get install chromium)")
     with chromium(program) as opened:
         opened.look(1280, 900)
-        opened.open(home)
         yield opened
+
+
+@pytest.fixture
+def page(browser: Page, home: Path) -> Page:
+    """The page, as the test before has left it."""
+    if browser.run("location.href") != home.as_uri():
+        browser.open(home)
+    return browser
 
 
 class InThePage:
@@ -157,10 +167,9 @@ def test_the_third_twin(
     ],
 )
 def test_a_wrong_line_is_told(
-    page: Page,
-    home: Path,
-    document: str,
+    browser: Page,
     weights: list[Weights],
+    samples: list[dict[str, Any]],
     images: np.ndarray,
     tmp_path: Path,
     right: str,
@@ -168,15 +177,14 @@ def test_a_wrong_line_is_told(
     network: str,
     layer: str,
 ) -> None:
+    (trained,) = (w for w in weights if w.model == network)
+    document = command.page([command.entry(trained, network)], samples)
     assert document.count(right) == 1
     path = tmp_path / "wrong.html"
     path.write_text(document.replace(right, wrong), encoding="utf-8")
-    page.open(path)
-    try:
-        with pytest.raises(DisagreementError) as told:
-            held(InThePage, page, next(w for w in weights if w.model == network), images[2:])
-    finally:
-        page.open(home)
+    browser.open(path)
+    with pytest.raises(DisagreementError) as told:
+        held(InThePage, browser, trained, images[2:])
     assert told.value.culprits[0] == layer
 
 

@@ -6,12 +6,13 @@ from the working folder and puts it out of Python's path.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from mutmut.workers.isolation import get_mutant_runner
 from tests.mutation.packages import function_of
 
 RESULT = Path("result.json")
-#: What the quickest tests that call a mutant's function take together: at first, and if it lives.
+#: What the tests that a mutant meets take together: at first, and if it lives.
 SECONDS = 20, 60
 
 
@@ -71,10 +72,19 @@ def met_apart(name: str, apart: Mapping[str, Sequence[str]]) -> list[str]:
     return [test for path in apart if name.startswith(f"{module[path]}.") for test in apart[path]]
 
 
-def rounds(met: set[str], more: Sequence[str], seconds: Mapping[str, float]) -> list[list[str]]:
-    """What a mutant meets: the quickest tests, and if it lives then, further ones and `more`."""
-    ranked = sorted(met, key=lambda test: (seconds.get(test, 0.0), test))
-    ends = list(accumulate(seconds.get(test, 0.0) for test in ranked))
+def rounds(
+    met: set[str], more: Sequence[str], seconds: Mapping[str, float], reach: Mapping[str, int]
+) -> list[list[str]]:
+    """What a mutant meets: quick tests of few functions, and if it lives, further ones and `more`.
+
+    Args:
+        met: the tests that call its function.
+        more: those that run its file in other processes.
+        seconds: how long each takes.
+        reach: how many functions each calls.
+    """
+    ranked = sorted(met, key=lambda test: (seconds.get(test, 0.0) * reach[test], test))
+    ends = list(itertools.accumulate(seconds.get(test, 0.0) for test in ranked))
     first, last = (sum(end <= limit for end in ends) for limit in SECONDS)
     parts = ranked[: max(first, 1)], [*ranked[max(first, 1) : last], *more]
     return [part for part in parts if part]
@@ -93,12 +103,13 @@ def judge(
     found, _ = mutmut.collect_source_file_mutation_data(mutant_names=list(names))
     paths = {name: data.path for data, name, _ in found}
     met, seconds = state().tests_by_mangled_function_name, state().duration_by_test
+    reach = Counter(itertools.chain.from_iterable(met.values()))
     set_mutant_under_test("")
     runner.startup()
     for name in names:
         callers = met.get(name.partition("__mutmut_")[0], set())
         status = "no tests"
-        for tests in [given] if given else rounds(callers, met_apart(name, apart), seconds):
+        for tests in [given] if given else rounds(callers, met_apart(name, apart), seconds, reach):
             limit = 60 + 3 * int(sum(seconds.get(test, 60) for test in tests))
             runner.submit(name, tests, 2 * limit, limit)  # of its own it halves the first
             status = status_by_exit_code[runner.wait_for_result().exit_code]

@@ -38,9 +38,10 @@ _JUDGES = (
     *("networks", "tolerance", "trajectories", "transfer", "witness"),
 )
 _OF_THE_TOOL = (
-    *("any_pair", "files", "hostile_files", "how_a_pair_is_judged", "kernels", "names"),
-    *("names_of_an_lstm", "onnx", "optimizers", "own_code", "precision", "replay", "rounding"),
-    *("sides", "strangers", "two_culprits", "unusual_pairs", "command_line", "assembly"),
+    *("any_pair", "assembly", "command_line", "decisions", "files", "hostile_files"),
+    *("how_a_pair_is_judged", "kernels", "names", "names_of_an_lstm", "onnx", "optimizers"),
+    *("own_code", "pair", "perturbation", "precision", "replay", "sides", "strangers"),
+    *("two_culprits", "unusual_pairs"),
     *("correspondence", "layers_of_a_pair", "networks_under_test", "numpy_runs", "runs", "trees"),
     *("differences", "examination", "reproductions", "searches", "steps"),
     *("figures", "sides_alone", "variation", "verdicts_in_full"),

@@ -20,6 +20,7 @@ from parity import DisagreementError, ParityError, assert_parity, split
 from parity.assertions import compare_loss
 from parity.comparison import CHANGED
 from parity.names import resolve
+from tests.parity.handwritten import Chain, Line
 
 
 class Branches(nn.Module):
@@ -34,43 +35,21 @@ class Branches(nn.Module):
         return self.out(self.flatten(self.a(x) + self.b(x)))
 
 
-class NumpyBranches:
+class NumpyBranches(Chain):
     """The same, which takes b first, and adds something more."""
 
     def __init__(self, more: float) -> None:
-        self.more = more
-        self.layers = {
-            "a": Conv2d(2, 3, 3),
-            "b": Conv2d(2, 3, 3),
-            "flatten": Flatten(),
-            "out": Linear(3 * 3 * 2, 4),
-        }
+        flatten, out = Flatten(), Linear(3 * 3 * 2, 4)
+        super().__init__(a=Conv2d(2, 3, 3), b=Conv2d(2, 3, 3), flatten=flatten, out=out)
+        self.more, self.layers = np.float32(more), self.parts
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         b, a = self.layers["b"].forward(x), self.layers["a"].forward(x)
-        return self.layers["out"].forward(
-            self.layers["flatten"].forward(a + b + np.float32(self.more))
-        )
+        return self.layers["out"].forward(self.layers["flatten"].forward(a + b + self.more))
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         dy = self.layers["flatten"].backward(self.layers["out"].backward(dy))
         return self.layers["a"].backward(dy) + self.layers["b"].backward(dy)
-
-    def _named(self, kind: str) -> dict[str, np.ndarray]:
-        return {
-            f"{layer}.{name}": array
-            for layer, member in self.layers.items()
-            for name, array in getattr(member, kind)().items()
-        }
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        return self._named("parameters")
-
-    def gradients(self) -> dict[str, np.ndarray]:
-        return self._named("gradients")
-
-    def buffers(self) -> dict[str, np.ndarray]:
-        return self._named("buffers")
 
 
 def images() -> np.ndarray:
@@ -146,33 +125,8 @@ def test_masks_that_only_one_side_draws_are_told() -> None:
         assert_parity(module, network, images())
 
 
-class Line:
-    """y = W·x + b, for one who writes layers by hand."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        self.weight, self.bias = np.zeros((outputs, inputs)), np.zeros(outputs)
-        self.d_weight, self.d_bias = np.zeros_like(self.weight), np.zeros_like(self.bias)
-
-    def forward(self, x):
-        self.x = x
-        return x @ self.weight.T + self.bias
-
-    def backward(self, dy):
-        self.d_weight[...], self.d_bias[...] = dy.T @ self.x, dy.sum(0)
-        return dy @ self.weight
-
-    def parameters(self):
-        return {"weight": self.weight, "bias": self.bias}
-
-    def gradients(self):
-        return {"weight": self.d_weight, "bias": self.d_bias}
-
-    def buffers(self):
-        return {}
-
-
 class Intruding(Line):
-    """A line whose forward or backward also changes an array that is not its own."""
+    """One that may also change an array of another's."""
 
     method, array = "", np.zeros(0)
 
@@ -187,17 +141,18 @@ class Intruding(Line):
         return super().backward(dy)
 
 
-class Assembled:
-    """Two lines, put together with one fault."""
+class Assembled(Chain):
+    """Two layers, put together with one fault."""
 
     def __init__(self, fault: str) -> None:
         self.fault, self.last, self.first_x = fault, 0.0, None
-        self.layers = {"first": Intruding(4, 4), "second": Intruding(4, 3)}
-        first, second = self.layers.values()
+        first, second = Intruding(4, 4), Intruding(4, 3)
+        super().__init__(first=first, second=second)
+        self.layers = self.parts
         if fault == "a forward that changes a weight":
-            second.method, second.array = "forward", first.weight
+            second.method, second.array = "forward", first.w
         if fault == "a backward that changes a gradient":
-            first.method, first.array = "backward", second.d_bias
+            first.method, first.array = "backward", second.db
 
     def forward(self, x):
         first, second = self.layers.values()
@@ -215,27 +170,14 @@ class Assembled:
         first, second = self.layers.values()
         dh = second.backward(dy)
         if self.fault == "a backward that is not called":
-            return dh @ first.weight
+            return dh @ first.w
         return first.backward(dh)
-
-    def _named(self, kind):
-        return {
-            f"{layer}.{name}": array
-            for layer, member in self.layers.items()
-            for name, array in getattr(member, kind)().items()
-        }
-
-    def parameters(self):
-        return self._named("parameters")
 
     def gradients(self):
         found = self._named("gradients")
         if self.fault == "a gradient of another":
             found["second.weight"] = found["second.weight"] * 2
         return found
-
-    def buffers(self):
-        return {}
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def _coarse(x: torch.Tensor, keep: float) -> torch.Tensor:
     return x + ((shift - (shift - x.detach())) - x).detach()
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if not c.arguments], ids=str)
 def test_tf32_passes_its_own_rule_and_fails_the_strict_one(case: NetworkCase, rng) -> None:
     module, task = task_of(case, rng)
     tensors = imitated(module, task, 1)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from parity import kernels, networks
+from parity import kernel_process, kernels, networks
 from parity.__main__ import main
 from parity.assertions import assert_agreement
 from parity.kernel_process import answering, check, degenerate, refused
 from parity.kernels import SETS, KernelSet
 from parity.pair import load_pair
 from parity.protocol import ParityError
+from tests.forked import run
 
 PLAIN = KernelSet("plain", variables={"ATEN_CPU_CAPABILITY": "default"})
 ABSENT = KernelSet("absent", variables={"OPENBLAS_CORETYPE": "Vax"})
@@ -51,7 +55,26 @@ def test_each_set_has_its_row_and_what_is_not_offered_is_named(monkeypatch, caps
         "  factories:wrong_with_plain_kernels under plain: culprit: 0 (Linear)"
     )
     assert len(out) == 10
-    assert main(["kernels", *pairs, "--set", "native"]) == 0
+
+
+def forked(command: list[str], **options) -> subprocess.CompletedProcess[str]:
+    """Do as subprocess.run with the program of a set; its kernels are those that are loaded."""
+    work = partial(answer, command[-1], options["input"], sys.path)
+    return run(Path.cwd(), work)
+
+
+def answer(work: str, job: str, path: list[str]) -> None:
+    sys.path[:], sys.stdin = path, io.StringIO(job)
+    kernel_process.main(work)
+
+
+def test_the_sets_asked_for_are_those_that_run(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(kernels, "subprocess", SimpleNamespace(run=forked))
+    assert main(["kernels", "factories:right", "factories:several", "--set", "native"]) == 1
+    assert main(["kernels", "factories:right", "--set", "native"]) == 0
+    out, error = capsys.readouterr()
+    assert out.count("\nnative ") == 2
+    assert error.splitlines() == ["computing with native kernels"] * 2
 
 
 @pytest.mark.parametrize(
@@ -66,7 +89,8 @@ def test_each_set_has_its_row_and_what_is_not_offered_is_named(monkeypatch, caps
         ),
     ],
 )
-def test_a_mistake_is_status_2_and_one_sentence(words, sentence, capsys) -> None:
+def test_a_mistake_is_status_2_and_one_sentence(words, sentence, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(kernels, "subprocess", SimpleNamespace(run=forked))
     assert main(["kernels", *words]) == 2
     out, error = capsys.readouterr()
     assert out == ""

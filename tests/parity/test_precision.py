@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from numpy_models import Linear, ReLU, Sequential
-from parity import DisagreementError, ParityError, assert_parity, compare
+from parity import DisagreementError, ParityError, assert_parity, compare, precision
 from parity.sides import TorchModule
+from parity.task import Task
 
 IMAGES = np.random.default_rng(0).random((6, 2, 8, 8), np.float32)
 WORDS = np.random.default_rng(0).standard_normal((3, 7, 8)).astype(np.float32)
@@ -147,3 +148,38 @@ def test_float64_for_float32_is_one_finding() -> None:
         assert_parity(module, Stack(Wide(4, 5), ReLU(), WideAndWrong(5, 3)), inputs)
     assert caught.value.culprits == ["2"]
     assert "error" in str(caught.value).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "epsilon", "given", "rounded"),
+    [
+        ("tf32", 2**-10, 1 + 2**-11 + 2**-20, 1 + 2**-10),
+        ("tf32", 2**-10, 1 + 2**-11, 1.0),  # ties to even
+        ("tf32", 2**-10, -3 - 3 * 2**-10, -3 - 4 * 2**-10),
+        ("bfloat16", 2**-7, 1 + 2**-8, 1.0),
+        ("bfloat16", 2**-7, 1 + 3 * 2**-8, 1 + 2**-6),
+        ("float16", 2**-10, 1 + 3 * 2**-11, 1 + 2**-9),
+        ("int8", 1 / 127, 0.5, 0.5 * 128 / 127),
+    ],
+)
+def test_formats_round_to_their_nearest(name, epsilon, given, rounded) -> None:
+    kind = precision.format_of(name)
+    assert kind.epsilon == pytest.approx(epsilon, rel=1e-12)
+    x = torch.tensor([given, 1.0], dtype=torch.float64)  # int8's grid is that of the largest
+    assert kind.round(x)[0].item() == pytest.approx(rounded, rel=1e-12)
+    assert (kind.round(x) - x).abs().le(kind.half_unit(x)).all()
+    assert kind.stored is (name != "tf32")
+
+
+def test_formats_at_the_edges() -> None:
+    tf32, bf16, int8 = (precision.format_of(name) for name in ("tf32", "bfloat16", "int8"))
+    edges = torch.tensor([0.0, torch.inf, -torch.inf], dtype=torch.float64)
+    assert torch.equal(tf32.round(edges), edges)
+    assert tf32.round(torch.tensor([torch.nan], dtype=torch.float64)).isnan().all()
+    assert bf16.half_unit(edges)[0] > 0  # the least number of the format rounds too
+    zeros = torch.zeros(3, dtype=torch.float64)
+    assert torch.equal(int8.round(zeros), zeros)
+    assert int8.half_unit(zeros).shape == (3,)
+    assert int8.half_unit(zeros[:0]).shape == (0,)
+    task = Task(np.zeros((1, 2), np.float32))
+    assert precision.epsilon_of(task) == np.finfo(np.float32).eps

@@ -28,7 +28,7 @@ from parity.localisation import Passage, probes
 from parity.task import Task
 from parity.tolerance import TensorCheck
 from parity.trees import Call
-from tests.parity.test_assembly import Line
+from tests.parity.handwritten import Line
 
 X = np.random.default_rng(0).standard_normal((5, 4))
 
@@ -234,9 +234,9 @@ def test_whose_arrays_a_call_changes() -> None:
             return super().backward(dy)
 
     for layer, method, victim, name in (
-        ("c", "forward", "weight", "weight"),
-        ("c", "backward", "bias", "bias"),
-        ("a", "backward", "d_bias", "gradient of bias"),
+        ("c", "forward", "w", "weight"),
+        ("c", "backward", "b", "bias"),
+        ("a", "backward", "db", "gradient of bias"),
     ):
         network = Stack()
         network.layers[layer] = bold = Bold(4, 4)

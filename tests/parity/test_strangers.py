@@ -1,4 +1,4 @@
-"""A stranger's network of layers under torch's names: the wrong layer is accused, and no other."""
+"""A stranger's layers and networks: the wrong layer is accused, and no other."""
 
 from __future__ import annotations
 
@@ -8,62 +8,28 @@ import numpy as np
 import pytest
 from torch import nn
 
-from parity import DisagreementError, assert_parity, localise
+from parity import DisagreementError, ParityError, assert_parity, localise
 from tests.parity.factories import normal
+from tests.parity.handwritten import Chain, Dense
 
 
-class Chain:
-    """A stranger's network of layers under torch's names; `between` changes what passes."""
+class Shown(Chain):
+    """One that has its layers as attributes."""
 
-    def __init__(self, **layers: Any) -> None:
-        self.__dict__.update(layers)
-        self.chain = layers
-
-    def forward(self, x):
-        for layer in self.chain.values():
-            x = layer.forward(x)
-        return x
-
-    def backward(self, dy):
-        for layer in reversed(self.chain.values()):
-            dy = layer.backward(dy)
-        return dy
-
-    def _named(self, method):
-        return {
-            f"{name}.{key}": array
-            for name, layer in self.chain.items()
-            for key, array in (getattr(layer, method)() or {}).items()
-        }
-
-    def parameters(self):
-        return self._named("parameters")
-
-    def gradients(self):
-        return self._named("gradients")
-
-    def buffers(self):
-        return self._named("buffers")
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.__dict__.update(parts)
 
 
-class Affine:
+class Affine(Dense):
+    """In float32; without a dict for its buffers."""
+
     def __init__(self, fan_in: int, fan_out: int, offset: float = 0.0) -> None:
-        self.w, self.b = np.ones((fan_out, fan_in), np.float32), np.zeros(fan_out, np.float32)
+        super().__init__(fan_in, fan_out, dtype=np.float32)
         self.offset = np.float32(offset)
 
     def forward(self, x):
-        self.x = x
-        return x @ self.w.T + self.b + self.offset
-
-    def backward(self, dy):
-        self.dw, self.db = dy.T @ self.x, dy.sum(0)
-        return dy @ self.w
-
-    def parameters(self):
-        return {"weight": self.w, "bias": self.b}
-
-    def gradients(self):
-        return {"weight": self.dw, "bias": self.db}
+        return super().forward(x) + self.offset
 
     def buffers(self):
         return None
@@ -95,11 +61,11 @@ class Returning(Rectifier):
         self.dx = dy * self.mask
 
 
-def chain(r: Any, b: Any) -> tuple[nn.Module, Chain]:
+def chain(r: Any, b: Any) -> tuple[nn.Module, Shown]:
     module = nn.Sequential()
     for name, layer in {"a": nn.Linear(4, 5), "r": nn.ReLU(), "b": nn.Linear(5, 3)}.items():
         module.add_module(name, layer)
-    return module, Chain(a=Affine(4, 5), r=r, b=b)
+    return module, Shown(a=Affine(4, 5), r=r, b=b)
 
 
 def culprits(module: nn.Module, network: Any) -> list[str]:
@@ -151,13 +117,13 @@ def test_who_changes_anothers_arrays_is_accused() -> None:
 
     assert culprits(*chain(Keeping(), Overwriting(5, 3))) == ["b"]
     module, network = chain(Rectifier(), Affine(5, 3))
-    network.a = network.chain["a"] = Meddling(4, 5)
+    network.a = network.parts["a"] = Meddling(4, 5)
     network.a.victim = network.b
     assert culprits(module, network) == ["a"]
 
 
 def test_what_the_network_does_itself_and_rightly_is_no_missing_layer() -> None:
-    class Inline(Chain):
+    class Inline(Shown):
         def forward(self, x):
             h = self.a.forward(x)
             self.mask = h > 0
@@ -169,3 +135,27 @@ def test_what_the_network_does_itself_and_rightly_is_no_missing_layer() -> None:
     module, network = chain(Rectifier(), Affine(5, 3))
     network.__class__ = Inline
     assert "r" not in culprits(module, network)
+
+
+def test_a_strangers_layer(rng) -> None:
+    assert_parity(nn.Linear(4, 3), Dense(4, 3), rng.standard_normal((5, 4)))
+    with pytest.raises(AssertionError, match="gradient of weight: worst at"):
+        assert_parity(nn.Linear(4, 3), Dense(4, 3, scale=1.001), rng.standard_normal((5, 4)))
+
+
+def test_a_strangers_network_with_a_mapping_of_layers(rng) -> None:
+    module = nn.Sequential()
+    module.add_module("first", nn.Linear(4, 3))
+    module.add_module("second", nn.Linear(3, 2))
+    network = Chain(first=Dense(4, 3), second=Dense(3, 2, scale=1.001))
+    layers, inputs = network.parts, rng.standard_normal((5, 4))
+    with pytest.raises(AssertionError, match=r"\Aculprit: second \(Linear\)"):
+        assert_parity(module, network, inputs, layers=layers)
+    with pytest.raises(AssertionError, match=r"\Aculprit: second, the only place that is wrong"):
+        assert_parity(module, network, inputs)
+    with pytest.raises(ParityError, match="pass layers="):
+        localise(module, network, inputs)
+    for name, layer in layers.items():
+        setattr(network, name, layer)
+    with pytest.raises(AssertionError, match=r"\Aculprit: second \(Linear\)"):
+        assert_parity(module, network, inputs)

@@ -8,7 +8,9 @@ import pytest
 
 from studies import collection, sweep
 from studies.__main__ import main
+from studies.records import read
 from tests.studies.kept_runs import SUMMARY, contents, keep, line, written
+from training.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -168,3 +170,28 @@ def test_a_sweeps_table_is_in_percent_without_empty_columns(tmp_path, capsys) ->
     told = capsys.readouterr().out.splitlines()
     assert told[2].split()[-1] == "reported"
     assert [line.split()[-2:] for line in told if "83.31" in line] == [["83.31", "%"]]
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ([3], "its rows are not the epochs 1 to 3"),  # cut at a line's end
+        ([2], "its rows are not the epochs 1 to 3"),
+        ([1, 2, 3], "its rows are not the epochs 1 to 3"),
+        ([], None),
+    ],
+)
+def test_a_finished_runs_epochs_are_all_there(lost, words, tmp_path, capsys) -> None:
+    keep(tmp_path / "runs", [0.9, 0.95, 0.97])
+    (table,), (summary,) = tmp_path.rglob("metrics.csv"), tmp_path.rglob("summary.json")
+    summary.write_text(json.dumps({**SUMMARY, "epochs": 3}))
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(line for number, line in enumerate(lines) if number not in lost))
+    if words is None:
+        assert [row["epoch"] for row in read(table.parent).table("metrics")] == [1, 2, 3]
+        return
+    with pytest.raises(ConfigError, match=f"metrics.csv is damaged: {words}"):
+        read(table.parent).table("metrics")
+    summary.write_text(json.dumps({**SUMMARY, "status": "interrupted", "epochs": 3}))
+    if lost != [2]:  # of a run that was cut short there may be fewer, but none is left out
+        assert len(read(table.parent).table("metrics")) == 3 - len(lost)

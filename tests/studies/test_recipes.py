@@ -137,29 +137,36 @@ def test_the_reports_numerical_peculiarities() -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_either_backend_takes_the_same_first_step(name: str) -> None:
-    config = compose(f"experiment={name}")
+    (config,) = jobs(f"experiment={name}")
     ours, theirs = (take_a_step(config, backend) for backend in ("numpy", "torch"))
     assert ours.images == theirs.images == 16
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_nothing_stands_in_for_mnist(name, call_main, capsys, tmp_path, monkeypatch) -> None:
+def test_nothing_stands_in_for_mnist(call_main, capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("MNIST_ROOT", raising=False)
     nowhere = f"data.root={tmp_path / 'nowhere'}"
-    assert call_main(f"experiment={name}", nowhere, "data.download=false") == 2
+    assert call_main("experiment=r1_lenet5_tanh", nowhere, "data.download=false") == 2
     assert "nowhere" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
+def swept(name: str) -> dict[str, list[str]]:
+    """What a study sweeps over."""
+    file = OmegaConf.load(ROOT / "conf" / "study" / f"{name}.yaml")
+    return {key: str(values).split(",") for key, values in file.hydra.sweeper.params.items()}
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_job_of_a_study_takes_a_step(name: str) -> None:
-    arguments = [f"study={name}", "experiment=r0_lenet5_relu"] if name == "seeds" else []
-    configs = jobs(*(arguments or [f"study={name}"]))
-    assert len(configs) >= 2
+    """Those of its first seed, that is: others are composed and trained alike."""
+    recipe = ("experiment=r0_lenet5_relu",) if name == "seeds" else ()
+    (first, *_) = swept(name).get("seed", ["0"])
+    configs = jobs(f"study={name}", f"seed={first}", *recipe)
+    assert {config.seed for config in configs} == {int(first)}
     assert len({repr(config) for config in configs}) == len(configs)
     assert {config.data.name for config in configs} == {"mnist"}
-    for config in {repr(replace(config, seed=0)): config for config in configs}.values():
+    for config in configs:
         totals = take_a_step(config, "numpy")
         assert totals.images == 16
         assert np.isfinite(totals.loss)
@@ -171,6 +178,10 @@ def test_a_study_changes_its_recipe_by_what_it_sweeps_alone(name: str) -> None:
     assert set(file) <= {"defaults", "study", "hydra"}
     assert set(file.hydra) == {"mode", "sweeper"}
     assert set(file.hydra.sweeper) == {"params"}
+    values = swept(name)
+    assert max(map(len, values.values())) >= 2
+    assert len({*values.get("seed", [])}) == len(values.get("seed", []))
+    assert all(seed.strip().isdecimal() for seed in values.get("seed", []))
 
 
 def test_the_variant_network_is_the_reports_until_an_option_is_set() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from studies import verdicts
+from studies import claims, verdicts
 from studies.claim import LAST, Claim, Measurement, Reading, report_of
-from studies.claims import reported
+from studies.claims import reported, reported_curve
 from studies.groups import (
     Group,
     Study,
@@ -246,3 +246,64 @@ def test_settings_in_words() -> None:
     ]
     assert in_words({"optimizer.lr": 0.5, "init.name": "he"}) == "lr 0.5, init he"
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+@pytest.mark.parametrize(
+    ("rule", "claimed", "good", "bad"),
+    [
+        ("close", (0.5,), [0.25, 0.75], [0.2499, 0.7501]),
+        ("at least", (0.5,), [0.5, 0.75], [0.4999]),
+        ("at most", (0.5,), [0.5, 0.25], [0.5001]),
+        ("between", (0.25, 0.5), [0.25, 0.5], [0.2499, 0.5001]),
+    ],
+)
+def test_a_bound_belongs_to_what_it_bounds(rule, claimed, good, bad) -> None:
+    claim = Claim("r3_net", "", claimed, rule=rule, tolerance=0.25)
+    for value in (*good, *bad):
+        assert verdicts.judge(claim, [run([value])]).holds is (value in good)
+
+
+def test_a_row_of_figures_falls_from_each_to_the_next() -> None:
+    claim = Claim("r3_net", "", (), rule="falling", at=(1, 2, 3))
+    for values in ([0.3, 0.2, 0.1], [0.3, 0.3, 0.1], [0.3, 0.1, 0.2], [0.1, 0.3, 0.2]):
+        assert verdicts.judge(claim, [run(values)]).holds is (values == [0.3, 0.2, 0.1])
+
+
+def test_figures_of_a_thousand_have_a_comma() -> None:
+    claim = Claim("r3_net", "", (1000.0,), column="x", rule="at most")
+    assert verdicts.claimed(claim) == "at most 1,000"
+
+
+def test_a_reports_curves() -> None:
+    """Rows of figures that a report gives; no single figures, and no limits."""
+
+    def curve(experiment: str, column: str, *source: str, **changes: Any) -> list:
+        record = run([0.1], **changes)
+        record.experiment = experiment
+        return reported_curve(record, column, *source)
+
+    depth = {"model.arguments.depth": 4}
+    assert curve("r2_deepcnn21", "train_loss", **depth) == [
+        *((1, 1.726161), (2, 1.465124), (3, 1.326121))
+    ]
+    assert curve("r2_deepcnn21", "train_loss", "steps", **depth) == []
+    assert curve("r2_deepcnn21", "train_loss", **{"init.name": "xavier"}) == []  # two limits
+    assert curve("r2_deepcnn21", "test_accuracy") == []  # of the last epoch
+    assert curve("r1_lenet5_tanh", "train_loss") == []
+    by_step = curve("r0_lenet5_relu", "accuracy", "steps")
+    assert (by_step[0], by_step[-1], len(by_step)) == ((234, 0.957), (2340, 0.996), 10)
+
+
+def test_two_figures_are_a_curve_and_no_final_one(monkeypatch) -> None:
+    claim = Claim("r3_net", "", (0.2, 0.3), at=(1, LAST))
+    monkeypatch.setattr(claims, "CLAIMS", (claim,))
+    assert reported_curve(run([0.1]), "test_accuracy") == [(1, 0.2), (LAST, 0.3)]
+    assert reported(run([0.1]), "test_accuracy") is None
+
+
+@pytest.mark.parametrize(("of", "figure"), [("mean", 40), ("greatest", 80), ("range", 60)])
+def test_a_note_takes_a_run_kept_twice_once_for_a_mean_alone(of, figure) -> None:
+    reading = Reading("r3_net", of=of)
+    claim = Claim("r3_net", "", (), note="{:.0f}", readings=(reading,))
+    records = [run([0.8], 0), run([0.2], 0), run([0.6], 1)]  # the last of a seed counts
+    assert verdicts.note(claim, records) == str(figure)

@@ -184,3 +184,15 @@ def test_what_a_graph_holds_lives_on_the_parameters_device(mode, capturable) -> 
     state = optimizer.state[parameter]
     assert state["step"].device.type == ("meta" if capturable else "cpu")
     assert {state[kind].device.type for kind in ("exp_avg", "exp_avg_sq")} == {"meta"}
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+def test_steps_are_counted_where_a_graph_can_add_to_the_count(capturable) -> None:
+    """On the parameter's device if capturable; else on the host, whatever the default device."""
+    parameter = nn.Parameter(torch.zeros(3, device="meta"))
+    parameter.grad = torch.zeros_like(parameter)
+    optimizer = Adam([parameter], eps_mode="uncorrected", capturable=capturable)
+    with torch.device("cpu" if capturable else "meta"):
+        optimizer.step()
+    device = optimizer.state[parameter]["step"].device.type
+    assert device == ("meta" if capturable else "cpu")

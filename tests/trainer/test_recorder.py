@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,32 +48,33 @@ def test_a_resumed_run_records_the_same(call_main, tmp_path) -> None:
         assert (tmp_path / "part" / name).read_text() == (tmp_path / "whole" / name).read_text()
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: "",
-        lambda text: "\0" * len(text),
-        lambda text: text.replace("\n2,", "\nabc,"),
-        lambda text: text[: text.index("\n3,")] + "\n3,0.",
-        lambda text: text + "6,9,9\n6,",  # what a killed process had written beyond its save
-        None,
-    ],
-    ids=["empty", "zeros", "text", "cut", "beyond", "gone"],
-)
-def test_tables_are_rebuilt_whatever_became_of_them(damage, call_main, tmp_path) -> None:
+DAMAGES = {
+    "empty": lambda text: "",
+    "zeros": lambda text: "\0" * len(text),
+    "text": lambda text: text.replace("\n2,", "\nabc,"),
+    "cut": lambda text: text[: text.index("\n3,")] + "\n3,0.",
+    "beyond": lambda text: text + "6,9,9\n6,",  # what a killed process had written after its save
+    "gone": None,
+}
+
+
+def test_tables_are_rebuilt_whatever_became_of_them(call_main, tmp_path) -> None:
     options = ("backend=numpy", "trainer.log_every=1", "trainer.evaluation_samples=20")
-    assert call_main(*QUICK, *options, "trainer.epochs=1", "hydra.run.dir=run") == 0
-    for name in ("metrics", "steps", "evaluations"):
-        path = tmp_path / "run" / f"{name}.csv"
-        if damage is None:
-            path.unlink()
-        elif name == "steps":
-            path.write_text(damage(path.read_text()))
-    assert call_main("resume=run", "trainer.epochs=2") == 0
+    assert call_main(*QUICK, *options, "trainer.epochs=1", "hydra.run.dir=part") == 0
     assert call_main(*QUICK, *options, "trainer.epochs=2", "hydra.run.dir=whole") == 0
-    assert_same_run(tmp_path / "run", tmp_path / "whole")
-    for name in ("steps.csv", "evaluations.csv"):
-        assert (tmp_path / "run" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    for damaged, damage in DAMAGES.items():
+        folder = shutil.copytree(tmp_path / "part", tmp_path / damaged)
+        for name in ("metrics", "steps", "evaluations"):
+            path = folder / f"{name}.csv"
+            if damage is None:
+                path.unlink()
+            elif name == "steps":
+                path.write_text(damage(path.read_text()))
+        assert call_main(f"resume={damaged}", "trainer.epochs=2") == 0, damaged
+        assert_same_run(folder, tmp_path / "whole")
+        for name in ("steps.csv", "evaluations.csv"):
+            expected = (tmp_path / "whole" / name).read_text()
+            assert (folder / name).read_text() == expected, damaged
 
 
 def test_evaluations_of_the_whole_test_set_agree_with_the_metrics(call_main, tmp_path) -> None:

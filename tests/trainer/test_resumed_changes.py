@@ -115,6 +115,7 @@ def test_another_number_of_steps_begins_the_epoch_anew(call_main, tmp_path, monk
     ("arguments", "words"),
     [
         (("resume=nowhere",), "there is no folder"),
+        ((f"resume={'x' * 300}",), "there is no folder"),
         (("resume=.",), "there is no checkpoint.safetensors in"),
         (("resume=",), "resume needs the folder of a run"),
         (("resume=''",), "resume needs the folder of a run"),

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,7 +112,6 @@ def _work(
     except BaseException as error:
         told = f"{in_one_line(error)}\n{traceback.format_exc()}".encode(errors="replace")
         shared.reasons[rank].value = told[: REASON - 1]
-        sys.exit(1)
 
 
 def _leave_without(parent: int) -> None:

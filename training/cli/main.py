@@ -30,7 +30,7 @@ from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
 from training.cli.sweeps import run_sweep
 from training.errors import ConfigError, RunError, StoppedError, cannot_write, in_one_line
-from training.storage.run_folder import folder
+from training.storage.run_folder import MARK, folder
 
 #: How long another rank waits for rank 0 to say what both have found: torchrun ends all of them
 #: with the first.
@@ -75,7 +75,7 @@ def _main() -> int:
             hand_over([*args.overrides, *options])
         return 0
     request = _request(args)
-    if request.finished:
+    if all(job.done for job in request.jobs):
         if environment.rank() == 0:
             epochs = request.jobs[0].config.trainer.epochs or 0
             more = "" if request.sweep else f": trainer.epochs={2 * epochs} trains twice as long"
@@ -119,6 +119,8 @@ def _check_resources(request: Request) -> None:
     if request.here and any((request.hydra.callbacks, job.chdir, job.env_set, job.env_copy)):
         settings = "hydra.callbacks, hydra.job.chdir, env_set and env_copy"
         raise ConfigError(f"{settings} are not supported: leave them out")
+    if request.hydra.output_subdir not in (None, str(MARK.parent)):
+        raise ConfigError(f"hydra.output_subdir is {MARK.parent} or null here: leave it out")
     if not request.sweep:
         return
     if processes > 1 and launcher != "basic":

@@ -59,11 +59,6 @@ class Request:
         return self.jobs[0].hydra.hydra
 
     @property
-    def finished(self) -> bool:
-        """Return whether nothing is left to do."""
-        return all(job.done for job in self.jobs)
-
-    @property
     def launcher(self) -> str:
         """Return what runs a sweep's jobs: "basic" (one after another), "joblib", "slurm", ..."""
         return str(self.hydra.launcher._target_).rpartition(".")[2].removesuffix("Launcher").lower()

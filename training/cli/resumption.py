@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def request(opened: Composer, directory: Path, given: list[Override], multirun: 
             raise ConfigError(f"resume and {key} exclude each other: a run keeps its own")
     if multirun or any(override.is_sweep_override() for override in given):
         raise ConfigError(ONE_FOLDER)
-    if sweep := (directory / JOBS).exists():
+    if sweep := os.path.exists(directory / JOBS):
         jobs = [_job(opened, given, *listed) for listed in _listed(directory)]
     else:
         jobs = [_job(opened, given, resume.find_run(directory), directory)]

@@ -104,8 +104,8 @@ def run_side_by_side(request: Request, place: Path) -> dict[Path, str]:
     running: dict[BaseProcess, Path] = {}
     failed: dict[Path, str] = {}
     with listen() as stop:
-        while running or (waiting and not stop.requested):
-            while waiting and len(running) < count and not stop.requested:
+        while running or (waiting and not stop.number):
+            while waiting and len(running) < count and not stop.number:
                 job = waiting.popleft()
                 _announce(request, job)
                 label = f"job {1 + request.jobs.index(job)}: "
@@ -121,7 +121,7 @@ def run_side_by_side(request: Request, place: Path) -> dict[Path, str]:
                 directory = running.pop(process)
                 if reason := _reason(process, directory):
                     failed[directory] = reason
-    if stop.number is not None:
+    if stop.number:
         _tell_not_started(request, list(waiting))
         what = f"stopped by {stop.name}, all running jobs are saved"
         raise StoppedError(what, stop.number, _command(request, place))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -49,8 +50,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def register() -> None:
-    """Make the types known to Hydra; harmless when repeated."""
+    """Make the types known to Hydra, once."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for group, choices in _OPTIONS.items():
@@ -68,7 +70,10 @@ def composer() -> Iterator[Composer]:
         except ConfigError:
             raise
         except ERRORS as error:
-            raise ConfigError(f"these settings cannot be used: {first_line(error)}") from error
+            key = (
+                getattr(error, "full_key", None) or "these settings"
+            )  # OmegaConf's errors have one
+            raise ConfigError(f"{key}: {first_line(error)}") from error
 
 
 def configuration(*settings: str) -> Config:
@@ -141,42 +146,33 @@ class Composer:
         return composed
 
     def check(self, composed: DictConfig) -> Config:
-        """Remove the `hydra` node from a composition, and return what remains as a `Config`."""
+        """Remove the `hydra` node from a composition, and return what remains as a `Config`.
+
+        Every value is then within its limits, and can be given back by a checkpoint.
+        """
         with open_dict(composed):
             composed.pop("hydra", None)
+        missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
+        if missing:
+            raise ConfigError(f"{missing[0]} has no value: set it, as in {missing[0]}=...")
+        config, given = OmegaConf.to_object(composed), OmegaConf.to_container(composed)
+        assert isinstance(config, Config)
+        assert isinstance(given, dict)
+        known = flatten(asdict(config))
+        # What `+key=value` adds and nothing reads.
+        for name in sorted(flatten(given).keys() - known):
+            raise ConfigError(f"there is no setting {name}{did_you_mean(name, known)}")
+        check_limits(config)
+        _check_together(config)
         try:
-            return _checked(composed)
-        except ConfigError:
-            raise
-        except ERRORS as error:
-            key = getattr(error, "full_key", None)  # OmegaConf's errors have one
-            raise ConfigError(
-                f"{key}: {first_line(error)}" if key else first_line(error)
-            ) from error
+            restorable(asdict(config))
+        except ValueError as error:  # the run could not be resumed
+            raise ConfigError(str(error)) from error
+        return config
 
     def _attempt(self, settings: Sequence[str]) -> DictConfig:
         """Compose; errors are Hydra's own."""
         return compose(NAME, list(settings), return_hydra_config=True)
-
-
-def _checked(composed: DictConfig) -> Config:
-    """Return a composition, of which every value is within its limits, as a `Config`."""
-    missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
-    if missing:
-        raise ConfigError(f"{missing[0]} has no value: set it, as in {missing[0]}=...")
-    config, given = OmegaConf.to_object(composed), OmegaConf.to_container(composed)
-    assert isinstance(config, Config)
-    assert isinstance(given, dict)
-    known = flatten(asdict(config))
-    for name in sorted(flatten(given).keys() - known):  # what `+key=value` adds and nothing reads
-        raise ConfigError(f"there is no setting {name}{did_you_mean(name, known)}")
-    check_limits(config)
-    _check_together(config)
-    try:
-        restorable(asdict(config))
-    except ValueError as error:  # the run could not be resumed
-        raise ConfigError(str(error)) from error
-    return config
 
 
 def _check_together(config: Config) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cache
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -51,19 +52,23 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 
 def explain(compose: Compose, overrides: Sequence[Override], error: Exception) -> ConfigError:
-    """Add the overrides one by one, groups first, and describe the first that fails."""
+    """Add the overrides one by one, groups first, and describe the first that fails.
+
+    All of them together fail with the error that is given.
+    """
     ordered = sorted(overrides, key=lambda o: not options(o.key_or_group))
     lines = [str(override.input_line) for override in ordered]
     once = cache(lambda *settings: compose(settings))
-    for count in range(len(lines) + 1):
+    for count in range(len(lines)):
         try:
             once(*lines[:count])
-        except ERRORS as culprit:
-            if not count:
-                return ConfigError(first_line(culprit))
-            *accepted, _ = lines[:count]
-            return _describe(lambda s: once(*s), ordered[count - 1], culprit, accepted)
-    return ConfigError(first_line(error))
+        except ERRORS as found:
+            lines, error = lines[:count], found
+            break
+    if not lines:
+        return ConfigError(first_line(error))
+    *accepted, _ = lines
+    return _describe(lambda s: once(*s), ordered[len(accepted)], error, accepted)
 
 
 def groups() -> list[str]:
@@ -74,7 +79,8 @@ def groups() -> list[str]:
 
 def options(group: str) -> list[str]:
     """Return the files of a group."""
-    return GlobalHydra.instance().config_loader().get_group_options(group)
+    loader: Any = GlobalHydra.instance().config_loader()
+    return loader.repository.get_group_options(group)  # the loader itself would copy all of them
 
 
 def _describe(
@@ -147,5 +153,5 @@ def _clash(chosen: list[str], error: Exception) -> str:
         return f"{chosen[-1]}: {first_line(error)}"
     return (
         f"{' and '.join(chosen)} exclude each other: {found[2]} is set, which {found[1]} does not "
-        "have"
+        "have; leave one of them out"
     )

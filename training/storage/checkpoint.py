@@ -73,7 +73,7 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray], record: Mapping[st
     import numpy as np
 
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
-    text = json.dumps(record, sort_keys=True, allow_nan=False)
+    text = json.dumps(record, allow_nan=False)
     tensors = {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()}
     content = serialize(arrays, {"record": text, "sha256": checksum(tensors, text)})
     header = int.from_bytes(content[:8], "little")
@@ -167,7 +167,7 @@ def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> byt
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     header["__metadata__"] = dict(sorted(metadata.items()))
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight bytes
     return len(text).to_bytes(8, "little") + text + content[start:]
 

@@ -52,7 +52,7 @@ def folder(
         with hold(wanted):
             yield wanted
     else:
-        there = next(path for path in (wanted, *wanted.parents) if path.exists())
+        there = next(path for path in (wanted, *wanted.parents) if os.path.exists(path))
         with claim(wanted, setting, numbered) as directory:
             begin(directory)
             try:

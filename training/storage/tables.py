@@ -67,7 +67,8 @@ class Table:
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
     """Return a whole table's rows by column; raise ValueError, with the line, if it is damaged."""
-    rows = []
+    rows: list[dict[str, float]] = []
+    order = [name for name in columns if name in ("step", "epoch")]
     text = path.read_text("utf-8", errors="replace").removesuffix("\n")
     for number, line in enumerate(text.split("\n"), 1):
         cells = line.split(",")
@@ -77,7 +78,10 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
             if len(cells) != len(columns):
                 raise ValueError(f"{len(cells)} values for {len(columns)} columns")
             if number > 1:
-                rows.append({name: _finite(c) for name, c in zip(columns, cells, strict=True)})
+                row = {name: _finite(c) for name, c in zip(columns, cells, strict=True)}
+                if rows and [row[name] for name in order] <= [rows[-1][name] for name in order]:
+                    raise ValueError("it does not follow the line before")
+                rows.append(row)
         except ValueError as error:
             raise ValueError(f"{path} is damaged at line {number}: {error}") from error
     return rows

@@ -113,7 +113,7 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a figure in the format that path ends in, whole or not at all, and close it.
 
     A PNG does not name what made it: the same figure gives the same bytes.
@@ -121,7 +121,7 @@ def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
     form, content = path.suffix.removeprefix("."), BytesIO()
     metadata = {"Software": None} if form == "png" else None
     try:
-        figure.savefig(content, format=form, dpi=dpi, metadata=metadata)
+        figure.savefig(content, format=form, dpi=DPI, metadata=metadata)
     finally:
         plt.close(figure)
     write_atomically(path, content.getvalue())

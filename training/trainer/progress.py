@@ -59,6 +59,16 @@ class Progress:
         self.steps = [row for row in self.steps if row[0] <= step]
         self.evaluations = [row for row in self.evaluations if row[0] <= step]
 
+    def check_images(self, seen: int) -> None:
+        """Refuse sums that are not those of so many images of the epoch under way.
+
+        Raises:
+            ValueError: if they are not.
+        """
+        timed = self.seconds > 0 or not seen
+        if not (self.totals.images == seen >= self.recorded.images >= 0 and timed):
+            raise ValueError("its sums are not those of the images that it has seen")
+
     def where(self, epochs: int) -> str:
         """Return in words where a run of so many epochs stands."""
         if self.step:
@@ -88,7 +98,7 @@ class Progress:
         for name, columns in TABLES.items():
             table = state.get(f"progress.{name}", np.empty(0))
             sound = table.dtype == np.float64 and table.shape[1:] == (len(columns),)
-            if not sound or (np.diff(table[:, 0], prepend=0) < 0).any():
+            if not sound or (np.diff(table[:, 0], prepend=1) < 0).any():
                 raise ValueError(_UNKNOWN)
             rows[name] = [tuple(row) for row in table.tolist()]
         epochs = [row[0] for row in rows["metrics"]]
@@ -109,7 +119,7 @@ class Recorder:
 
     def __init__(self, config: Config, directory: Path | None, progress: Progress) -> None:
         self._progress = progress
-        wanted = {"metrics": 1, "steps": config.trainer.log_every}
+        wanted = {"metrics": True, "steps": config.trainer.log_every}
         wanted["evaluations"] = config.trainer.evaluation_samples
         self._tables = {
             name: Table(directory / f"{name}.csv", columns, map(_cells, getattr(progress, name)))

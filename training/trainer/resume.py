@@ -7,6 +7,7 @@ like the user's own, and never a path or an interpolation.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from dataclasses import asdict, fields
@@ -48,7 +49,7 @@ def find_run(directory: Path) -> Checkpoint:
     Raises ConfigError if there is none.
     """
     try:
-        if not directory.is_dir():
+        if not os.path.isdir(directory):
             raise CheckpointError(f"there is no folder {directory}")
         checkpoint = newest(directory)[0]
     except (CheckpointError, OSError) as error:

@@ -68,6 +68,7 @@ class SavedRun(NamedTuple):
             plan = plan_epoch(config, len(dataset.train_labels), self.progress.epoch)
             if self.progress.step > plan.steps:
                 raise ValueError(f"it is at step {self.progress.step} of {plan.steps}")
+            self.progress.check_images(int(plan.offsets[self.progress.step]))
             self.progress.forget_after(plan.first_step + self.progress.step)
             backend.load_state(self.state)
             if int(self.state["scheduler.last_epoch"]) != self.progress.epoch:
@@ -102,7 +103,9 @@ def newest_run(directory: Path, ranks: Ranks) -> tuple[SavedRun, str | None]:
         if ranks.rank == 0:
             checkpoint, passed_over = newest(directory)
             content = checkpoint.content
-        checkpoint = parse(ranks.broadcast_bytes(content), directory / NAME)
+        content = ranks.broadcast_bytes(content)
+        if ranks.rank > 0:
+            checkpoint = parse(content, directory / NAME)
         state, record = checkpoint.state, checkpoint.record
         resume.check_record(directory / NAME, record)
         progress = Progress.from_record(record["progress"], state)

@@ -20,14 +20,9 @@ class StopRequest:
         self._number = RawValue("i", 0)
 
     @property
-    def number(self) -> int | None:
-        """Return the signal's number, if one has come."""
-        return self._number.value or None
-
-    @property
-    def requested(self) -> bool:
-        """Return whether a signal has come."""
-        return self.number is not None
+    def number(self) -> int:
+        """Return the signal's number; 0 if none has come."""
+        return self._number.value
 
     @property
     def name(self) -> str:

@@ -86,7 +86,7 @@ def train(
             record.begin()
             scores = Trainer(record, stop).fit()
             record.finish(scores)
-    if stop.number is not None:
+    if stop.number:
         raise StoppedError(f"{stop.name} arrived after the run had finished", stop.number)
     return scores.accuracy
 
@@ -121,7 +121,8 @@ class Trainer:
         """Take the epoch's remaining steps; record and save what is due on the way."""
         progress = self.progress
         self.backend.begin_epoch(plan, progress.totals)
-        with self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress) as bar:
+        drawn = self.console.bar(f"epoch {progress.epoch + 1}/{self.epochs}", plan, progress)
+        with drawn as bar:
             while not (stopping := self._stopping()) and progress.step < plan.steps:
                 self._take_steps(plan)
                 bar(progress.step)
@@ -187,7 +188,7 @@ class Trainer:
         return (plan.first_step + done) % self.every == 0
 
     def _stopping(self) -> bool:
-        return self.ranks.any(self.stop.requested)
+        return self.ranks.any(self.stop.number > 0)
 
     def _record_steps(self, plan: EpochPlan) -> None:
         """Record what is due after the step that has been taken last."""

@@ -130,3 +130,16 @@ def test_half_precision_keeps_statistics_in_single():
     assert net(x).dtype == torch.bfloat16
     whole(x.float())
     torch.testing.assert_close(net[0].running_var, whole[0].running_var)
+
+
+def test_two_values_of_a_channel_have_a_variance():
+    """The running variance is divided by one less; of a single value it is nothing."""
+    whole, net = network(), network()
+    convert_batchnorm(net, lambda part: part)
+    x = torch.tensor([1.0, 3.0]).double().view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    for each in (whole, net):
+        each(x)
+    torch.testing.assert_close(net[0].running_var, whole[0].running_var)
+    before, kept = net[0].running_var.clone(), 1 - net[0].momentum
+    net(x[:1])
+    torch.testing.assert_close(net[0].running_var, kept * before)

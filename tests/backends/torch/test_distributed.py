@@ -12,7 +12,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from tests.forked import Forked, train
-from tests.support import ROOT, assert_same_run, call, compose, metrics
+from tests.support import ROOT, assert_same_run, call, compose, metrics, shorten
 from training.errors import ConfigError
 from training.storage.checkpoint import load_checkpoint
 
@@ -34,8 +34,10 @@ from training.backends.torch.distributed import explain  # noqa: E402
 #: into a decision: 8e-4 for lenet5_bn.
 TOLERANCE = {"lenet5_tanh": 1e-5, "lenet5_bn": 1e-2, "deepcnn21": 1e-2}
 NETWORKS = tuple(TOLERANCE)
-#: 1,437 images: four steps and a fifth with one image, which is no process's but one.
-BATCH = 359
+#: Four steps and a fifth with one image, which is no process's but one.
+BATCH = 23
+IMAGES = 4 * BATCH + 1
+FEW = f"{IMAGES}:31"
 #: With momentum alone: Adam would make a step of the rounding in the gradient of a bias before a
 #: batch normalisation, which is truly zero.
 SETTINGS = (
@@ -56,7 +58,7 @@ class Launch:
     """
 
     def __init__(self, cwd: Path, *arguments: str, fault: str = "", apart: bool = False):
-        size, started = {"WORLD_SIZE": "2", "FAULT": fault}, perf_counter()
+        size, started = {"WORLD_SIZE": "2", "FAULT": fault, "FEW": FEW}, perf_counter()
         meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(_free_port())}
         local = 1 if apart else 2
         groups = {"LOCAL_WORLD_SIZE": str(local), "GROUP_WORLD_SIZE": str(2 // local)}
@@ -90,15 +92,15 @@ class Launch:
 class Torchrun(Launch):
     """What torchrun starts in two processes."""
 
-    def __init__(self, cwd: Path, *arguments: str, fault: str = ""):
-        program = "tests/backends/faulty_rank.py" if fault else "train.py"
+    def __init__(self, cwd: Path, *arguments: str, fault: str):
+        program = "tests/backends/faulty_rank.py"
         ended = subprocess.run(
             [
                 *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
                 *("--nproc_per_node=2", str(ROOT / program), *arguments),
             ],
             cwd=cwd,
-            env=os.environ | {"FAULT": fault},
+            env=os.environ | {"FAULT": fault, "FEW": FEW},
             capture_output=True,
             text=True,
             timeout=150,
@@ -118,12 +120,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("processes")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _few() -> Iterator[None]:
+    """Let the runs of this process be on as many images."""
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch, IMAGES, 31)
+        yield
+
+
 @pytest.fixture(scope="module")
 def alone(place: Path) -> Path:
     """The networks trained by this process."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("curves", "confusion", "worst"):
-            patch.setattr(f"training.trainer.pictures.{name}", lambda path, *_: path.touch())
         models = f"model={','.join(NETWORKS)}"
         jobs = ("--multirun", models, *SETTINGS, "trainer.epochs=2", "hydra.sweep.dir=alone")
         assert call(patch, place, *jobs) == 0
@@ -160,7 +168,7 @@ def test_the_same_global_batch_gives_the_same_result(network, alone, shared, pla
     (ours,) = (place / "shared/sweep").glob(f"*_{network}_torch")
     assert difference(ours, alone / ours.name) < TOLERANCE[network]
     for row in metrics(ours):  # the image that one process alone has is counted, and once
-        assert row["seconds"] * row["images_per_second"] == pytest.approx(1437)
+        assert row["seconds"] * row["images_per_second"] == pytest.approx(IMAGES)
 
 
 def test_one_process_speaks_and_writes(shared, place):
@@ -177,9 +185,7 @@ def test_one_process_speaks_and_writes(shared, place):
     assert notes == [["2 processes, gloo"]] * len(NETWORKS)
 
 
-def test_a_killed_process_ends_the_job_and_one_goes_on(
-    alone, place, monkeypatch, no_pictures, capsys
-):
+def test_a_killed_process_ends_the_job_and_one_goes_on(alone, place, monkeypatch, capsys):
     folder = place / "killed"
     model = ("model=lenet5_bn", *SETTINGS)
     assert call(monkeypatch, place, *model, "trainer.epochs=1", f"hydra.run.dir={folder}") == 0
@@ -236,9 +242,9 @@ def test_a_stopped_job_is_saved_and_goes_on_in_two_processes(shared, place):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-def test_two_cuda_devices_are_one(place, monkeypatch, no_pictures):
+def test_two_cuda_devices_are_one(place, monkeypatch):
     run = ("model=lenet5_tanh", *SETTINGS, "device=cuda", "trainer.epochs=2")
-    launch = Torchrun(place, *run, "hydra.run.dir=cuda_two")
+    launch = Torchrun(place, *run, "hydra.run.dir=cuda_two", fault="")
     assert launch.statuses == [0], launch.errors
     assert call(monkeypatch, place, *run, "hydra.run.dir=cuda_one") == 0
     assert difference(place / "cuda_two", place / "cuda_one") < TOLERANCE["lenet5_tanh"]

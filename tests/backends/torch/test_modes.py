@@ -199,3 +199,12 @@ def test_a_compiled_kernel_is_kept_for_the_processors_vectors(monkeypatch):
     for capability, bits in {"DEFAULT": 0, "AVX2": 256, "AVX512": 512}.items():
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
         assert steps.vectors() == {"cpp.simdlen": bits}
+
+
+def test_what_is_compiled_is_for_fixed_sizes_and_this_processor(monkeypatch):
+    """A batch's size is compiled into the kernels, as a graph would have it."""
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda f, **options: asked.append(options) or f)
+    monkeypatch.setattr("training.backends.torch.devices._check_compiler", lambda device: None)
+    trained("model=linear_baseline", "backend.compile=true", epochs=1)
+    assert asked == [{"dynamic": False, "options": steps.vectors()}]

@@ -73,9 +73,8 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, part: Tensor, total: Sum) -> Tensor:
         ctx.total = total
-        return total(part.clone(memory_format=torch.contiguous_format))
+        return total(part.clone())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        whole = gradients[0].clone(memory_format=torch.contiguous_format)
-        return ctx.total(whole), None
+        return ctx.total(gradients[0].clone()), None
