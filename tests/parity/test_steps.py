@@ -272,11 +272,15 @@ def test_three_twins_and_before_a_verdict_twelve() -> None:
         return torch.optim.SGD(parameters, lr=0.5, momentum=0.5)
 
     how = Recipe(**{**vars(RECIPE), "torch_optimizer": counted})
-    assert follow(Times(), Scale(), BATCHES, how).passed
-    assert len(made) == 2 + 3
     late = Recipe(**{**vars(how), "numpy_schedule": None})
-    assert not follow(Times(), Scale(), BATCHES, late).passed
-    assert len(made) == 5 + 2 + 3 + 2 + 12
+    for dtype, runs in ((np.float64, 1), (np.float32, 2)):  # in float64 torch is the reference
+        steps = [(x.astype(dtype), targets.astype(dtype)) for x, targets in BATCHES]
+        made.clear()
+        assert follow(Times(), Scale(dtype), steps, how).passed
+        assert len(made) == runs + 3
+        made.clear()
+        assert not follow(Times(), Scale(dtype), steps, late).passed
+        assert len(made) == runs + 3 + runs + 12
 
 
 def test_a_wrong_rate_is_told_before_what_comes_of_it() -> None:
