@@ -182,7 +182,7 @@ def _inner_dimensions(layer: nn.Module, arguments: Any, outputs: Any) -> InnerDi
     window = max(x.numel() // y.numel(), 1)
     fan_in = max((p[0].numel() for p in weights), default=1)
     fan_out = max((p.numel() // p.shape[1] for p in weights), default=1)
-    positions = max((y.numel() // p.shape[0] for p in parameters), default=1)
+    positions = max((y.numel() // (*p.shape, 1)[0] for p in parameters), default=1)
     if opaque:  # sums over time steps or positions besides
         positions = x.numel() // x.shape[-1]
         window = max(window, *x.shape[:-1])
