@@ -24,7 +24,7 @@ class Optimizer:
     def __init__(self, net: Layer, lr: float, weight_decay: float) -> None:
         _require("lr", lr, 0 <= lr < math.inf, "a finite number >= 0")
         _require("weight_decay", weight_decay, weight_decay >= 0, "a number >= 0")
-        self.net, self.lr, self.weight_decay = net, lr, weight_decay
+        self.net, self.lr, self.weight_decay = net, float(lr), weight_decay
         self.steps = 0
         self._state: dict[str, Array] = {}
         self._scratch = (np.empty_like(net.flat_parameters), np.empty_like(net.flat_parameters))
@@ -49,7 +49,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the state."""
         named = {name: view.copy() for name, view in self._named()}
-        return {"step": self.steps, "lr": self.lr, **named}
+        return {"step": self.steps, "lr": float(self.lr), **named}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy ``state`` in.

@@ -31,8 +31,10 @@ _DAMAGE = (
     tokenize.TokenError,
     EOFError,
     MemoryError,
+    OverflowError,
     RuntimeError,
     SyntaxError,
+    TypeError,
 )
 
 

@@ -82,9 +82,8 @@ class Claim(Measurement):
     claimed: tuple[float, ...]
     _: KW_ONLY
     tolerance: float = 0.003  # how far a measured mean may be from a "close" figure
-    rule: Rule = (
-        "close"  # what makes the claim true of the figures; "falling": from one to the next
-    )
+    # What makes the claim true of the figures; "falling": from one to the next.
+    rule: Rule = "close"
     note: str = ""  # what explains the result, in sentences, as a format string
     # The measured figures that the note's fields stand for, shares as percentages; where one of
     # them has no record, there is no note.

@@ -68,8 +68,13 @@ class Record:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from error
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        if name != "metrics":
+            return rows
         epochs = self.summary.get("epochs", len(rows)) if self.status == "finished" else len(rows)
-        if name == "metrics" and [row["epoch"] for row in rows] != [*range(1, epochs + 1)]:
+        if not isinstance(epochs, int):
+            raise ConfigError(f"{path.with_name('summary.json')} is damaged: epochs is no number")
+        rows = rows[:epochs]  # more are those of a run that is being trained longer
+        if [row["epoch"] for row in rows] != [*range(1, len(rows) + 1)] or len(rows) < epochs:
             raise ConfigError(f"{path} is damaged: its rows are not the epochs 1 to {epochs}")
         return rows
 

@@ -120,7 +120,7 @@ def _layer(name: str, layer: Layer) -> dict[str, Any]:
     kind = type(layer)
     if kind not in _OPTIONS:
         raise ConfigError(
-            f"the page cannot compute layer {name} ({layer}): add {kind.__name__} to "
+            f"the page cannot compute layer {name} ({kind.__name__}): add {kind.__name__} to "
             "_OPTIONS in inference/explore/command.py and to LAYERS in network.js"
         )
     arrays = {} if layer.layers else layer.parameters() | layer.buffers()

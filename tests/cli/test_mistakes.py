@@ -129,6 +129,7 @@ def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
         (("--cfg", "job", "epohcs=3"), r"trainer\.epochs"),
         (("--help", "epohcs=3"), r"trainer\.epochs"),
         (("--cfg", "job", "--multirun"), r"--multirun/-m: not allowed with argument --cfg"),
+        (("--resolve",), r"--resolve works only with --cfg or --help"),
         (("--cfg", "nonsense"), r"nonsense"),
         (("--multirun", "backend.name=torch,numpy"), r"write backend=torch,numpy$"),
         (("--multirun", "hydra.run.dir=a,b"), r"hydra\.run\.dir=a,b.*cannot be swept"),

@@ -111,6 +111,18 @@ def test_a_mistake_in_the_first_job_leaves_nothing(call_main, tmp_path, capsys) 
     assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_mistake_leaves_a_users_empty_folder(linked, call_main, tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    there = [tmp_path / "mine"]
+    if linked:
+        (tmp_path / "link").symlink_to("mine")
+        there.append(tmp_path / "link")
+    assert call_main(*QUICK, "model.image_size=3", f"hydra.run.dir={there[-1].name}") == 2
+    assert sorted(tmp_path.iterdir()) == sorted(there)
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
 def test_a_mistake_in_another_job_is_that_jobs_own(call_main, tmp_path, capsys) -> None:
     wrong = "model.arguments.ties=all,some"
     assert call_main("--multirun", *QUICK, wrong, "hydra.sweep.dir=all") == 1

@@ -31,6 +31,13 @@ def test_state_round_trip_continues_the_same() -> None:
         optimizers[0].load_state_dict({"step": 1, "lr": 0.1})
 
 
+def test_a_whole_number_is_a_rate_too() -> None:
+    optimizer, other = (SGD(small(), lr=1) for _ in range(2))
+    StepLR(optimizer, 1, gamma=0.5).step()
+    other.load_state_dict(optimizer.state_dict())
+    assert other.lr == 0.5
+
+
 def test_a_lone_layer_is_trained_too() -> None:
     layer = Linear(1, 1)
     layer.flat_parameters[...], layer.flat_gradients[...] = 1, 2

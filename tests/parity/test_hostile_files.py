@@ -81,6 +81,8 @@ def facts_with(whole: bytes, **changes: object) -> bytes:
 
 HOSTILE = {
     "a shape of 10^15": lambda whole: forged(whole, **{"inputs": header("(1000000000000000,)")}),
+    "a shape of 10^25": lambda whole: forged(whole, **{"inputs": header(f"({10**25},)")}),
+    "a shape of truth": lambda whole: forged(whole, **{"inputs": header("(True,)")}),
     "a negative shape": lambda whole: forged(whole, **{"weights/bias": header("(-1, 3)")}),
     "nested shapes": lambda whole: forged(whole, **{"inputs": header("(" * 4000)}),
     "objects": lambda whole: forged(whole, **{"weights/bias": header("(1,)", "|O") + b"x" * 8}),

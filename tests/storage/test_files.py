@@ -29,7 +29,7 @@ def test_a_planted_link_is_not_written_through(tmp_path, monkeypatch):
     """Even a name that could be foreseen is not followed."""
     victim, path = tmp_path / "victim", tmp_path / "file"
     victim.write_bytes(b"mine")
-    monkeypatch.setattr(files.secrets, "token_hex", lambda: "0")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "0")
     (tmp_path / ".file.0.tmp").symlink_to(victim)
     with pytest.raises(FileExistsError):
         write_atomically(path, b"new")

@@ -189,6 +189,11 @@ def test_a_finished_runs_epochs_are_all_there(lost, words, tmp_path, capsys) -> 
     table.write_text("".join(line for number, line in enumerate(lines) if number not in lost))
     if words is None:
         assert [row["epoch"] for row in read(table.parent).table("metrics")] == [1, 2, 3]
+        summary.write_text(json.dumps({**SUMMARY, "epochs": 2}))  # and is being trained longer
+        assert [row["epoch"] for row in read(table.parent).table("metrics")] == [1, 2]
+        summary.write_text(json.dumps({**SUMMARY, "epochs": "x"}))
+        with pytest.raises(ConfigError, match=r"summary\.json is damaged: epochs is no number"):
+            read(table.parent).table("metrics")
         return
     with pytest.raises(ConfigError, match=f"metrics.csv is damaged: {words}"):
         read(table.parent).table("metrics")

@@ -66,7 +66,7 @@ class Ranks(ABC):
         if self.rank == 0:
             received[:] = np.frombuffer(content, np.uint8)
         self.broadcast(received)
-        return received.tobytes()
+        return content if self.rank == 0 else received.tobytes()
 
 
 class Alone(Ranks):

@@ -44,4 +44,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
                 f"there is no option {option}; settings are given as key=value"
                 f"{did_you_mean(word, flatten(asdict(configuration())))}"
             )
+    if args.resolve and not args.cfg and not args.help:
+        raise ConfigError("--resolve works only with --cfg or --help")
     return args

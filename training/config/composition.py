@@ -70,9 +70,7 @@ def composer() -> Iterator[Composer]:
         except ConfigError:
             raise
         except ERRORS as error:
-            key = (
-                getattr(error, "full_key", None) or "these settings"
-            )  # OmegaConf's errors have one
+            key = getattr(error, "full_key", None) or "these settings"  # OmegaConf's have one
             raise ConfigError(f"{key}: {first_line(error)}") from error
 
 

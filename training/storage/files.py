@@ -76,7 +76,7 @@ def is_leftover(name: str) -> bool:
 
 def _beside(path: Path, kind: str) -> Path:
     """Return a name in the same folder that nobody can foresee."""
-    return path.with_name(f".{path.name}.{secrets.token_hex()}.{kind}")
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.{kind}")
 
 
 def _keep(path: Path, kept: Path) -> None:

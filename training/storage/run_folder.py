@@ -66,7 +66,8 @@ def folder(
 def _discard(directory: Path, present: Path) -> None:
     """Remove a folder in which nothing was begun, and those around it up to one that was there."""
     if {path.name for path in directory.iterdir()} <= {".hydra", JOBS}:
-        shutil.rmtree(directory)
+        shutil.rmtree(directory / ".hydra", ignore_errors=True)
+        (directory / JOBS).unlink(missing_ok=True)
     for path in (directory, *directory.parents):
         if path == present:
             return

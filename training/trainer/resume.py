@@ -137,7 +137,7 @@ def check_unchanged(
     found = changes(was, now)
     if found and not config.resume_override:
         words = ", ".join(found.values())
-        raise ConfigError(f"{words}; add resume_override=true to resume all the same")
+        raise ConfigError(f"{words}; leave it as it was, or add resume_override=true")
     return found
 
 

@@ -93,13 +93,14 @@ def _share(device: str, backend: TorchBackendConfig) -> None:
     refused = {"compile=true": backend.compile, "mode=graph": backend.mode == "graph"}
     for setting, chosen in refused.items():
         if chosen:
-            raise ConfigError(f"backend.{setting} cannot be used with several processes")
-    count = torch.cuda.device_count()
-    if device == "cuda" and environment.local_processes() > count:
+            words = f"backend.{setting} cannot be used with several processes"
+            raise ConfigError(f"{words}: leave it out")
+    number, count = environment.local_rank(), torch.cuda.device_count()
+    if device == "cuda" and number >= count:
         words = f"there are more processes than CUDA devices on this machine ({count})"
         raise ConfigError(f"device=cuda: {words}: use --nproc_per_node={count}, or device=cpu")
     if device == "cuda":
-        torch.cuda.set_device(environment.local_rank())
+        torch.cuda.set_device(number)
 
 
 def _choose_device(wanted: str) -> str:
