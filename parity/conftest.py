@@ -9,10 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from parity.plugin import assert_parity
-
-__all__ = ["assert_parity"]  # pytest finds the fixture here where the plugin is not installed
-
 
 @pytest.fixture(autouse=True, scope="session")
 def _torch_threads() -> Iterator[None]:
