@@ -251,7 +251,7 @@ def _once_more(setting: Setting, first: Tensors, comparison: Comparison) -> list
                 continue
             now, tensor = result[place], place[1].removeprefix("gradient of ")
             if tensor != place[1] and not tensor.startswith("output"):
-                now = now / now.dtype.type(scale)
+                now = np.asarray(now / now.dtype.type(scale))
             if scale > 1 and not np.isfinite(now[np.isfinite(value)]).all():
                 continue  # too large for the dtype
             checks.append(judge(name, *place, now, value, value, budgets.get(place, 0.0)))

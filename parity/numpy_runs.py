@@ -85,10 +85,10 @@ def other(task: Task) -> Task:
 
     def change(_: str, array: np.ndarray) -> np.ndarray:
         if array.dtype.kind == "f":
-            return np.flip(array).copy()
+            return np.array(np.flip(array))
         return array[::-1].copy() if array.dtype.kind in "iu" and array.ndim else array.copy()
 
-    changed = fresh(task).with_arrays(change, lambda dy: np.flip(dy) * dy.dtype.type(2))
+    changed = fresh(task).with_arrays(change, lambda dy: np.asarray(np.flip(dy) * dy.dtype.type(2)))
     return replace(changed, seed=task.seed + 1)
 
 

@@ -147,7 +147,7 @@ def floor(reference: np.ndarray, trials: list[np.ndarray], length: int, epsilon:
     `trials` are the tensor from runs with changed operands.
     """
     moved = max((movement(trial, reference) for trial in trials), default=0.0)
-    return moved + length**0.5 * epsilon * largest(reference.astype(np.float64))
+    return moved + length**0.5 * epsilon * largest(reference)
 
 
 def judge(
@@ -205,7 +205,7 @@ def vacuous(
 
     Those `apart`, as "tensor of layer", are judged apart.
     """
-    sizes = {place: largest(value.astype(np.float64)) for place, value in exact.items()}
+    sizes = {place: largest(value) for place, value in exact.items()}
     negligible = _NEGLIGIBLE * epsilon * max(sizes.values(), default=0.0)
     zero = _NEGLIGIBLE * _DOUBLE / epsilon if epsilon > _DOUBLE else 0.0
     marked = []

@@ -220,7 +220,7 @@ def untied(result: Tensors, module: nn.Module) -> Tensors:
             shown = [result.pop(place) for place in places if place in result]
             if shown:  # shares of a gradient, or the same thing each time
                 same = not prefix or all(np.array_equal(x, shown[0]) for x in shown)
-                result[places[0]] = shown[0] if same else np.sum(shown, axis=0)
+                result[places[0]] = shown[0] if same else np.asarray(np.sum(shown, axis=0))
     return result
 
 

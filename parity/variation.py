@@ -28,7 +28,7 @@ def variations(setting: Setting) -> Iterator[tuple[str, Task, bool]]:
         if task is None:
             continue
         try:
-            task = with_upstream(setting.module, replace(task, upstream=None))
+            task = with_upstream(setting.module, task)
         except ParityError:
             continue
         yield label, task, refusable
@@ -49,7 +49,7 @@ def hard(part: Setting) -> Setting | None:
     elif module.state_dict() or any(module.children()):
         return None
     else:
-        task = with_upstream(module, replace(task.with_arrays(_tied), upstream=None))
+        task = with_upstream(module, task.with_arrays(_tied))
     return replace(part, name=f"{part.name}, {what}", task=task)
 
 
@@ -81,7 +81,8 @@ def drawn(task: Task) -> Task:
         low, high = _range(array)
         if low == high:
             low, high = min(low, 0.0), max(high, 1.0)
-        return ((1 - (u := rng.random(array.shape))) * low + u * high).astype(array.dtype)
+        u = np.asarray(rng.random(array.shape))
+        return np.asarray((1 - u) * low + u * high, array.dtype)
 
     return task.with_arrays(draw)
 
@@ -133,7 +134,7 @@ def taken(task: Task, samples: np.ndarray) -> Task:
 
 
 def _range(array: np.ndarray) -> tuple[float, float]:
-    finite = array[np.isfinite(array)].astype(np.float64)
+    finite = array[np.isfinite(array)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 

@@ -67,9 +67,7 @@ class TorchModule:
         self.module.zero_grad()
         smooth = trees.mapped(lambda _, y: y if y.requires_grad else None, self._outputs, Tensor)
         outputs, given = trees.named(smooth, Tensor), trees.named(dy, np.ndarray)
-        upstream = [
-            torch.tensor(given[name], dtype=y.dtype, device=y.device) for name, y in outputs.items()
-        ]
+        upstream = [torch.tensor(given[name], device=y.device) for name, y in outputs.items()]
         torch.autograd.backward(list(outputs.values()), upstream)
         args, kwargs = trees.mapped(lambda _, x: _gradient(x), self._inputs, object)
         return kwargs or (args if len(args) > 1 else args[0])

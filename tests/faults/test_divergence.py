@@ -17,7 +17,7 @@ from training.trainer.record import RunRecord
 from training.trainer.signals import StopRequest
 from training.trainer.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("few_digits")
+pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
 RUN = ("data=digits", "backend.threads=1", "trainer.epochs=3", "trainer.batch_size=32")
 
 

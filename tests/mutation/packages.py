@@ -73,7 +73,7 @@ PACKAGES: dict[str, Package] = {
             *(f"parity/test_{name}.py" for name in _JUDGES),
             *(f"tests/parity/test_{name}.py" for name in _OF_THE_TOOL),
         ),
-        sets=8,
+        sets=20,
         # Not judges: the command line, planted faults, exercises, grading, pictures; and what
         # needs a CUDA device.
         spared=(

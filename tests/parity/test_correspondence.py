@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from numpy_models import BatchNorm2d, Linear
-from parity import ParityError, fused, split, summed, to_numpy, to_torch
+from parity import Pair, ParityError, fused, split, summed, to_numpy, to_torch
 from parity.departures import applied
 from parity.names import resolve
 from parity.proposals import proposals
 from parity.transfer import Renamed, assign, comparable, renamed, tied, to_array, untied, unwrapped
+from tests.parity.renamed import TWO, TorchTwo, Two
 
 
 class Tied(nn.Module):
@@ -185,6 +186,15 @@ def test_joined_and_added_along_the_first_axis_unless_another_is_said() -> None:
         (["W"], False),
         (["c"], True),
     ]
+
+
+def test_layers_that_are_passed_are_seen_under_torchs_names_too() -> None:
+    network = Two()
+    layers = {"fc1": network.first, "tanh": object()}
+    setting = Pair(TorchTwo(), network, np.ones((2, 4)), names=TWO, layers=layers).setting()
+    assert setting.layers is not None
+    assert setting.layers["fc1"].parameters().keys() == {"weight", "bias"}
+    assert setting.layers["tanh"] is layers["tanh"]
 
 
 def test_a_layer_is_known_by_its_arrays_or_by_the_ends_of_their_names() -> None:

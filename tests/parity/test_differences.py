@@ -136,8 +136,16 @@ def test_the_tolerance_counts_and_grows_with_a_smaller_step() -> None:
 
     assert told(1.5, 0.51) == []
     steps: list[float] = []
-    assert _difference(array, (0,), array, lambda: steps.append(float(array[0])) or 1.0, 1) == []  # type: ignore[func-returns-value]
-    assert steps[0] - 1 == pytest.approx(EPSILON ** (1 / 3), rel=1e-6)  # the larger step first
+
+    def flat() -> float:
+        steps.append(float(array[0]))
+        return 1.0
+
+    for tolerance, tried in ((1.5, 2), (0.05, 4)):  # that is, the whole error, or a thirtieth
+        steps.clear()
+        assert _difference(array, (0,), np.array([1.5]), flat, tolerance) == []
+        assert len(steps) == tried
+        assert steps[0] - 1 == pytest.approx(EPSILON ** (1 / 3), rel=1e-6)  # the larger step first
     assert told(1.5, 0.51 / 30) == []  # at the second step
     ((error, text),) = told(1.5, 0.49 / 30)
     assert error == pytest.approx(0.5)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity import precision
+from parity import assert_parity, precision
 from parity.choices import Choice
 from parity.comparison import Comparison, _doubted, _judged
 from parity.decisions import (
@@ -25,7 +25,7 @@ from parity.decisions import (
 )
 from parity.departures import absent, check
 from parity.names import resolve, summed
-from parity.perturbation import Probe, nudge, nudge_gradient, nudge_logits, signs
+from parity.perturbation import Probe, nudge, nudge_gradient, nudge_logits, observed, signs
 from parity.protocol import ParityError
 from parity.references import References
 from parity.runs import arithmetic
@@ -86,6 +86,45 @@ def test_an_error_above_a_tenth_of_the_tensor_is_no_pass() -> None:
 
 
 # What rounding moves
+
+
+def test_a_parameter_without_axes_is_a_sum_over_all_of_the_output() -> None:
+    class Temperature(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.t = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.t
+
+    class Scale:
+        def __init__(self) -> None:
+            self.t = np.zeros((), np.float32)
+
+        def forward(self, x: np.ndarray) -> np.ndarray:
+            self.x = x
+            return x * self.t
+
+        def backward(self, dy: np.ndarray) -> np.ndarray:
+            self.dt = np.asarray((dy * self.x).sum())
+            return dy * self.t
+
+        def parameters(self) -> dict[str, np.ndarray]:
+            return {"t": self.t}
+
+        def gradients(self) -> dict[str, np.ndarray]:
+            return {"t": self.dt}
+
+        def buffers(self) -> dict[str, np.ndarray]:
+            return {}
+
+    module = Temperature()
+    with observed(module) as seen:
+        module(torch.ones(3, 5))
+    assert seen == {"": (1, 15)}
+    inputs = np.linspace(-1, 1, 15, dtype=np.float32).reshape(3, 5)
+    for names in (None, {"t": ("t", lambda t: t)}):
+        assert_parity(module, Scale(), inputs, names=names)
 
 
 def test_numbers_without_axes_move_too() -> None:
@@ -198,6 +237,8 @@ def test_what_is_exact_stays_and_what_rounds_moves_by_its_error_or_units() -> No
     assert torch.equal(whole, again)
     masked, again = run(lambda mask: mask * x[:5], torch.arange(5))
     assert torch.equal(masked, again)
+    large, moved = run(torch.exp, torch.tensor([100.0, 1.0], dtype=DOUBLE))  # infinite in float32
+    assert float((moved - large).max()) == pytest.approx(4 * EPS * float(large[0]), rel=0.05)
     some, moved = run(torch.exp, torch.tensor([0.0, 1.0, torch.inf], dtype=DOUBLE))
     assert moved[0] == 1  # which is exact, whatever its neighbours are
     assert float(moved[1] - some[1]) == pytest.approx(4 * EPS * float(some[1]), rel=1e-3)
@@ -391,6 +432,22 @@ def test_what_few_bits_are_granted_is_four_times_what_they_move() -> None:
         assert given.budgets[OUTPUT] > 4 * 2 * unit + stored
     generous = replace(base, task=replace(task, format="tf32"), budgets={OUTPUT: 7.0})
     assert precision.granted(generous).budgets == {OUTPUT: 7.0}
+
+
+def test_what_is_kept_in_few_bits_is_rounded_and_whole_numbers_are_not() -> None:
+    module = nn.Linear(2, 1).double()
+    with torch.no_grad():
+        module.bias.fill_(1 + 2.0**-9)
+    task = Task(np.zeros((1, 2)), {"": np.ones((1, 1))})
+    rounded, *moved = precision.rounded_runs(module, task, precision.FORMATS["bfloat16"])
+    assert rounded[OUTPUT] == 1
+    assert len(moved) == 3
+    assert all(abs(run[OUTPUT] - (1 + 2.0**-9)) > 2.0**-9 for run in moved)
+    tokens = Task(np.array([1, 2]), {"": np.ones((2, 3))}, dtype=np.float64)
+    table = nn.Embedding(4, 3).double()
+    rounded, *_ = precision.rounded_runs(table, tokens, precision.FORMATS["bfloat16"])
+    expected = table.weight.detach()[[1, 2]].bfloat16().double().numpy()
+    np.testing.assert_array_equal(rounded[OUTPUT], expected)
 
 
 def test_an_infinite_input_moves_no_finite_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from parity import Pair, localise
 from parity.localisation import _accepted, members_of, parts, traffic
 from parity.perturbation import InnerDimensions, Probe, layers_of, perturbed
 from parity.protocol import ParityError, check_network, kind_of, set_mode, told
-from parity.task import Task
+from parity.references import references
+from parity.task import Setting, Task
 from parity.trees import Call
 
 X = np.array([[1.0, -2.0], [3.0, 4.0]])
@@ -65,6 +67,19 @@ def test_every_call_of_a_layer_is_seen_going_forward_and_back() -> None:
     assert [passage.layer for passage in named] == ["fork"]
 
 
+class NumpyFork(ReLU):
+    def forward(self, x, scale):
+        return {"wide": x * scale}
+
+
+def test_what_torch_takes_no_gradient_of_is_a_constant_alone() -> None:
+    network: Any = ReLU()
+    network.layers = {"fork": NumpyFork()}
+    setting = Setting("twice", Twice().double(), network, Task(X, {"": X}))
+    (part,) = parts(setting)
+    assert part.task.constants == {"[scale]"}
+
+
 def inner() -> nn.Sequential:
     module = nn.Sequential()
     module.add_module("bn", nn.BatchNorm2d(2))
@@ -87,7 +102,7 @@ def test_a_layer_alone_is_the_whole_ones_task_on_what_it_met() -> None:
         name="mine",
         expect={"bn.running_var": "biased"},
     )
-    setting = pair.setting()
+    setting = replace(pair.setting(), ask=references)
     found = {part.layer: part for part in parts(setting)}
     assert list(found) == ["bn", "block.0", "block.1", "loss"]
     assert [part.name for part in found.values()] == [
@@ -100,6 +115,7 @@ def test_a_layer_alone_is_the_whole_ones_task_on_what_it_met() -> None:
         assert (part.task.seed, part.task.train, part.task.dtype) == (9, True, np.float32)
         assert part.task.expect == ({"running_var": "biased"} if layer == "bn" else {})
         assert part.layers is None
+        assert part.ask is references
         assert not part.vary
     loss = found.pop("loss")
     assert loss.task.torch_criterion is pair.torch_criterion

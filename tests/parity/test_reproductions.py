@@ -447,6 +447,15 @@ class Takes(nn.Linear):
         return super().forward(x)
 
 
+def test_why_there_is_nothing_to_go_back_for() -> None:
+    table = nn.Embedding(3, 1)
+    pair = Pair(table, Linear(1, 1), np.array([0, 2]), names={"weight": "weight"})
+    assert pair._forward_only() == ""
+    table.weight.requires_grad_(False)
+    assert pair._forward_only() == "there is nothing to take a gradient of"
+    assert replace(pair, inputs=X32)._forward_only() == ""
+
+
 def test_an_argument_may_be_none() -> None:
     setting = Pair(Takes(1, 1), Linear(1, 1), (X32, None)).setting()
     assert setting.task.forward_only == ""

@@ -146,6 +146,7 @@ def test_an_upstream_gradient_is_drawn_for_each_smooth_output() -> None:
         np.testing.assert_array_equal(gradient, expected, strict=True)
     for kept in (Task(X, torch_criterion=nn.MSELoss()), Task(X, forward_only="so")):
         assert with_upstream(nn.Tanh(), kept) is kept
+    assert with_upstream(nn.Linear(2, 2), Task(X)).upstream is not None
     nan = Task(np.array([[np.nan, 1.0]]))  # gives the same each time
     assert with_upstream(nn.Tanh(), nan).upstream is not None
 
@@ -240,8 +241,47 @@ def test_budgets_are_the_floor_where_torch_is_exact_and_none_for_whole_numbers()
     assert len(references(module, task, probes=1).watched) == 3
     double = replace(task.with_arrays(lambda _, x: x.astype(np.float64)), upstream={"": DY[:1, :1]})
     exact = references(module.double(), double)
+    assert references(Ranking(), Task(inputs, forward_only="so")).budgets["", "output"] == 0.0
     assert exact.own is exact.exact
     assert largest(exact.exact["", "output"]) == 6
+
+
+class Ranking(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.argsort(1)
+
+
+class Kink(nn.Module):
+    """Just above zero, where single precision is at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(1 + 2.0**-23))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.w - (1 + 2.0**-22)).relu()
+
+
+def test_a_run_that_decides_otherwise_says_nothing_of_the_gradients_before() -> None:
+    task = Task(np.full((1, 1), 1 + 2.0**-23, np.float32), {"": np.ones((1, 1), np.float32)})
+    given = references(Kink(), task)
+    for tensor in ("gradient of input", "gradient of w"):
+        assert (given.own["", tensor], given.exact["", tensor] > 0.5) == (0, True)
+        assert given.budgets["", tensor] < 1e-5
+
+
+def test_what_fails_in_one_precision_alone_is_told_with_it() -> None:
+    class Narrow(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.dtype == torch.float32, "single alone"
+            return super().forward(x)
+
+    task = Task(X.astype(np.float32), {"": DY.astype(np.float32)})
+    with pytest.raises(ParityError) as caught:
+        run_torch(Narrow(2, 2), task, DOUBLE)
+    assert str(caught.value) == (
+        "torch's Narrow cannot run on inputs of shape (2, 2) in float64: single alone"
+    )
 
 
 def test_places_and_tasks() -> None:

@@ -109,6 +109,21 @@ def test_layers_out_of_turn(network, layer, sentence) -> None:
     assert told(network(), targets=X + 1, **losses) == (f"culprit: {layer}, {sentence}", [layer])
 
 
+class Hidden:
+    """Shows no layers."""
+
+    def __init__(self, inner: Stack) -> None:
+        self.inner, self.forward, self.backward = inner, inner.forward, inner.backward
+        self.parameters, self.gradients = inner.parameters, inner.gradients
+        self.buffers = inner.buffers
+
+
+def test_layers_that_are_passed_are_searched() -> None:
+    inner = Stack("b", "a", "c")
+    sentence = "in whose place the NumPy network's forward calls b"
+    assert told(Hidden(inner), layers=inner.layers) == (f"culprit: a, {sentence}", ["a"])
+
+
 def test_what_happens_between_layers_is_nobodys() -> None:
     assert told(Stack(between=lambda h: h + 1)) == (NOBODY, [])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity import shared_masks
+from parity import ParityError, shared_masks
 from parity.sides import FunctionalOptimizer, Functions, JaxFunction, TorchModule, TorchOptimizer
 from parity.sides.functions import subtree
 
@@ -117,6 +118,7 @@ def test_how_a_torch_module_is_run() -> None:
     for options, dtypes in (
         ({}, (torch.float32, torch.float32, False, False)),
         ({"autocast": torch.bfloat16}, (torch.float32, torch.bfloat16, False, True)),
+        ({"autocast": torch.float16}, (torch.float32, torch.float16, False, True)),
         ({"memory_format": torch.channels_last}, (torch.float32, torch.float32, True, False)),
     ):
         side = TorchModule(kind, **options)  # type: ignore[arg-type]
@@ -201,7 +203,10 @@ def test_functions_have_their_arrays_by_path_and_are_told_the_mode() -> None:
     assert list(side.layers["other"].parameters()) == ["0"]
     assert side.layers["other"].buffers() == {}
     ready = TorchModule(nn.Linear(2, 2))
-    assert Functions(forward, None, tree, layers={"a": ready}).layers["a"] is ready
+    layers = {"a": ready, "inner": (forward, lambda *_: ("dx", {}))}
+    both = Functions(forward, None, tree, layers=layers).layers
+    assert both["a"] is ready
+    assert both["inner"].backward(X) == "dx"
     assert not hasattr(Functions(forward, None, tree), "layers")
     untold = Functions(lambda p, x: (x, None), None, tree)
     untold.eval()
@@ -294,6 +299,9 @@ def test_64_bits_by_the_older_name(jax, monkeypatch) -> None:
         monkeypatch.delattr(jax, "enable_x64")
     side = JaxFunction(lambda p, x: x * p["w"], {"w": np.ones(2)})
     assert side.forward(X).dtype == np.float64
+    monkeypatch.setitem(sys.modules, "jax.experimental", None)
+    with pytest.raises(ParityError, match=r"jax.experimental is not .*: pip install '.*\[jax\]'"):
+        side.forward(X)
 
 
 # Shared masks

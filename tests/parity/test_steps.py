@@ -15,7 +15,8 @@ from parity import DisagreementError, ParityError, Recipe, assert_trajectory, fo
 from parity.perturbation import InnerDimensions, Probe
 from parity.steps import numpy_steps, torch_steps
 from parity.task import Task
-from parity.trajectory import _longest_sum
+from parity.tolerance import TensorCheck
+from parity.trajectory import Trajectory, _blame_update, _longest_sum
 
 DOUBLE = torch.float64
 
@@ -261,6 +262,40 @@ def test_a_wrong_update_and_a_wrong_layer_are_told_apart() -> None:
     dw = ((by_hand()[1][2] * x - targets) * x)[0]  # on the weights of step 2, to the last digit
     assert any(f"torch {value:.9g}, NumPy {1.01 * value:.9g}," in lines[0] for value in dw)
     assert "Times: step 3 is the first to leave the envelope" in lines
+
+
+def test_three_twins_and_before_a_verdict_twelve() -> None:
+    made: list[int] = []
+
+    def counted(parameters: Any) -> torch.optim.Optimizer:
+        made.append(1)
+        return torch.optim.SGD(parameters, lr=0.5, momentum=0.5)
+
+    how = Recipe(**{**vars(RECIPE), "torch_optimizer": counted})
+    late = Recipe(**{**vars(how), "numpy_schedule": None})
+    for dtype, runs in ((np.float64, 1), (np.float32, 2)):  # in float64 torch is the reference
+        steps = [(x.astype(dtype), targets.astype(dtype)) for x, targets in BATCHES]
+        made.clear()
+        assert follow(Times(), Scale(dtype), steps, how).passed
+        assert len(made) == runs + 3
+        made.clear()
+        assert not follow(Times(), Scale(dtype), steps, late).passed
+        assert len(made) == runs + 3 + runs + 12
+
+
+def test_a_wrong_rate_is_told_before_what_comes_of_it() -> None:
+    def check(tensor: str) -> TensorCheck:
+        return TensorCheck("net, step 1", "", tensor, (), 1.0, 2.0, 1.0, 0.5)
+
+    told = "culprit: {}, as loss and gradients are right at this step: {}"
+    rate, state, weight = check("learning rate"), check("exp_avg of w"), check("w")
+    for checks, culprit, first in (
+        ([weight, state, rate], "schedule", rate),
+        ([weight, state], "optimizer", state),
+        ([weight], "optimizer", weight),
+    ):
+        blamed = _blame_update(Trajectory("net", [checks]))
+        assert blamed == (told.format(culprit, first), [culprit])
 
 
 def test_dropout_is_shared_by_seed_and_step() -> None:

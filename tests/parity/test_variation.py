@@ -9,6 +9,7 @@ import pytest
 from torch import nn
 from torch.nn import functional as F
 
+from parity.numpy_runs import other
 from parity.task import Setting, Task
 from parity.variation import drawn, hard, samples_of, taken, variations
 
@@ -35,6 +36,7 @@ def test_images_are_cut_repeated_and_widened() -> None:
     again[:, 0, 0, 0], again[:, 0, 1, 2] = -0.5, 2.25
     np.testing.assert_array_equal(many, again, strict=True)
     np.testing.assert_array_equal(wide, images[..., [0, 1, 2, 0, 1, 2]], strict=True)
+    assert list(tried(nn.ReLU(), images, targets=np.zeros(3))) == [WIDE]  # whose samples are not
     for task in found.values():  # the old upstream gradient would not fit
         assert task.upstream is not None
         upstream = np.random.default_rng((5, 1)).standard_normal(task.arrays[""].shape)
@@ -146,6 +148,15 @@ def test_random_inputs_are_uniform_over_the_range(values, ends) -> None:
     expected = ((1 - u) * ends[0] + u * ends[1]).astype(np.float32)
     np.testing.assert_array_equal(found.inputs.args[0], expected, strict=True)
     np.testing.assert_array_equal(found.inputs.args[1], tags, strict=True)
+
+
+def test_numbers_without_axes_stay_arrays() -> None:
+    task = Task((np.ones((2, 1)), np.array(2.5, np.float32)), {"": np.array(1.5)})
+    for made in (drawn(task), other(task)):
+        assert type(made.inputs.args[1]) is np.ndarray
+        assert made.inputs.args[1].dtype == np.float32
+        assert made.upstream is not None
+        assert type(made.upstream[""]) is np.ndarray
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity import Comparison, DisagreementError, TensorCheck, assert_parity
+from numpy_models import BatchNorm2d
+from parity import Comparison, DisagreementError, TensorCheck, assert_parity, compare
 from parity.choices import Decision
 
 
@@ -89,7 +90,7 @@ class Scale:
 
 
 X = np.array([[2.0, 0.5]], np.float32)
-RAISED = "raised ValueError at test_verdicts_in_full.py:43: out of order"
+RAISED = "raised ValueError at test_verdicts_in_full.py:44: out of order"
 MISSING = "it was there at first, and is missing now"
 SCALED, STALE = "upstream gradient × 1024", "after two calls of forward, on other weights"
 CLIPPED = (
@@ -199,6 +200,19 @@ def test_float64_for_float32_in_full() -> None:
         "Times in float32, training mode: 1 of 4 tensors disagree",
         f"  Times, dtype: {told}",
     ]
+
+
+class Clipping(BatchNorm2d):
+    def backward(self, dy: np.ndarray, input_gradient: bool = True) -> Any:
+        return super().backward(np.clip(dy, -100, 100), input_gradient)
+
+
+def test_statistics_of_one_run_are_not_those_that_the_next_begins_with() -> None:
+    images = np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32)
+    found = compare(nn.BatchNorm2d(2), Clipping(2), images)
+    gradients = [f"gradient of {name}" for name in ("input", "weight", "bias")]
+    assert [check.tensor for check in found.failures] == gradients
+    assert {check.network for check in found.failures} == {f"BatchNorm2d, {SCALED}"}
 
 
 def test_what_a_verdict_says_of_rounding_and_of_what_cannot_be_judged() -> None:
