@@ -35,6 +35,7 @@ def test_rows_come_back_bit_for_bit(path):
         ("6,x,1", "could not convert"),
         ("6,nan,1", "nan is not a finite number"),
         ("\0", "1 values"),
+        ("", "1 values"),
         ("5,0.1,1", "it does not follow the line before"),
         ("4,0.1,1", "it does not follow the line before"),
     ],

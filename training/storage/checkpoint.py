@@ -163,7 +163,7 @@ def serialize(arrays: Mapping[str, NDArray], metadata: Mapping[str, str]) -> byt
     """
     from safetensors.numpy import save
 
-    content = save(dict(arrays), dict(metadata))
+    content = save(dict(arrays))
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     header["__metadata__"] = dict(sorted(metadata.items()))
