@@ -70,15 +70,19 @@ def test_all_others_keep_the_ranks_that_they_have(settings, given, monkeypatch) 
 
 
 def test_processes_that_cannot_be_started(monkeypatch) -> None:
-    def full(*_):
+    def full(context, world):
+        asked.append((context.get_start_method(), world))
         raise OSError(12, "Cannot allocate memory")
 
+    asked: list[tuple[str, int]] = []
     monkeypatch.setattr(workers, "Shared", full)
+    monkeypatch.setattr(workers, "start_method", lambda: "spawn")
     with (
         pytest.raises(ConfigError, match=r"backend\.threads=3: that many .* memory.*use fewer"),
         workers.other_cores(print, few_digits(), 3),
     ):
         pass
+    assert asked == [("spawn", 3)]
 
 
 @pytest.mark.usefixtures("forked")
@@ -195,13 +199,15 @@ def test_images_are_evaluated_in_batches(backend, monkeypatch) -> None:
 def test_two_ranks_of_torch_look_up_less_often_and_say_what_they_are() -> None:
     pytest.importorskip("torch")
 
-    def opened(world: int) -> Backend:
-        ranks = Alone()
+    def opened(world: int, mode: str = "auto") -> Backend:
+        ranks, settings = Alone(), ("backend=torch", "device=cpu", "model=lenet5_bn")
         ranks.world, ranks.note = world, f"{world} processes"
-        return open_backend(compose("backend=torch", "device=cpu", "model=lenet5_bn"), ranks)
+        return open_backend(compose(*settings, f"backend.mode={mode}"), ranks)
 
     assert (opened(1).notes, opened(1).steps_per_call) == ((), 1)
     assert (opened(2).notes, opened(2).steps_per_call) == (("2 processes, gloo",), 16)
+    with pytest.raises(ConfigError, match="mode=graph cannot be used with several processes"):
+        opened(2, "graph")
 
 
 def test_spawned_ranks_share_their_images() -> None:

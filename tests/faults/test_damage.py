@@ -11,11 +11,13 @@ from tests.storage.forgery import forged
 from tests.support import assert_same_run
 from training.storage.checkpoint import NAME, load_checkpoint, newest
 
+pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
+
 RUN = ("data=digits", "backend=numpy", "backend.threads=1", "trainer.epochs=3")
 
 
 def test_a_damaged_file_falls_back_and_is_never_kept_as_the_previous_one(
-    call_main, few_digits, tmp_path, capsys
+    call_main, tmp_path, capsys
 ):
     assert call_main(*RUN, "hydra.run.dir=whole") == 0
     assert call_main(*RUN, "trainer.epochs=2", "hydra.run.dir=run") == 0
@@ -43,7 +45,7 @@ def test_a_damaged_file_falls_back_and_is_never_kept_as_the_previous_one(
 
 
 @pytest.fixture
-def run(call_main, few_digits, tmp_path, capsys):
+def run(call_main, tmp_path, capsys):
     assert call_main(*RUN, "hydra.run.dir=run", "trainer.epochs=1") == 0
     capsys.readouterr()
     # Without its results there is something left to do, for which the checkpoint is loaded.

@@ -17,7 +17,7 @@ from training.trainer.record import RunRecord
 from training.trainer.signals import StopRequest
 from training.trainer.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("few_digits")
+pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
 RUN = ("data=digits", "backend.threads=1", "trainer.epochs=3", "trainer.batch_size=32")
 
 
@@ -52,9 +52,9 @@ def keep_backend(monkeypatch, sides: list) -> None:
     )
 
 
-def blow_up(backend) -> None:
+def blow_up(backend, name: str = "model.out.bias") -> None:
     state = backend.state()
-    state["model.out.bias"] = np.full_like(state["model.out.bias"], np.inf)
+    state[name] = np.full_like(state[name], np.inf)
     backend.load_state(state)
 
 
@@ -118,3 +118,21 @@ def test_where_a_call_takes_many_steps_it_is_waited_for_once(tmp_path):
     with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="steps 1 to 10"):
         trainer.fit()
     assert len(looks) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "where"), [(5, "in epoch 2 after step 2"), (6, "at the end of epoch 2")]
+)
+def test_a_state_that_is_not_finite_says_where_it_is(
+    step, where, call_main, tmp_path, monkeypatch, capsys
+):
+    """Where the loss does not tell: the moments are ruined, and the weights not yet."""
+    sides = []
+    keep_backend(monkeypatch, sides)
+    at_step(monkeypatch, step, lambda: blow_up(sides[-1], "optimizer.exp_avg.out.bias"))
+    setting = "trainer.checkpoint_every=1 step"
+    assert call_main(*RUN, "backend=numpy", setting, "hydra.run.dir=run") == 3
+    told = capsys.readouterr().err
+    assert f"the state is not finite {where}, at learning rate 0.001; the last good" in told
+    progress = newest(tmp_path / "run")[0].record["progress"]
+    assert progress["epoch"] * 3 + progress["step"] == step - 1

@@ -47,6 +47,7 @@ def configure(folder: Path, package: Package) -> None:
         "pytest_add_cli_args_test_selection": list(package.tests),
         "pytest_add_cli_args": [
             *("-p", "tests.mutation.plugin", f"--parameter-sets={package.sets}"),
+            *(f"--every-set={test}" for test in package.quick),
             *("-p", "no:cacheprovider"),
         ],
         "process_isolation": "forkserver",  # torch's threads do not survive a fork

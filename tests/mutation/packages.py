@@ -11,9 +11,9 @@ class Package(NamedTuple):
     """Sources whose mutants are counted together.
 
     `mutated` and `spared` are mutmut's patterns of files, `tests` what pytest is given, `sets` how
-    many parameter sets of each test run, `apart` the tests that run a file in other processes,
-    where mutmut cannot see who calls what, `elsewhere` the functions and classes that cannot run on
-    a machine without a CUDA device.
+    many parameter sets of each test run, `quick` the tests of which all do, `apart` the tests that
+    run a file in other processes, where mutmut cannot see who calls what, `elsewhere` the functions
+    and classes that cannot run on a machine without a CUDA device.
     """
 
     mutated: tuple[str, ...]
@@ -22,6 +22,7 @@ class Package(NamedTuple):
     spared: tuple[str, ...] = ()
     apart: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     elsewhere: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
 
 
 def function_of(name: str) -> str:
@@ -46,6 +47,7 @@ _OF_THE_TOOL = (
     *("differences", "examination", "reproductions", "searches", "steps"),
     *("figures", "sides_alone", "variation", "verdicts_in_full"),
 )
+_OF_A_RECORD = ("evaluation", "handed_through", "progress", "provenance", "saved_run")
 _IN_ONE_PROCESS = ("damage", "divergence", "full_disk", "signals")
 PACKAGES: dict[str, Package] = {
     "numpy_models": Package(
@@ -110,5 +112,11 @@ PACKAGES: dict[str, Package] = {
             "training/trainer": ("tests/backends/test_numpy_runs.py",),
         },
         elsewhere=("training.backends.torch.capture.GraphRecorder",),
+        quick=(
+            *("tests/storage", "tests/data", "tests/studies/test_verdicts.py"),
+            *("tests/backends/test_models.py", "tests/backends/test_opening.py"),
+            *("tests/backends/torch/test_devices.py", "tests/backends/torch/test_ranks.py"),
+            *(f"tests/trainer/test_{name}.py" for name in _OF_A_RECORD),
+        ),
     ),
 }

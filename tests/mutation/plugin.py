@@ -1,8 +1,9 @@
 """A pytest plugin for mutmut: which tests run, and in which order they meet a mutant.
 
-Of each test at most `--parameter-sets` run. While mutmut learns which test calls which function, no
-failure ends the run; afterwards it forgets tests that fail without a mutant, for they read sources,
-which are not their own text there. With a mutant the quickest run first.
+Of each test at most `--parameter-sets` run, but of one that begins with an `--every-set` all do.
+While mutmut learns which test calls which function, no failure ends the run; afterwards it forgets
+tests that fail without a mutant, for they read sources, which are not their own text there. With a
+mutant the quickest run first.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def some_sets(tests: list[str], most: int) -> set[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--parameter-sets", type=int, help="of each test, at most")
+    parser.addoption("--every-set", action="append", default=[], help="of the tests here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,8 +57,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "__mutmut_" in get_mutant_under_test():
         items.sort(key=lambda item: state().duration_by_test.get(item.nodeid, 0.0))
     else:
-        chosen = some_sets([item.nodeid for item in items], config.option.parameter_sets)
-        items[:] = [item for item in items if item.nodeid in chosen]
+        whole = tuple(config.option.every_set)
+        limited = [item.nodeid for item in items if not item.nodeid.startswith(whole)]
+        dropped = {*limited} - some_sets(limited, config.option.parameter_sets)
+        items[:] = [item for item in items if item.nodeid not in dropped]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

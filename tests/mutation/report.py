@@ -88,16 +88,26 @@ def section(package: str, result: dict[str, Any]) -> tuple[str, list[str]]:
     return row, lines
 
 
-def page(results: dict[str, dict[str, Any]]) -> str:
-    """The page's Markdown, of each package's `result.json`."""
-    sections = {name: section(name, result) for name, result in results.items()}
+def kept(page: str, package: str) -> tuple[str, list[str]]:
+    """What `section` gave where the package has been run elsewhere, from the page as it was."""
+    rows = [line for line in page.splitlines() if line.startswith(f"| {package} |")]
+    lines = page.partition(f"\n## {package}\n")[2].partition("\n## ")[0].strip("\n").splitlines()
+    head = [f"\n## {package}", ""] if lines else []
+    return (rows or [f"| {package} | not run | | | | | | | | |"])[0], [*head, *lines]
+
+
+def page(results: dict[str, dict[str, Any]], before: str = "") -> str:
+    """The page's Markdown, of each package's `result.json`; of others what it had before."""
+    sections = {
+        name: section(name, results[name]) if name in results else kept(before, name)
+        for name in PACKAGES
+    }
     libraries = ", ".join(f"{name} {version(name)}" for name in ("mutmut", "torch", "numpy"))
     head = HEAD.format(processor(), platform.python_version(), libraries)
     rows = (row for row, _ in sections.values())
-    missing = (f"| {name} | not run | | | | | | | | |" for name in PACKAGES if name not in results)
     lists = (line for _, lines in sections.values() for line in lines)
     notes = [f"\n{note.strip()}" for note in written().get("notes", [])]
-    return "\n".join([head, *rows, *missing, *notes, *lists]).rstrip() + "\n"
+    return "\n".join([head, *rows, *notes, *lists]).rstrip() + "\n"
 
 
 def write(folders: dict[str, Path]) -> None:
@@ -107,4 +117,5 @@ def write(folders: dict[str, Path]) -> None:
         for name, folder in folders.items()
         if (folder / "result.json").exists()
     }
-    (Path(__file__).parent / "results.md").write_text(page(results), "utf-8")
+    file = Path(__file__).parent / "results.md"
+    file.write_text(page(results, file.read_text("utf-8")), "utf-8")

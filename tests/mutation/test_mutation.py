@@ -74,6 +74,23 @@ def test_what_has_a_reason_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> No
     ]
 
 
+def test_what_was_run_elsewhere_stays_on_the_page() -> None:
+    """A run of one package writes its own row and section, and no other's."""
+    pytest.importorskip("mutmut")
+    before = (Path(report.__file__).parent / "results.md").read_text("utf-8")
+    judged = [{"name": "p.m.x_f__mutmut_1", "status": "survived", "change": "-a\n+b"}]
+    result = {"mutants": 9, "seed": 7, "minutes": 2.0, "judged": judged}
+    once = report.page({"training": result}, before)
+    assert "| training | 9 | 7 | 1 | 0 | 0 | 1 |" in once
+    assert "\n## training\n\nAlive, without excuse:\n\n- `p.m.f`: `a` → `b`\n" in f"{once}\n"
+    for name in PACKAGES:
+        if name != "training":
+            assert report.kept(once, name) == report.kept(before, name)
+            assert report.kept("", name) == (f"| {name} | not run | | | | | | | | |", [])
+    assert report.page({"training": result}, once) == once
+    assert report.page({}, once) == once
+
+
 def test_every_pattern_names_something() -> None:
     for package in PACKAGES.values():
         for pattern in (*package.mutated, *package.spared):

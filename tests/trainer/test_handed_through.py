@@ -11,14 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support import compose, few_digits
+from tests.support import at_step, compose, few_digits
 from tests.trainer.runs import SHORT, finish
 from training.backends.protocol import Totals
 from training.backends.ranks import Alone
 from training.config.schema import Config
-from training.errors import ConfigError, DivergenceError, StoppedError
-from training.storage.checkpoint import NAME
-from training.storage.tables import TABLES, read_table
+from training.errors import ConfigError, DivergenceError, OutputError, StoppedError
+from training.storage.checkpoint import NAME, newest
+from training.storage.tables import TABLES, Row, read_table
 from training.trainer import dataset, record, trainer
 from training.trainer.progress import Progress, Recorder
 from training.trainer.signals import StopRequest
@@ -56,12 +56,72 @@ def test_a_run_without_epochs_has_its_datas(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.usefixtures("few_digits", "no_pictures")
-def test_a_signal_that_another_process_got(tmp_path):
+def test_a_signal_that_another_process_got(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py"])
     request = StopRequest()
     request._number.value = signal.SIGTERM
     with pytest.raises(StoppedError, match=r"^stopped by SIGTERM before the first step") as caught:
         run(short(), tmp_path, stop=request)
     assert caught.value.number == signal.SIGTERM
+    assert str(caught.value).endswith(
+        f", all saved; resume with: python train.py resume={tmp_path}"
+    )
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["status"], summary["reason"]) == ("interrupted", str(caught.value))
+
+
+@pytest.mark.usefixtures("few_digits", "no_pictures")
+def test_what_a_resumed_run_says(tmp_path, capsys, monkeypatch):
+    """What has changed, what was passed over, where it goes on, and what is done again."""
+    request, path = StopRequest(), tmp_path / NAME
+    with monkeypatch.context() as patch:
+        at_step(patch, 7, lambda: request.receive(signal.SIGTERM))
+        with pytest.raises(StoppedError, match="in epoch 2 after step 2"):
+            run(short("trainer.epochs=3"), tmp_path, stop=request)
+
+    def resumed(*settings: str) -> list[str]:
+        config = short("trainer.epochs=3", "resume_override=true", *settings)
+        capsys.readouterr()
+        before = len(json.loads((tmp_path / "summary.json").read_text())["notes"])
+        run(replace(config, resume=str(tmp_path)), tmp_path)
+        notes = json.loads((tmp_path / "summary.json").read_text())["notes"][before:]
+        said = capsys.readouterr().out
+        assert all(f"{note}\n" in said for note in notes)
+        return notes
+
+    assert resumed("data.flip=0.25") == [
+        "resumed with changes: data.flip was 0.5 and is 0.25; epoch 2 restarts",
+        "resumed at the end of epoch 1",
+    ]
+    assert len(read_table(tmp_path / "metrics.csv", TABLES["metrics"])) == 3
+    damaged = path.read_bytes()[:-1]
+    path.write_bytes(damaged)
+    passed_over, where = resumed("data.flip=0.25")
+    assert passed_over.startswith(f"{path} is damaged")
+    assert passed_over.endswith(": resuming from the previous checkpoint")
+    assert where == "resumed at the end of epoch 2"
+    assert path.with_name(f"{NAME}.damaged").read_bytes() == damaged
+    assert newest(tmp_path)[1] is None
+    assert resumed("data.flip=0.25", "optimizer.weight_decay=0.5") == [
+        "resumed with changes: optimizer.weight_decay was 0.0 and is 0.5",
+        "resumed after the last epoch",
+    ]
+
+
+@pytest.mark.usefixtures("few_digits", "no_pictures")
+def test_what_ended_a_run_is_told_where_its_summary_cannot_be_written(tmp_path, monkeypatch):
+    def full(path, content, original=record.write_atomically):
+        if path.name == "summary.json":
+            raise OSError(28, "No space left on device", str(path))
+        original(path, content)
+
+    monkeypatch.setattr(record, "write_atomically", full)
+    request = StopRequest()
+    request._number.value = signal.SIGTERM
+    with pytest.raises(StoppedError, match=r"^stopped by SIGTERM before the first step"):
+        run(short(), tmp_path, stop=request)
+    with pytest.raises(OutputError, match=r"summary\.json: No space left on device; the last"):
+        run(short(), tmp_path)
 
 
 @pytest.mark.usefixtures("few_digits", "no_pictures")
@@ -216,9 +276,15 @@ def test_whole_numbers_are_written_as_such_however_large(tmp_path):
 def test_a_table_is_there_where_it_is_asked_for_or_has_rows(settings, tables, tmp_path):
     Recorder(compose(*settings), tmp_path, Progress())
     assert {path.stem for path in tmp_path.iterdir()} == tables
-    filled = Progress(steps=[(1, 0.5, 0.5)], evaluations=[(1, 0, 0.5, 0.5)])
+    row = Row(1, 1e-3, 1 / 3, 0.8, 0.4, 0.9, 1.5, 1000.0)
+    filled = Progress(metrics=[row], steps=[(1, 1 / 3, 1.0)], evaluations=[(1, 0, 0.5, 1 / 3)])
     Recorder(compose(), tmp_path, filled)
-    assert {path.stem for path in tmp_path.iterdir()} == {"metrics", "steps", "evaluations"}
+    last = {path.stem: path.read_text().splitlines()[1:] for path in tmp_path.iterdir()}
+    assert last == {
+        "metrics": ["1,0.001,0.3333333333333333,0.8,0.4,0.9,1.5,1000.0"],
+        "steps": ["1,0.333333,1"],
+        "evaluations": ["1,0,0.5,0.333333"],
+    }
 
 
 def test_rows_begin_after_a_step():
@@ -234,6 +300,24 @@ def test_rows_begin_after_a_step():
         rest = {key: table for key, table in tables.items() if key != name}
         with pytest.raises(ValueError, match="how far its run had got"):
             Progress.from_record(fields, rest)
+
+
+@pytest.mark.parametrize("column", [-1, -2])
+def test_accuracies_are_shares(column):
+    """Of metrics, steps and evaluations; a picture of others ends in an error of matplotlib."""
+    good = Progress(
+        metrics=[Row(1, 1e-3, 2.5, 0.0, 2.5, 1.0, 1.5, 1e3)],
+        steps=[(1, 2.5, 0.0), (2, 2.5, 1.0)],
+        evaluations=[(1, 0, 0.0, 1.0)],
+    )
+    tables, fields = good.tables(), good.to_record() | {"epoch": 1}
+    Progress.from_record(fields, tables)
+    for name, place in (("metrics", 3), ("metrics", 5), ("steps", 2), ("evaluations", column)):
+        for wrong in (-1e-9, 1 + 1e-9, 1e308):
+            table = tables[f"progress.{name}"].copy()
+            table[-1, place] = wrong
+            with pytest.raises(ValueError, match="accuracies that are none"):
+                Progress.from_record(fields, tables | {f"progress.{name}": table})
 
 
 @pytest.mark.usefixtures("few_digits", "no_pictures")

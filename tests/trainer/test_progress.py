@@ -31,6 +31,12 @@ def test_plan_visits_every_image_once():
     assert plan.flips is None
 
 
+def test_plan_of_fewer_steps_than_there_are_images_for():
+    drawn = ("data.sampling=replacement", "trainer.batch_size=32", "trainer.steps_per_epoch=2")
+    plan = plan_epoch(compose(*drawn), 100, epoch=3)
+    assert (plan.offsets.tolist(), plan.first_step) == ([0, 32, 64], 6)
+
+
 def test_plan_with_replacement_and_flips():
     config = compose("data.sampling=replacement", "trainer.batch_size=32", "data.flip=0.5")
     plan = plan_epoch(config, 100, epoch=0)
@@ -47,6 +53,37 @@ def test_plans_differ_by_epoch_and_seed_and_repeat():
     ]
     assert orders[0] == orders[3]
     assert len(set(orders)) == 3
+
+
+@pytest.mark.parametrize(
+    "settings", [("flip=0.5",), ("shift=2",), ("rotation=10",), ("flip=0.5", "shift=2")], ids=str
+)
+def test_augmentation_is_drawn_anew_in_each_epoch(settings):
+    """From seed and epoch alone, and beside the order, which it leaves as it is."""
+    chosen = [f"data.{setting}" for setting in settings]
+    drawn, plain = [], plan_epoch(compose(), 400, epoch=1)
+    assert (plain.flips, plain.moves) == (None, None)
+    for seed, epoch in [(0, 0), (1, 1), (0, 1), (0, 1)]:
+        plan = plan_epoch(compose(f"seed={seed}", *chosen), 400, epoch)
+        drawn.append(plan.flips if plan.moves is None else plan.moves)
+    np.testing.assert_array_equal(plan.indices, plain.indices)
+    np.testing.assert_array_equal(drawn[2], drawn[3])
+    assert len({array.tobytes() for array in drawn}) == 3
+    if settings == ("flip=0.5",):
+        assert (plan.moves, plan.flips.shape, plan.flips.dtype) == (None, (400,), np.bool_)
+        assert 150 < plan.flips.sum() < 250
+        return
+    assert plan.flips is None  # the moves mirror, too
+    turned, shifted = plan.moves[:, :, :2], plan.moves[:, :, 2]
+    mirrored = np.linalg.det(turned) < 0
+    assert 150 < mirrored.sum() < 250 if "flip=0.5" in settings else not mirrored.any()
+    angles, rotation = (
+        np.rad2deg(np.arcsin(turned[:, 0, 1])),
+        10 if "rotation=10" in settings else 0,
+    )
+    assert 0.95 * rotation <= np.abs(angles).max() <= 1.001 * rotation
+    assert (np.abs(shifted).max() > 1.9) == ("shift=2" in settings)
+    assert np.abs(shifted).max() <= 2.001
 
 
 def test_progress_survives_json():

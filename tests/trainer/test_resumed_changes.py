@@ -19,7 +19,7 @@ from training.errors import ConfigError
 from training.storage.checkpoint import load_checkpoint
 from training.trainer import resume
 
-pytestmark = pytest.mark.usefixtures("few_digits")
+pytestmark = pytest.mark.usefixtures("few_digits", "no_pictures")
 
 
 @pytest.fixture
@@ -32,7 +32,6 @@ def stopped(call_main, tmp_path, monkeypatch, capsys) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_changed_configuration(stopped, call_main, capsys):
     before = {path.name: path.read_bytes() for path in stopped.glob("[!.]*")}
     for change, words in {
@@ -55,7 +54,6 @@ def test_a_changed_configuration(stopped, call_main, capsys):
     assert {path.name: path.read_bytes() for path in stopped.glob("[!.]*")} == before
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_an_insisted_change_takes_effect_and_is_recorded(stopped, call_main):
     changes = ("optimizer.lr=0.01", "scheduler.step_size=1", "scheduler.gamma=0.1")
     assert call_main("resume=run", *changes, "resume_override=true") == 0
@@ -66,7 +64,6 @@ def test_an_insisted_change_takes_effect_and_is_recorded(stopped, call_main):
 
 
 # Eight steps of 20 images were taken: five for the first epoch, three for the second.
-@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("change", "steps", "anew"),
     [
@@ -99,7 +96,6 @@ def test_an_epoch_in_another_order_begins_anew(
     assert where == ("resumed at the end of epoch 1" if anew else "resumed in epoch 2 after step 3")
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_another_number_of_steps_begins_the_epoch_anew(call_main, tmp_path, monkeypatch):
     drawn = ("data=digits", *SHORT, "backend=numpy", "data.sampling=replacement")
     with monkeypatch.context() as patch:

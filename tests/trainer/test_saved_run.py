@@ -210,3 +210,60 @@ def test_a_saved_setting_that_is_none_names_its_file():
     for wrong, words in (({"mode": 1}, "no setting 'mode'"), ({"seed": "a\nb"}, "seed must be")):
         with pytest.raises(ConfigError, match=f"^file: .*{words}"):
             resume.saved_settings(Path("file"), record | wrong)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"format": form} for form in (None, "3", 3.0)),
+        *({"config": config} for config in (None, [], "config")),
+        *({"dataset": data} for data in ({"name": "digits"}, {"name": "a", "train_images": 9.0})),
+        {"dataset": {"name": "\x07", "train_images": 9}},
+        *({"notes": notes} for notes in ([3], ["\x1b"], "notes", None)),
+        *({"seconds": seconds} for seconds in (3, None, True)),
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_record_of_another_kind_is_refused(change, stranger):
+    folder, record = stranger
+    with pytest.raises(ConfigError, match="its record is not that of a run"):
+        resume.check_record(folder, record | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"epoch": epoch} for epoch in (-1, 1.0, True)),
+        *({"step": step} for step in (-1, 2.0, None)),
+        *({"totals": totals} for totals in ([1.0, 1], [1.0, 1, 1, 1], [1, 1, 1], [1.0, 1.0, 1])),
+        *({"recorded": totals} for totals in ({}, None, "abc", [1.0, True, 1])),
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_progress_of_another_kind_is_refused(change, stranger):
+    folder, record = stranger
+    with pytest.raises(ConfigError, match="its record is not that of a run"):
+        resume.check_record(folder, record | {"progress": record["progress"] | change})
+
+
+@pytest.fixture(scope="module")
+def stranger() -> tuple[Path, dict]:
+    """A file's name and the record in it, which is sound."""
+    record = {
+        "format": resume.FORMAT,
+        "config": {},
+        "dataset": {"name": "digits", "train_images": 9},
+        "maker": {"backend": "numpy", "device": "cpu", "threads": 1, "processes": 1},
+        "progress": Progress(epoch=1, step=2).to_record(),
+        "seconds": 1.5,
+        "notes": ["as it was"],
+    }
+    record = json.loads(json.dumps(record))
+    resume.check_record(Path("file"), record)
+    for place, name in (("progress", "step"), ("maker", "threads"), ("dataset", "name")):
+        part = {key: value for key, value in record[place].items() if key != name}
+        with pytest.raises(ConfigError):
+            resume.check_record(Path("file"), record | {place: part})
+    return Path("file"), record

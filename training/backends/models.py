@@ -48,8 +48,7 @@ def check_arguments(network: type, config: ModelConfig) -> None:
         kind = kinds.get(name, Any)
         if not _fits(value, kind):
             choices = [str(choice) for choice in get_args(kind)]
-            hint = did_you_mean(str(value), choices) if get_origin(kind) is Literal else ""
-            words = f"must be {_wanted(kind)}, not {value!r}{hint}"
+            words = f"must be {_wanted(kind)}, not {value!r}{did_you_mean(str(value), choices)}"
             raise ConfigError(f"model.arguments.{name} {words}")
 
 

@@ -100,6 +100,9 @@ class Progress:
             sound = table.dtype == np.float64 and table.shape[1:] == (len(columns),)
             if not sound or (np.diff(table[:, 0], prepend=1) < 0).any():
                 raise ValueError(_UNKNOWN)
+            shares = table[:, ["accuracy" in column for column in columns]]
+            if not ((shares >= 0) & (shares <= 1)).all():
+                raise ValueError("it records accuracies that are none")
             rows[name] = [tuple(row) for row in table.tolist()]
         epochs = [row[0] for row in rows["metrics"]]
         if len(epochs) != record["epoch"] or epochs != [*range(1, len(epochs) + 1)]:

@@ -129,7 +129,7 @@ class RunRecord:
         """Write a checkpoint, or raise DivergenceError if a number of the state is not finite."""
         state = self.backend.state()
         if not all(np.isfinite(array).all() for array in state.values()):
-            raise self.diverged(self.progress.step)
+            raise self._divergence(f"the state is not finite {self.progress.where(self.epochs)},")
         if self.writes:
             record = {
                 "format": resume.FORMAT,
@@ -195,18 +195,19 @@ class RunRecord:
 
     def diverged(self, first: int) -> DivergenceError:
         """Return what tells that the loss is not finite since a step of the epoch under way."""
-        last, lr = self.progress.step, self.backend.lr
+        last = self.progress.step
         steps = f"step {last}" if first == last else f"steps {first} to {last}"
+        where = f"in epoch {self.progress.epoch + 1}, {steps},"
+        return self._divergence(f"the loss is no longer finite {where}")
+
+    def _divergence(self, what: str) -> DivergenceError:
         remedy = "no checkpoint was saved before it: run it again with a smaller optimizer.lr"
         if self.saved:
             remedy = (
                 f"the last good checkpoint is {self.directory / NAME}: resume from it with "
                 f"{self._command()} resume_override=true optimizer.lr=..."
             )
-        return DivergenceError(
-            f"the loss is no longer finite in epoch {self.progress.epoch + 1}, {steps}, "
-            f"at learning rate {lr:.3g}; {remedy}"
-        )
+        return DivergenceError(f"{what} at learning rate {self.backend.lr:.3g}; {remedy}")
 
     def _remedy(self) -> str:
         if not self.saved:
