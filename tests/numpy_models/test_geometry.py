@@ -68,6 +68,8 @@ def check(layer, general: str, module: torch.nn.Module, x: np.ndarray, seed: int
                 net(x)
         else:
             assert_same(numpy_result(net, x, seed), expected)
+            narrow = numpy_result(net.to(np.float32), x.astype(np.float32), seed)
+            assert {array.dtype for array in narrow} == {np.dtype(np.float32)}
 
 
 @hypothesis.settings(max_examples=60, deadline=None)
