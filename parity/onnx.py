@@ -59,8 +59,6 @@ def export(torch_module: nn.Module, inputs: np.ndarray) -> bytes:
                 module,
                 (torch.from_numpy(inputs[[0, 0]]),),  # two samples: one would be taken as fixed
                 str(path),
-                input_names=["input"],
-                output_names=["output"],
                 dynamic_shapes=({0: batch},),
                 dynamo=True,
                 external_data=False,

@@ -189,6 +189,7 @@ def test_a_pair_that_agrees_is_held_on_variations_and_says_which(world) -> None:
         "net, relu alone, hard",
     ]
     assert world.held[1].task is world.varied[0][1]
+    assert isinstance(world.held[3].network, Linear)
     assert world.held[3].network is not world.parts[0].network
     assert found.setting is not None
     assert found.setting.network is not given.network

@@ -456,6 +456,12 @@ def test_why_there_is_nothing_to_go_back_for() -> None:
     assert replace(pair, inputs=X32)._forward_only() == ""
 
 
+def test_tensors_are_arrays_from_the_start() -> None:
+    pair = Pair(nn.Linear(1, 1), Linear(1, 1), {"x": torch.ones(2, 1)}, targets=torch.ones(2))
+    for array in (pair.inputs["x"], pair.targets):
+        assert type(array) is np.ndarray
+
+
 def test_an_argument_may_be_none() -> None:
     setting = Pair(Takes(1, 1), Linear(1, 1), (X32, None)).setting()
     assert setting.task.forward_only == ""

@@ -77,6 +77,8 @@ def test_a_loss_is_in_the_outputs_dtype_and_gives_its_gradient() -> None:
     np.testing.assert_allclose(found["", "gradient of output"], dy.numpy(), rtol=1e-14)
     assert weights.dtype == torch.float32  # the caller's criterion is copied
     assert criterion.weight is weights
+    wide = replace(task, targets=X.astype(np.float64), torch_criterion=nn.MSELoss())
+    assert run_torch(Counting(), wide, torch.float32)["", "loss"].dtype == np.float32
     moved = run_torch(Counting(), task, DOUBLE, Probe({}, 1e-3, 0))
     assert not np.array_equal(moved["", "loss"], found["", "loss"])
     np.testing.assert_array_equal(moved["", "output"], found["", "output"])

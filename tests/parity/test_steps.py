@@ -232,6 +232,21 @@ def test_what_is_granted_without_twins_grows_with_the_steps_and_never_shrinks() 
         np.testing.assert_allclose([check.budget for check in checks], most, rtol=1e-9)
 
 
+def test_a_loss_that_is_a_plain_number_is_rounded_to_the_dtype_followed() -> None:
+    class Plain(Squares):
+        def forward(self, y: np.ndarray, targets: np.ndarray) -> float:
+            return float(super().forward(y.astype(np.float64), targets)) + 1e-9
+
+        def backward(self) -> np.ndarray:
+            return super().backward().astype(np.float32)
+
+    how = Recipe(**{**vars(RECIPE), "numpy_criterion": Plain()})
+    steps = [(x.astype(np.float32) / 3, targets) for x, targets in BATCHES[:1]]
+    loss, *_ = follow(Times(), Scale(np.float32), steps, how).steps[0]
+    assert loss.tensor == "loss"
+    assert loss.numpy_value == float(np.float32(loss.numpy_value))
+
+
 def test_a_wrong_update_and_a_wrong_layer_are_told_apart() -> None:
     wrong = Recipe(**{**vars(RECIPE), "numpy_optimizer": partial(Momentum, beta=0.51)})
     with pytest.raises(DisagreementError) as caught:
