@@ -133,11 +133,6 @@ def test_one_line_and_nothing_written(argument, call_main, capsys, tmp_path):
         (("--cfg", "nonsense"), r"nonsense"),
         (("--multirun", "backend.name=torch,numpy"), r"write backend=torch,numpy$"),
         (("--multirun", "hydra.run.dir=a,b"), r"hydra\.run\.dir=a,b.*cannot be swept"),
-        (
-            ("experiment=r2_deepcnn21", "optimizer=adam"),
-            r"experiment=r2_deepcnn21 and optimizer=adam exclude each other: optimizer\.\w+ is "
-            r"set, which Adam does not have; leave one of them out$",
-        ),
         (("data=digits", "hydra.run.dir=/proc/none/run"), r"/proc/none/run"),
     ],
 )

@@ -103,6 +103,21 @@ def test_a_run_that_died_before_its_first_save_is_begun_again(
     assert call_main(*QUICK, "hydra.run.dir=run") == 2
 
 
+def test_a_recipe_that_gives_way_says_so_and_is_resumed(call_main, tmp_path, capsys) -> None:
+    other = ("experiment=r3_lenet5_avgpool", "data=digits", "optimizer=sgd")
+    assert call_main(*QUICK, *other, "hydra.run.dir=run") == 0
+    told = capsys.readouterr().out.splitlines()[0]
+    assert told.startswith("experiment=r3_lenet5_avgpool: optimizer.lr, ")
+    assert told.endswith(" give way to optimizer=sgd")
+    record = (tmp_path / "run" / ".hydra" / "hydra.yaml").read_text()
+    assert "experiment: r3_lenet5_avgpool\n" in record
+    assert "__" not in (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text()
+    assert call_main("resume=run", "trainer.epochs=2") == 0
+    assert "name: sgd" in (tmp_path / "run" / "config.yaml").read_text()
+    assert call_main(*QUICK, *other, "--cfg", "job") == 0
+    assert "name: sgd" in capsys.readouterr().out
+
+
 def test_a_mistake_in_the_first_job_leaves_nothing(call_main, tmp_path, capsys) -> None:
     wrong = "model.arguments.ties=some,all"
     (tmp_path / "mine").mkdir()

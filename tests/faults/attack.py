@@ -194,7 +194,7 @@ def tracebacks(cwd: Path) -> None:
     refused(cwd, "n_jobs must be", *SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
     for setting in ("seed=é", "=", "seed=${seed}", "hydra.mode=X"):
         refused(cwd, setting.partition("=")[0] or "key=value", setting)
-    refused(cwd, "exclude each other", "experiment=r2_deepcnn21", "optimizer=adam")
+    refused(cwd, "lr_decay", "experiment=r2_deepcnn21", "optimizer=adam", "optimizer.lr_decay=1")
     refused(cwd, "there is no checkpoint", "resume=.")
     for number, environment in enumerate(
         ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"})

@@ -79,7 +79,7 @@ def test_an_unchanged_run_goes_on_from_its_step():
     ],
 )
 def test_a_change_that_is_insisted_on_takes_effect_from_here_on(change, words, lr):
-    with pytest.raises(ConfigError, match=f"^resume=a run: {words}; add {OVERRIDE}"):
+    with pytest.raises(ConfigError, match=f"^resume=a run: {words}; leave it as it was, or"):
         load(saved(), change)
     run = saved()
     assert load(run, change, OVERRIDE) == (words, False)
@@ -161,7 +161,7 @@ def test_other_data_begin_the_epoch_anew():
     run, fewer = saved(), few_digits(train=90)
     backend: Any = SimpleNamespace(load_state=lambda state: None)
     words = "dataset.train_images was 96 and is 90"
-    with pytest.raises(ConfigError, match=f"{words}; add {OVERRIDE}"):
+    with pytest.raises(ConfigError, match=f"{words}; leave it as it was, or add {OVERRIDE}"):
         run.load_into(config(), fewer, backend)
     assert run.load_into(config(OVERRIDE), fewer, backend) == (words, True)
 

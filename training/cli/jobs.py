@@ -47,7 +47,7 @@ def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Re
                 line = override.input_line
                 raise ConfigError(f"{line} gives several values: add --multirun to run them all")
         job = make_job(opened, whole)
-        return Request([job], False, job.directory)
+        return Request([job], False, job.directory, notes=tuple(opened.notes))
     place = folder(hydra.sweep.dir, "hydra.sweep.dir")
     swept = opened.parse([f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items()])
     _check(swept)
@@ -58,7 +58,7 @@ def _new_runs(opened: Composer, overrides: list[Override], multirun: bool) -> Re
         OmegaConf.copy_cache(whole, composed)  # one time, `${now:...}`, for all jobs
         jobs.append(make_job(opened, composed, number))
     _check_folders(jobs)
-    return Request(jobs, True, place)
+    return Request(jobs, True, place, notes=tuple(opened.notes))
 
 
 def _check(overrides: Iterable[Override]) -> None:

@@ -29,6 +29,7 @@ from training.cli.arguments import parse
 from training.cli.launchers import hand_over, launch
 from training.cli.request import Request
 from training.cli.sweeps import run_sweep
+from training.config.composition import adapted
 from training.errors import ConfigError, RunError, StoppedError, cannot_write, in_one_line
 from training.storage.run_folder import MARK, folder
 
@@ -72,7 +73,7 @@ def _main() -> int:
         if environment.rank() == 0:
             if shows:
                 jobs.read(args)
-            hand_over([*args.overrides, *options])
+            hand_over([*adapted(args.overrides), *options])
         return 0
     request = _request(args)
     if all(job.done for job in request.jobs):
@@ -81,6 +82,8 @@ def _main() -> int:
             more = "" if request.sweep else f": trainer.epochs={2 * epochs} trains twice as long"
             print(f"{request.directory} has all its results, nothing is left to do{more}")
         return 0
+    if environment.rank() == 0 and request.notes:
+        print(*request.notes, sep="\n")
     numpy = any(job.config.backend.name == "numpy" for job in request.jobs)
     environment.prepare_blas("numpy" if numpy else "torch")
     if not request.here:
@@ -114,7 +117,8 @@ def _check_resources(request: Request) -> None:
     processes, launcher, job = environment.processes(), request.launcher, request.hydra.job
     if processes > 1 and any(job.config.backend.name == "numpy" for job in request.jobs):
         raise ConfigError(
-            f"backend=numpy trains in one process, not in {processes}: leave torchrun out"
+            f"backend=numpy trains in one process, not in {processes}: leave torchrun out, or use "
+            "backend=torch"
         )
     if request.here and any((request.hydra.callbacks, job.chdir, job.env_set, job.env_copy)):
         settings = "hydra.callbacks, hydra.job.chdir, env_set and env_copy"
@@ -132,6 +136,9 @@ def _check_resources(request: Request) -> None:
             raise ConfigError(f"hydra.launcher.n_jobs must be {wanted}, not {count}")
     elif request.resumes and not request.here:
         raise ConfigError(f"hydra/launcher={launcher} cannot resume a sweep: leave it out")
+    elif request.notes and not request.here:
+        words = f"hydra/launcher={launcher} takes experiments as they are"
+        raise ConfigError(f"{words} ({request.notes[0]}): leave it out")
     elif launcher == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
             "hydra/launcher=slurm needs the command srun, which is not found: "

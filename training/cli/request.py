@@ -52,6 +52,7 @@ class Request:
     sweep: bool
     directory: Path  # of the run or the sweep
     resumes: bool = False  # whether it is one to go on with
+    notes: tuple[str, ...] = ()  # what the command line does to recipes
 
     @property
     def hydra(self) -> DictConfig:

@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from training.config import schema
+from training.config import recipes, schema
 from training.config.limits import check_limits
 from training.config.schema import Config, SGDConfig
 from training.config.settings import covered, flatten, restorable
@@ -74,6 +74,11 @@ def composer() -> Iterator[Composer]:
             raise ConfigError(f"{key}: {first_line(error)}") from error
 
 
+def adapted(settings: Sequence[str]) -> list[str]:
+    """Return settings as Hydra itself can compose them, recipes with other options included."""
+    return recipes.adapt(settings, _kind)[0]
+
+
 def configuration(*settings: str) -> Config:
     """Return the checked configuration of one run: `configuration("model=lenet5_bn", "seed=1")`."""
     with composer() as opened:
@@ -82,6 +87,10 @@ def configuration(*settings: str) -> Config:
 
 class Composer:
     """Composes inside an initialised Hydra and turns its errors into `ConfigError`."""
+
+    def __init__(self) -> None:
+        #: What has given way in the recipes composed, in words; the values say nothing.
+        self.notes: dict[str, None] = {}
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """Return what arguments of the form key=value say."""
@@ -170,7 +179,18 @@ class Composer:
 
     def _attempt(self, settings: Sequence[str]) -> DictConfig:
         """Compose; errors are Hydra's own."""
-        return compose(NAME, list(settings), return_hydra_config=True)
+        adapted, note = recipes.adapt(settings, _kind)
+        composed = compose(NAME, adapted, return_hydra_config=True)
+        if note:
+            recipes.name_as_file(composed.hydra)
+            self.notes[note] = None
+        return composed
+
+
+def _kind(group: str, option: str) -> object:
+    """Return the type of an option, or its name where it is a file."""
+    node = _OPTIONS.get(group, {}).get(option, option)
+    return node if isinstance(node, str | type) else type(node)
 
 
 def _check_together(config: Config) -> None:

@@ -151,7 +151,5 @@ def _clash(chosen: list[str], error: Exception) -> str:
     found = re.search(r"Key '\w+' not in '(\w+?)(?:Config)?'\n\s*full_key: ([\w.]+)", str(error))
     if found is None:
         return f"{chosen[-1]}: {first_line(error)}"
-    return (
-        f"{' and '.join(chosen)} exclude each other: {found[2]} is set, which {found[1]} does not "
-        "have; leave one of them out"
-    )
+    remedy = "leave one of them out" if chosen[1:] else "take it out of that file"
+    return f"{' with '.join(chosen)}: {found[2]} is set, which {found[1]} does not have; {remedy}"
