@@ -164,7 +164,13 @@ def command(directory: Path, config: Config, *more: str) -> str:
     settings = [f"resume={quote(str(directory))}", *more]
     if config.data.root is not None:
         settings.append(f"data.root={quote(config.data.root)}")
-    return shlex.join([*_program(), *settings])
+    return " ".join(map(_shell_word, [*_program(), *settings]))
+
+
+def _shell_word(word: str) -> str:
+    """Return a word for a POSIX shell; what has apostrophes is easier to read in double quotes."""
+    quoted = shlex.quote(word)
+    return quoted if quoted == word or set(word) & set('"$`\\!') else f'"{word}"'
 
 
 def _program() -> list[str]:
